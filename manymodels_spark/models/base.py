@@ -1,0 +1,118 @@
+"""The protocol that every model family implements, and what a family is told of the task.
+
+A family fits one model on the rows of one partition and predicts with it. It knows pandas and its own library,
+never Spark, Delta, MLflow or the spec's file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from manymodels_spark.spec.model import Spec
+
+Model = TypeVar("Model")
+Json = Any
+
+
+class Options(BaseModel):
+    """Base of a family's options: unknown names are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed."""
+
+    task: str
+    target: str
+    time: str | None
+    frequency: str
+    season: int
+    horizon: int
+    known_future: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    holidays: str | None = None
+    seed: int = 0
+
+    @classmethod
+    def of(cls, spec: Spec, seed: int = 0) -> Problem:
+        """The part of a spec that families may see."""
+        columns = spec.columns
+        return cls(
+            task=spec.task,
+            target=columns.target,
+            time=columns.time,
+            frequency=columns.frequency,
+            season=spec.season_length,
+            horizon=spec.horizon,
+            known_future=tuple(columns.known_future),
+            features=tuple(columns.features),
+            static=tuple(columns.static),
+            holidays=columns.holidays,
+            seed=seed,
+        )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that may be used to predict, in the spec's order and without repeats."""
+        return tuple(dict.fromkeys([*self.known_future, *self.features, *self.static]))
+
+
+class Family(ABC, Generic[Model]):
+    """One way to fit a model to a partition. One instance holds the options and serves many partitions.
+
+    Rows come sorted by time, with a float target without NaN (forecast, regression) or labels as text
+    (classification), and the spec's own column names. `Model` is what `fit` returns and `predict` takes; it is
+    stored as JSON by `dump` and `load`, exactly: a loaded model predicts what the fitted one did, bit for bit.
+    """
+
+    name: ClassVar[str]
+    tasks: ClassVar[frozenset[str]]
+    packages: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def min_rows(self, problem: Problem) -> int:
+        """Fewest training rows with which a fit makes sense."""
+        return 2
+
+    def cost(self, rows: int) -> float:
+        """Expected seconds of one fit on one core; only ratios matter, for balance and plans."""
+        return 0.001 + 1e-6 * rows
+
+    @abstractmethod
+    def fit(self, rows: pd.DataFrame, problem: Problem) -> Model:
+        """A model of these rows. Raises FitError with a reason, or any exception, which becomes `fit_failed`."""
+
+    @abstractmethod
+    def predict(self, model: Model, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+        """Predictions, one per row of `future`.
+
+        Forecast: `future` holds the steps right after the last training row, in order and without holes (time
+        and known-future columns); shape (len(future),). Regression: shape (len(future),). Classification:
+        probabilities of the classes in the order of `classes(model)`, shape (len(future), n classes).
+        """
+
+    def classes(self, model: Model) -> list[str]:
+        """The classes of a classification model, as text, in the order of `predict`'s columns."""
+        return []
+
+    @abstractmethod
+    def dump(self, model: Model) -> Json:
+        """The model as values that JSON can hold (dicts with text keys, lists, numbers, text, None)."""
+
+    @abstractmethod
+    def load(self, state: Json) -> Model:
+        """The inverse of `dump`."""

@@ -1,0 +1,89 @@
+"""Where rows come from: the `source:` of a spec and its forms, and values taken from the environment.
+
+Secrets are never resolved when a spec is read: `${NAME}` stays as written until the moment of use, so that no
+log, tag or dump of a spec can hold one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from manymodels_spark.errors import ManyModelsError
+
+Environ = Annotated[str, Field(min_length=1, description="May hold ${NAME}, taken from the environment at use.")]
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def resolve(value: str) -> str:
+    """The text with each `${NAME}` or `${NAME:-default}` replaced from the environment.
+
+    Raises ManyModelsError naming the variable (never a value) where it is not set and has no default.
+    """
+
+    def lookup(match: re.Match[str]) -> str:
+        name, default = match.group(1), match.group(2)
+        found = os.environ.get(name, default)
+        if found is None:
+            raise ManyModelsError(f"environment variable {name} is not set, and the spec uses ${{{name}}}. Set it and run again")
+        return found
+
+    return _VARIABLE.sub(lookup, value)
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    watermark: str | None = None
+
+
+class Jdbc(_Form):
+    """A database table or query, read in parallel on `partition_column` and incrementally by `watermark`."""
+
+    kind: Literal["jdbc"] = "jdbc"
+    url: Environ
+    table: str | None = None
+    query: str | None = None
+    driver: str | None = None
+    user: Environ | None = None
+    password: Environ | None = None
+    partition_column: str | None = None
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 8
+    fetch_size: Annotated[int, Field(ge=1)] = 10_000
+    late: Annotated[str, Field(pattern=r"^\d+[smhd]$")] = "0s"
+
+
+class Files(_Form):
+    """CSV, JSON or Parquet files; `path` may be a file, a folder or a glob."""
+
+    kind: Literal["csv", "json", "parquet"]
+    path: Environ
+    options: dict[str, str] = {}
+    wide: dict[str, str] | None = None
+
+
+class Delta(_Form):
+    """A Delta table by path or by `catalog.schema.table`."""
+
+    kind: Literal["delta"] = "delta"
+    path: Environ | None = None
+    table: str | None = None
+    version: int | None = None
+
+
+def _form(value: Any) -> Any:
+    """`{csv: path}` or `{jdbc: {...}}` as the form that it names."""
+    if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
+        (kind, options), = value.items()
+        if isinstance(options, str):
+            options = {"url" if kind == "jdbc" else "path": options}
+        return {"kind": kind, **(options or {})}
+    return value
+
+
+Source = Annotated[
+    Annotated[Jdbc | Files | Delta, Field(discriminator="kind")],
+    BeforeValidator(_form),
+]
