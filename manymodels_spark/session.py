@@ -1,0 +1,110 @@
+"""A Spark session for the platform at hand: a laptop, Databricks, Synapse or Spark Connect.
+
+On a platform that brings a session, that session is used as it is. Only the local platform is configured here.
+This module must know no table, no model and no MLflow.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.jars import jar_paths
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+# Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
+_LOCAL = {
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    "spark.log.level": "ERROR",
+}
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
+REMOTE_VARIABLE = "SPARK_REMOTE"
+
+
+def get_session(app: str = "manymodels", master: str | None = None, **settings: str) -> SparkSession:
+    """The platform's active session, or a new local one with Delta.
+
+    `master` is a Spark master (`local[2]`, `spark://...`) for a new session; by default `MANYMODELS_MASTER` or
+    all cores of this machine. Raises ManyModelsError where Java is missing or too old.
+    """
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    if _is_provided():
+        return SparkSession.builder.appName(app).getOrCreate()
+    require_java()
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    remote = os.environ.get(REMOTE_VARIABLE)
+    builder = SparkSession.builder.appName(app)
+    builder = builder.remote(remote) if remote else builder.master(_patient(master))
+    for key, value in {**local_settings(), **settings}.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def local_settings() -> dict[str, str]:
+    """Spark's settings on a machine of our own: Delta with its jars, few partitions, quiet logs, bounded memory."""
+    jars = ",".join(str(path) for path in jar_paths())
+    executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
+    memory = {"spark.driver.memory": os.environ.get("MANYMODELS_DRIVER_MEMORY", "4g")}
+    scratch = {"spark.sql.warehouse.dir": str(Path(".manymodels/spark-warehouse").absolute())}
+    return {**_DELTA, **_LOCAL, **executors, **memory, **scratch, "spark.jars": jars}
+
+
+def require_java(minimum: int = 17) -> None:
+    """Raise ManyModelsError with what to install unless a Java that Spark can use is found."""
+    home = os.environ.get("JAVA_HOME")
+    found = home and (Path(home) / "bin" / "java").exists()
+    if not found and shutil.which("java") is None:
+        raise ManyModelsError(
+            f"Spark needs Java {minimum} or newer and none was found on PATH or in JAVA_HOME. "
+            f"Install it (Debian, Ubuntu: apt-get install openjdk-{minimum}-jre-headless) and run again"
+        )
+
+
+def cores(spark: SparkSession) -> int:
+    """How many fits may run at once: the session's cores, by its settings (works on Spark Connect too)."""
+    master = str(spark.conf.get("spark.master", ""))
+    if master.startswith("local"):
+        inside = master.partition("[")[2].rstrip("]").split(",")[0]
+        return int(inside) if inside.isdigit() else os.cpu_count() or 1
+    instances = spark.conf.get("spark.executor.instances", None) or spark.conf.get("spark.cores.max", None)
+    per_executor = int(spark.conf.get("spark.executor.cores", "1") or 1)
+    return int(instances) * per_executor if instances else max(per_executor, os.cpu_count() or 1)
+
+
+def _is_provided() -> bool:
+    """Whether the platform brings its own session: Databricks and Synapse do, and so does spark-submit."""
+    markers = ("DATABRICKS_RUNTIME_VERSION", "AZURE_SERVICE", "PYSPARK_GATEWAY_PORT")
+    return any(name in os.environ for name in markers)
+
+
+def _patient(master: str | None) -> str:
+    """A local master that retries a failed task as a cluster would: `local[2]` as `local[2,4]`."""
+    master = master or os.environ.get("MANYMODELS_MASTER") or "local[*]"
+    if master.startswith("local[") and "," not in master:
+        return f"{master[:-1]},4]"
+    return "local[1,4]" if master == "local" else master

@@ -1,0 +1,161 @@
+"""The Delta tables of one spec in the lake: their names, and reads and writes that may be repeated safely.
+
+A lake is a path (`/data/lake`, `abfss://...`) or a schema of a catalog (`main.forecasts`). Everything goes
+through DataFrames and SQL, so that Spark Connect runs all of it. This module must know no stage and no MLflow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.spec.source import resolve
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+BRONZE = "bronze"
+CALENDAR = "calendar"
+SILVER = "silver"
+PARTITIONS = "partitions"
+QUALITY = "quality"
+FITS = "fits"
+MODELS = "models"
+QUARANTINE = "quarantine"
+PROMOTIONS = "promotions"
+CHAMPIONS = "champions"
+PREDICTIONS = "predictions"
+UNSCORED = "unscored"
+RUNS = "runs"
+
+_CATALOG = re.compile(r"\w+(\.\w+)?\Z")
+
+
+def quote(name: str) -> str:
+    """An identifier in backticks, for Spark SQL."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def literal(value: str) -> str:
+    """A text literal for Spark SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables of one spec. `root` is resolved: no variable is left in it."""
+
+    spark: SparkSession
+    root: str
+    spec: str
+
+    @classmethod
+    def of(cls, spark: SparkSession, location: str, spec: str) -> Lake:
+        """The lake of a spec, from the `lake:` line as written."""
+        root = resolve(location)
+        if not _CATALOG.match(root) and "://" not in root and not root.startswith("/"):
+            root = str(Path(root).absolute())
+        return cls(spark, root.rstrip("/"), spec)
+
+    @property
+    def is_catalog(self) -> bool:
+        """Whether tables have names in a catalog instead of paths."""
+        return _CATALOG.match(self.root) is not None
+
+    def location(self, table: str) -> str:
+        """The path of a table, or its name in the catalog."""
+        return f"{self.root}.{self.spec}_{table}" if self.is_catalog else f"{self.root}/{self.spec}/{table}"
+
+    def ref(self, table: str) -> str:
+        """The table as SQL names it."""
+        if self.is_catalog:
+            return ".".join(quote(part) for part in self.location(table).split("."))
+        return f"delta.{quote(self.location(table))}"
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been written."""
+        from pyspark.errors import AnalysisException
+
+        if self.is_catalog:
+            return bool(self.spark.catalog.tableExists(self.location(table)))
+        try:
+            self.spark.sql(f"DESCRIBE DETAIL {self.ref(table)}").collect()
+        except AnalysisException as error:
+            if "DELTA" in str(error) or "PATH_NOT_FOUND" in str(error) or "NOT_FOUND" in str(error):
+                return False
+            raise
+        return True
+
+    def read(self, table: str, version: int | None = None) -> DataFrame:
+        """The table, at a version where one is given. Raises ManyModelsError naming the stage to run first."""
+        if not self.exists(table):
+            raise ManyModelsError(
+                f"table {self.location(table)} does not exist yet. Run the stage that writes it: {_writer(table)}"
+            )
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        return reader.table(self.location(table)) if self.is_catalog else reader.load(self.location(table))
+
+    def append(self, table: str, rows: DataFrame, *, once: str | None = None, by: Sequence[str] = ()) -> None:
+        """Add rows. With `once` (a token of the writer) a repeated call of the same token adds nothing."""
+        writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
+        if by:
+            writer = writer.partitionBy(*by)
+        if once is not None:
+            writer = writer.option("txnAppId", once).option("txnVersion", 1)
+        self._save(writer, table)
+
+    def overwrite(self, table: str, rows: DataFrame, *, where: str | None = None, by: Sequence[str] = ()) -> None:
+        """Replace the whole table, or only the rows that `where` (SQL) selects, in one commit."""
+        writer = rows.write.format("delta").mode("overwrite")
+        if by:
+            writer = writer.partitionBy(*by)
+        if where is not None and self.exists(table):
+            writer = writer.option("replaceWhere", where)
+        else:
+            writer = writer.option("overwriteSchema", "true")
+        self._save(writer, table)
+
+    def merge(self, table: str, rows: DataFrame, keys: Sequence[str]) -> None:
+        """Update the rows with equal keys (null-safe) and insert the others, in one commit."""
+        if not self.exists(table):
+            self.append(table, rows)
+            return
+        view = f"merge_{self.spec}_{table}"
+        rows.createOrReplaceTempView(view)
+        on = " AND ".join(f"t.{quote(key)} <=> s.{quote(key)}" for key in keys)
+        self.spark.sql(
+            f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} "
+            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+
+    def version(self, table: str) -> int:
+        """The newest version of the table."""
+        row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").first()
+        return int(row["version"]) if row else 0
+
+    def _save(self, writer: Any, table: str) -> None:
+        if self.is_catalog:
+            writer.saveAsTable(self.location(table))
+        else:
+            writer.save(self.location(table))
+
+
+def union(frames: Sequence[DataFrame]) -> DataFrame:
+    """Frames below each other, by column name."""
+    return reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
+
+
+def _writer(table: str) -> str:
+    stages = {
+        BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare",
+        FITS: "train", MODELS: "train", QUARANTINE: "train", PROMOTIONS: "promote", CHAMPIONS: "promote",
+        PREDICTIONS: "score", UNSCORED: "score",
+    }
+    return f"manymodels {stages.get(table, 'run')} SPEC"
