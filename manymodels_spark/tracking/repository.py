@@ -5,6 +5,7 @@ Training writes to a development repository, promotion copies to a production on
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -135,6 +136,13 @@ class ModelRepository:
             self.client.call(self.client.mlflow.finalize_logged_model, model_id, LoggedModelStatus.READY)
 
         self.client.map(one, model_ids)
+
+    def upload(self, model_id: str, files: Mapping[str, bytes]) -> None:
+        """Send a model's files through MLflow, for artifact roots that only the server reaches."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                (Path(folder) / name).write_bytes(content)
+            self.client.call(self.client.mlflow.log_model_artifacts, model_id, folder, kind="artifacts")
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
         """Set or replace tags of one model."""

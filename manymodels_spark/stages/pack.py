@@ -1,0 +1,80 @@
+"""Partitions into waves, and each wave's partitions into tasks of equal expected cost, the heaviest first."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TASKS_PER_CORE = 4
+WAVES_OF_A_SMALL_RUN = 6
+SMALLEST_WAVE = 24
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One committed portion of a run: its number and, per partition, bucket, cost, fingerprint and task."""
+
+    number: int
+    members: pd.DataFrame
+    tasks: int
+
+    @property
+    def buckets(self) -> list[int]:
+        """The buckets of silver that hold this wave's rows."""
+        return sorted(int(bucket) for bucket in self.members["bucket"].unique())
+
+
+def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
+    """Cut `todo` (sorted by bucket) into waves of at most `largest` partitions, so that each reads few buckets.
+
+    A small run is cut into a few waves all the same: progress shows, and one wave is logged while the next fits.
+    """
+    size = min(largest, max(SMALLEST_WAVE, -(-len(todo) // WAVES_OF_A_SMALL_RUN)))
+    pieces = [todo.iloc[start : start + size] for start in range(0, len(todo), size)]
+    return [_wave(first + index, piece, cores) for index, piece in enumerate(pieces)]
+
+
+def pack(costs: np.ndarray, tasks: int) -> np.ndarray:
+    """The task of each partition: longest first onto the least loaded task (Graham 1969); task 0 is heaviest.
+
+    `costs` has shape (n,), in seconds; the result has shape (n,), values from 0 to tasks - 1.
+    """
+    loads = [(0.0, task) for task in range(tasks)]
+    assigned = np.empty(len(costs), dtype=np.int64)
+    for index in np.argsort(-costs, kind="stable"):
+        load, task = heapq.heappop(loads)
+        assigned[index] = task
+        heapq.heappush(loads, (load + float(costs[index]), task))
+    totals = np.bincount(assigned, weights=costs, minlength=tasks)
+    rank = np.empty(tasks, dtype=np.int64)
+    rank[np.argsort(-totals, kind="stable")] = np.arange(tasks)
+    return rank[assigned]
+
+
+def _wave(number: int, members: pd.DataFrame, cores: int) -> Wave:
+    tasks = min(len(members), cores * TASKS_PER_CORE)
+    packed = members.assign(task=pack(members["cost"].to_numpy(float), tasks))
+    return Wave(number, packed, tasks)
+
+
+@lru_cache(maxsize=64)
+def slots(spark: SparkSession, tasks: int) -> tuple[int, ...]:
+    """For each task 0..tasks-1 a number that Spark's `repartition(tasks, column)` sends to that very task.
+
+    Hashing would put two heavy partitions into one task now and then; with these numbers it cannot.
+    """
+    from pyspark.sql import functions as F
+
+    numbers = spark.range(tasks * 40).select(F.col("id").cast("int").alias("slot"))
+    target = F.pmod(F.hash("slot"), F.lit(tasks))
+    found = numbers.groupBy(target.alias("task")).agg(F.min("slot").alias("slot")).collect()
+    by_task = {int(row["task"]): int(row["slot"]) for row in found}
+    return tuple(by_task[task] for task in range(tasks))

@@ -1,0 +1,54 @@
+"""The partitions that have no model because of what their rows are or what their fit did, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from manymodels_spark.errors import ADVICE, Reason
+from manymodels_spark.results import Failure, FitResult, Status
+from manymodels_spark.stages.fitting import FITS_SCHEMA, outcome
+from manymodels_spark.stages.select import latest
+from manymodels_spark.tables import FITS, PARTITIONS, QUARANTINE, Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_COLUMNS = ("partition_id", "key", "reason", "message", "exception", "advice", "rows", "run_id", "fitted_at")
+
+
+def commit_broken(lake: Lake, run_id: str, broken: pd.DataFrame) -> None:
+    """Commit the outcomes of partitions that `prepare` found unfit, as wave 0 of the run."""
+    if broken.empty:
+        return
+    rows = [_outcome(run_id, row) for row in broken.to_dict("records")]
+    frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], FITS_SCHEMA)
+    lake.append(FITS, frame, once=f"{run_id}-fits-0")
+
+
+def refresh(lake: Lake) -> None:
+    """Rewrite the `quarantine` table from the latest outcome of every partition that is still in the data."""
+    from pyspark.sql import functions as F
+
+    if not lake.exists(FITS):
+        return
+    present = lake.read(PARTITIONS).select("partition_id")
+    kept = lake.read(FITS).select("status", *_COLUMNS)
+    failed = latest(kept).filter(F.col("status") == str(Status.FAILED)).drop("status")
+    lake.overwrite(QUARANTINE, failed.join(present, "partition_id", "left_semi"))
+
+
+def quarantined(lake: Lake) -> DataFrame:
+    """The quarantine table: one row per partition."""
+    return lake.read(QUARANTINE)
+
+
+def _outcome(run_id: str, row: dict[str, object]) -> dict[str, object]:
+    reason = Reason(str(row["problem"]))
+    failure = Failure(reason, str(row["problem_detail"] or ADVICE[reason]))
+    result = FitResult(Status.FAILED, rows=int(str(row["rows"])), failure=failure)
+    assigned = {name: row[name] for name in ("partition_id", "key", "fingerprint")}
+    return outcome(result, run_id, 0, {**assigned, "task": -1})
+
+

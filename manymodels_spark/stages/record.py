@@ -1,0 +1,150 @@
+"""One committed wave into MLflow: a logged model per fitted partition, with tags, parameters, metrics and files.
+
+May be called again after any interruption: what is already in MLflow is adopted, only what is missing is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pandas as pd
+
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.tables import FITS, MODELS, Lake
+from manymodels_spark.tracking import artifacts
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.artifacts import Template
+from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+MODELS_SCHEMA = (
+    "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family string, "
+    "mlflow_run string, logged_at timestamp"
+)
+_META = (
+    "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
+    "options", "scores",
+)
+_WRITTEN = "partition_id string"
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Logs the waves of one training job."""
+
+    lake: Lake
+    template: Template
+    repository: ModelRepository
+    origin: t.Origin
+    mlflow_run: str
+
+    def record(self, wave: int, *, resumed: bool = False) -> int:
+        """Log the fitted partitions of a committed wave; their number."""
+        fits = self._fits(wave)
+        fitted = fits.select(*_META).toPandas()
+        if fitted.empty:
+            return 0
+        models = self._create(fitted, wave, resumed)
+        self._write(fits, models)
+        metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in fitted.to_dict("records")]
+        self.repository.log_metrics(self.mlflow_run, metrics)
+        self.repository.finalize(model.model_id for model in models.values())
+        self._commit(fitted, models, wave)
+        return len(fitted)
+
+    def _fits(self, wave: int) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        mine = (F.col("run_id") == self.origin.job) & (F.col("wave") == wave) & F.col("payload").isNotNull()
+        return self.lake.read(FITS).filter(mine)
+
+    def _create(self, fitted: pd.DataFrame, wave: int, resumed: bool) -> dict[str, Registered]:
+        records = [self._record(row, wave) for row in fitted.to_dict("records")]
+        present = self.repository.adopt(self.origin.job, wave) if resumed else {}
+        missing = [record for record in records if record.partition_id not in present]
+        try:
+            return {**present, **self.repository.create(missing, self.mlflow_run)}
+        except Exception:
+            # A lost answer leaves a model that nobody knows of: look, then make what is missing, once.
+            if resumed:
+                raise
+            return self._create(fitted, wave, resumed=True)
+
+    def _record(self, row: dict[str, Any], wave: int) -> ModelRecord:
+        key = PartitionKey.parse(row["key"])
+        tags = {
+            **t.partition_tags(key),
+            **self.origin.tags(),
+            t.FAMILY: row["family"],
+            t.FINGERPRINT: row["fingerprint"],
+            t.SHA256: row["sha256"],
+            t.STATUS: row["status"],
+            t.WAVE: str(wave),
+        }
+        return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, _params(row), _metrics(row))
+
+    def _write(self, fits: DataFrame, models: dict[str, Registered]) -> None:
+        """The models' files, written by executors where they reach the artifact root, else uploaded from here."""
+        if any(model.location.startswith("mlflow-artifacts:") for model in models.values()):
+            self._upload(fits, models)
+            return
+        pairs = [(model.partition_id, model.model_id, model.location) for model in models.values()]
+        places = self.lake.spark.createDataFrame(pairs, "partition_id string, model_id string, location string")
+        template = self.template
+
+        def write(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for batch in batches:
+                for model_id, location, payload in zip(batch["model_id"], batch["location"], batch["payload"], strict=True):
+                    artifacts.write(location, template.files(model_id, bytes(payload)))
+                yield batch[["partition_id"]]
+
+        from pyspark.sql import functions as F
+
+        joined = fits.select("partition_id", "payload").join(F.broadcast(places), "partition_id")
+        written = joined.mapInPandas(write, _WRITTEN).count()
+        if written != len(models):
+            raise RuntimeError(f"{written} of {len(models)} models' files were written. Run the same command again")
+
+    def _upload(self, fits: DataFrame, models: dict[str, Registered]) -> None:
+        def one(row: Any) -> None:
+            model = models[row["partition_id"]]
+            self.repository.upload(model.model_id, self.template.files(model.model_id, bytes(row["payload"])))
+
+        self.repository.client.map(one, fits.select("partition_id", "payload").toLocalIterator())
+
+    def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None)
+        rows = [
+            (
+                self.origin.job, wave, row["partition_id"], models[row["partition_id"]].model_id,
+                models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run, now,
+            )
+            for row in fitted.to_dict("records")
+        ]
+        frame = self.lake.spark.createDataFrame(rows, MODELS_SCHEMA)
+        self.lake.append(MODELS, frame, once=f"{self.origin.job}-models-{wave}")
+
+
+def _params(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "family": row["family"],
+        "options": row["options"][:5000],
+        "start": str(row["start"]),
+        "cutoff": str(row["cutoff"]),
+        "candidates": ", ".join(score["candidate"] for score in orjson.loads(row["scores"])),
+    }
+
+
+def _metrics(row: dict[str, Any]) -> dict[str, float]:
+    """A model's test metrics: the means over the folds, each fold's own, and what the fit took."""
+    metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
+    champion = next((s for s in orjson.loads(row["scores"]) if s["candidate"] == row["family"]), None)
+    for number, fold in enumerate(champion["folds"] if champion else [], start=1):
+        metrics.update({f"{name}_fold_{number}": value for name, value in fold.items() if value is not None})
+    return {**metrics, "fit_seconds": float(row["seconds"]), "rows": float(row["rows"])}

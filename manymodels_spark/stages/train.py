@@ -1,0 +1,198 @@
+"""Train: fit every partition that needs it, wave by wave, log each model, and account for every partition.
+
+While one wave is being logged the next one fits. Each wave is committed before it is logged, and a run that was
+interrupted is continued by the next call: it logs what was only fitted and fits what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from manymodels_spark._version import __version__
+from manymodels_spark.errors import ManyModelsError, TooManyFailures
+from manymodels_spark.fingerprint import spec_hash
+from manymodels_spark.models import registry
+from manymodels_spark.session import cores
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.results import Status
+from manymodels_spark.stages import ledger
+from manymodels_spark.stages.fitting import fit_wave
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.pack import Wave, waves
+from manymodels_spark.stages.quarantine import commit_broken, refresh
+from manymodels_spark.stages.record import Recorder
+from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.select import Choice, Selection, select
+from manymodels_spark.tables import FITS, MODELS, SILVER
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.repository import ModelRepository
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+AT_ONCE = 2
+
+
+def train(job: Job, choice: Choice | None = None) -> StageReport:
+    """Fit, log and account for the partitions that `choice` selects.
+
+    Counts: partitions, fitted, fallback, unchanged, quarantined; they add up, or ManyModelsError is raised.
+    Raises TrackingError before any fit where MLflow cannot be reached, and TooManyFailures at the end where more
+    partitions failed than `limits.failures` allows (everything is committed and logged then, too).
+    """
+    choice = choice or Choice()
+    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    shape = spec_hash(job.spec)
+    signature = f"{shape} silver={job.lake.version(SILVER)} {choice}"
+    run_id, resumed = ledger.open_run(job, "train", signature)
+    with job.stage("train", run_id=run_id) as report:
+        training = _Training(job, repository, shape, run_id, report)
+        training.go(choice, resumed)
+    _check_failures(job.spec, report)
+    return report
+
+
+@dataclass
+class _Training:
+    """One training run on its way."""
+
+    job: Job
+    repository: ModelRepository
+    shape: str
+    run_id: str
+    report: StageReport
+
+    def go(self, choice: Choice, resumed: bool) -> None:
+        lake, spec = self.job.lake, self.job.spec
+        selection = select(lake, choice, self.shape, self.run_id)
+        if resumed or len(selection.todo) or len(selection.broken):
+            recorder = self._recorder()
+            self.job.progress.start("train", len(selection.todo))
+            if resumed:
+                self._log_unlogged(recorder)
+            commit_broken(lake, self.run_id, selection.broken)
+            todo = _with_costs(selection.todo, spec)
+            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), self._next()), recorder)
+            self._close(recorder)
+            refresh(lake)
+        self._count(selection)
+
+    def _recorder(self) -> Recorder:
+        spec = self.job.spec
+        data_version = self.job.lake.version(SILVER)
+        origin = t.Origin(spec.name, self.shape, self.run_id, data_version, __version__, git_commit())
+        mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
+        return Recorder(self.job.lake, template_of(spec), self.repository, origin, mlflow_run)
+
+    def _run(self, planned: Sequence[Wave], recorder: Recorder) -> None:
+        """All waves, a few at once; the first error stops what has not begun and is raised."""
+        done, lock = {"done": 0}, Lock()
+
+        def one(wave: Wave) -> None:
+            fit_wave(self.job.lake, self.job.spec, self.run_id, wave)
+            logged = recorder.record(wave.number)
+            with lock:
+                done["done"] += len(wave.members)
+                done["failed"] = done.get("failed", 0) + len(wave.members) - logged
+                self.job.progress.update(**done)
+
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="wave") as pool:
+            futures: list[Future[None]] = [pool.submit(one, wave) for wave in planned]
+            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in waiting:
+                future.cancel()
+            for future in finished:
+                future.result()
+
+    def _log_unlogged(self, recorder: Recorder) -> None:
+        """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""
+        from pyspark.sql import functions as F
+
+        mine = self.job.lake.read(FITS).filter((F.col("run_id") == self.run_id) & F.col("payload").isNotNull())
+        pending = mine.select("wave", "partition_id").distinct()
+        if self.job.lake.exists(MODELS):
+            logged = self.job.lake.read(MODELS).filter(F.col("run_id") == self.run_id)
+            pending = pending.join(logged, ["wave", "partition_id"], "left_anti")
+        for row in pending.select("wave").distinct().orderBy("wave").collect():
+            recorder.record(int(row["wave"]), resumed=True)
+
+    def _next(self) -> int:
+        """The number of the next wave; it counts on where an interrupted run stopped."""
+        from pyspark.sql import functions as F
+
+        if not self.job.lake.exists(FITS):
+            return 1
+        mine = self.job.lake.read(FITS).filter(F.col("run_id") == self.run_id)
+        last = mine.agg(F.max("wave").alias("wave")).first()
+        return int(last["wave"] or 0) + 1 if last else 1
+
+    def _close(self, recorder: Recorder) -> None:
+        outcomes = _outcomes(self.job, self.run_id)
+        self.repository.end_run(recorder.mlflow_run, {f"partitions_{name}": count for name, count in outcomes.items()})
+
+    def _count(self, selection: Selection) -> None:
+        """Fill the report's counts and hold them against each other: nothing may be lost."""
+        outcomes = _outcomes(self.job, self.run_id)
+        counts = {
+            "partitions": selection.total,
+            "fitted": outcomes.get(Status.FITTED, 0) + outcomes.get(Status.FALLBACK, 0),
+            "fallback": outcomes.get(Status.FALLBACK, 0),
+            "unchanged": selection.unchanged,
+            "quarantined": outcomes.get(Status.FAILED, 0) + selection.quarantined,
+        }
+        self.report.counts.update(counts)
+        self.report.calls = self.repository.client.total
+        self.report.note = f"{counts['fitted']} fitted, {counts['unchanged']} unchanged, {counts['quarantined']} quarantined"
+        accounted = counts["fitted"] + counts["unchanged"] + counts["quarantined"]
+        if accounted != counts["partitions"]:
+            raise ManyModelsError(
+                f"{counts['partitions']} partitions came in, but {accounted} are accounted for ({self.report.note}). "
+                f"This should not happen: see table fits, run {self.run_id}"
+            )
+
+
+def _outcomes(job: Job, run_id: str) -> dict[str, int]:
+    """Partitions of a run by status."""
+    from pyspark.sql import functions as F
+
+    if not job.lake.exists(FITS):
+        return {}
+    mine = job.lake.read(FITS).filter(F.col("run_id") == run_id).groupBy("status").agg(F.count("*").alias("n"))
+    return {str(row["status"]): int(row["n"]) for row in mine.collect()}
+
+
+def _with_costs(todo: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Expected seconds per partition: its last fit's, or what the candidates' families say of that many rows."""
+    families = [registry.build(candidate) for candidate in spec.candidates]
+    fits = spec.backtest.folds + int(spec.refit)
+    expected = np.array([fits * sum(family.cost(int(rows)) for family in families) for rows in todo["rows"]], float)
+    return todo.assign(cost=todo["cost"].astype(float).fillna(pd.Series(expected, index=todo.index)))
+
+
+def _check_failures(spec: Spec, report: StageReport) -> None:
+    partitions, failed = report.counts["partitions"], report.counts["quarantined"]
+    if partitions and failed > spec.limits.failures * partitions:
+        raise TooManyFailures(
+            f"{failed} of {partitions} partitions are in quarantine ({failed / partitions:.1%}), and limits.failures "
+            f"allows {spec.limits.failures:.1%}. The others are trained and logged. See `manymodels quarantine SPEC`"
+        )
+
+
+def git_commit() -> str | None:
+    """The commit that the work runs from, where there is one."""
+    if commit := os.environ.get("MANYMODELS_COMMIT"):
+        return commit
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
