@@ -122,17 +122,24 @@ class Lake:
             writer = writer.option("overwriteSchema", "true")
         self._save(writer, table)
 
-    def merge(self, table: str, rows: DataFrame, keys: Sequence[str]) -> None:
-        """Update the rows with equal keys (null-safe) and insert the others, in one commit."""
+    def merge(self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None) -> None:
+        """Update the rows with equal keys (null-safe) and insert the others, in one commit.
+
+        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks go.
+        """
         if not self.exists(table):
             self.append(table, rows)
             return
         view = f"merge_{self.spec}_{table}"
         rows.createOrReplaceTempView(view)
         on = " AND ".join(f"t.{quote(key)} <=> s.{quote(key)}" for key in keys)
+        columns = [quote(name) for name in rows.columns if name != delete_where]
+        update = ", ".join(f"t.{name} = s.{name}" for name in columns)
+        insert = f"({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
+        delete = f"WHEN MATCHED AND s.{quote(delete_where)} THEN DELETE " if delete_where else ""
         self.spark.sql(
-            f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} "
-            "WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {delete}"
+            f"WHEN MATCHED THEN UPDATE SET {update} WHEN NOT MATCHED THEN INSERT {insert}"
         )
 
     def version(self, table: str) -> int:

@@ -204,6 +204,8 @@ class DuckDB(Part):
     kind: Literal["duckdb"] = "duckdb"
     path: Environ = ".manymodels/warehouse.duckdb"
     table: str | None = None
+    memory: Megabytes = 2048
+    staging: Environ | None = None
 
 
 class Postgres(Part):
@@ -213,6 +215,7 @@ class Postgres(Part):
     url: Environ
     schema_name: Annotated[str, Field(alias="schema")] = "public"
     table: str | None = None
+    staging: Environ | None = None
 
 
 class Synapse(Part):

@@ -5,7 +5,6 @@ May be called again after any interruption: what is already in MLflow is adopted
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,8 @@ import orjson
 import pandas as pd
 
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.stages.files import write_files
 from manymodels_spark.tables import FITS, MODELS, Lake
-from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import Template
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
@@ -25,13 +24,12 @@ if TYPE_CHECKING:
 
 MODELS_SCHEMA = (
     "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family string, "
-    "mlflow_run string, logged_at timestamp"
+    "mlflow_run string, data_version bigint, logged_at timestamp"
 )
 _META = (
     "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
     "options", "scores",
 )
-_WRITTEN = "partition_id string"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Recorder:
         if fitted.empty:
             return 0
         models = self._create(fitted, wave, resumed)
-        self._write(fits, models)
+        write_files(fits, models, self.template, self.repository)
         metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in fitted.to_dict("records")]
         self.repository.log_metrics(self.mlflow_run, metrics)
         self.repository.finalize(model.model_id for model in models.values())
@@ -89,41 +87,13 @@ class Recorder:
         }
         return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, _params(row), _metrics(row))
 
-    def _write(self, fits: DataFrame, models: dict[str, Registered]) -> None:
-        """The models' files, written by executors where they reach the artifact root, else uploaded from here."""
-        if any(model.location.startswith("mlflow-artifacts:") for model in models.values()):
-            self._upload(fits, models)
-            return
-        pairs = [(model.partition_id, model.model_id, model.location) for model in models.values()]
-        places = self.lake.spark.createDataFrame(pairs, "partition_id string, model_id string, location string")
-        template = self.template
-
-        def write(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-            for batch in batches:
-                for model_id, location, payload in zip(batch["model_id"], batch["location"], batch["payload"], strict=True):
-                    artifacts.write(location, template.files(model_id, bytes(payload)))
-                yield batch[["partition_id"]]
-
-        from pyspark.sql import functions as F
-
-        joined = fits.select("partition_id", "payload").join(F.broadcast(places), "partition_id")
-        written = joined.mapInPandas(write, _WRITTEN).count()
-        if written != len(models):
-            raise RuntimeError(f"{written} of {len(models)} models' files were written. Run the same command again")
-
-    def _upload(self, fits: DataFrame, models: dict[str, Registered]) -> None:
-        def one(row: Any) -> None:
-            model = models[row["partition_id"]]
-            self.repository.upload(model.model_id, self.template.files(model.model_id, bytes(row["payload"])))
-
-        self.repository.client.map(one, fits.select("partition_id", "payload").toLocalIterator())
-
     def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
         now = datetime.now(UTC).replace(tzinfo=None)
         rows = [
             (
                 self.origin.job, wave, row["partition_id"], models[row["partition_id"]].model_id,
-                models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run, now,
+                models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run,
+                self.origin.data_version, now,
             )
             for row in fitted.to_dict("records")
         ]

@@ -46,6 +46,7 @@ class Registered:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     created: int
+    ready: bool = True
 
     @property
     def sha256(self) -> str:
@@ -200,6 +201,7 @@ def _registered(model: LoggedModel) -> Registered:
         model.tags,
         metrics,
         model.creation_timestamp,
+        str(model.status) in ("READY", "LoggedModelStatus.READY"),
     )
 
 

@@ -28,6 +28,7 @@ ROLE = "manymodels.role"
 SOURCE_MODEL = "manymodels.source_model"
 SOURCE_RUN = "manymodels.source_run"
 PROMOTION = "manymodels.promotion"
+REPLACES = "manymodels.replaces"
 
 CHAMPION = "champion"
 PREVIOUS = "previous"

@@ -1,0 +1,114 @@
+"""Business rules of a promotion: each gate looks at one candidate's facts and holds or fails with its numbers.
+
+Pure: it knows neither MLflow nor Spark, so a rule can be tried on a plain object.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.spec.model import HIGHER_IS_BETTER, Gate, Promote
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What gates may look at: one model's test metrics and what it was made of."""
+
+    partition: str
+    family: str
+    metrics: Mapping[str, float]
+    rows: int
+    folds: int
+    fitted_at: datetime
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One gate's answer, with the numbers that decided it, e.g. `wape 0.210 below 0.350`."""
+
+    gate: str
+    held: bool
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a candidate may go to production, and each gate's verdict."""
+
+    passed: bool
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def reason(self) -> str:
+        """The verdicts in one line, those that failed first."""
+        ordered = sorted(self.verdicts, key=lambda verdict: verdict.held)
+        return "; ".join(f"{'held' if v.held else 'failed'}: {v.numbers}" for v in ordered) or "no gates"
+
+
+def judge(rules: Promote, metric: str, candidate: Facts, champion: Facts | None, now: datetime) -> Decision:
+    """All gates of `all` must hold, and at least one of `any` where there are any.
+
+    `metric` is the spec's own metric, by which candidate and champion are compared.
+    """
+    every = [_verdict(gate, metric, candidate, champion, now) for gate in rules.all]
+    some = [_verdict(gate, metric, candidate, champion, now) for gate in rules.any]
+    passed = all(v.held for v in every) and (not some or any(v.held for v in some))
+    return Decision(passed, (*every, *some))
+
+
+def _verdict(gate: Gate, metric: str, candidate: Facts, champion: Facts | None, now: datetime) -> Verdict:
+    if gate.metric is not None:
+        return _threshold(gate, candidate)
+    if gate.better_than == "champion":
+        return _better(gate, metric, candidate, None if champion is None else champion.metrics.get(metric), "champion")
+    if gate.better_than is not None:
+        return _better(gate, metric, candidate, candidate.metrics.get(f"{gate.better_than}_{metric}"), gate.better_than)
+    if gate.rows is not None:
+        return Verdict("rows", candidate.rows >= gate.rows, f"{candidate.rows} rows, at least {gate.rows}")
+    if gate.folds is not None:
+        return Verdict("folds", candidate.folds >= gate.folds, f"{candidate.folds} folds, at least {gate.folds}")
+    if gate.coverage is not None and gate.within is not None:
+        return _coverage(gate.coverage, gate.within, candidate)
+    if gate.max_age_days is not None:
+        age = (now - candidate.fitted_at).total_seconds() / 86400
+        return Verdict("max_age_days", age <= gate.max_age_days, f"fitted {age:.1f} days ago, at most {gate.max_age_days}")
+    return _own(str(gate.function), candidate, champion)
+
+
+def _threshold(gate: Gate, candidate: Facts) -> Verdict:
+    value = candidate.metrics.get(str(gate.metric), math.nan)
+    if gate.below is not None:
+        return Verdict(str(gate.metric), value < gate.below, f"{gate.metric} {value:.4g} below {gate.below:g}")
+    bound = gate.above if gate.above is not None else math.inf
+    return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g} above {bound:g}")
+
+
+def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, name: str) -> Verdict:
+    own = candidate.metrics.get(metric, math.nan)
+    if reference is None or math.isnan(reference):
+        return Verdict(f"better_than {name}", name == "champion", f"no {name} to compare with")
+    if metric in HIGHER_IS_BETTER:
+        held = own >= reference * (1 + gate.by)
+    else:
+        held = own <= reference * (1 - gate.by)
+    return Verdict(f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g}, by {gate.by:.1%}")
+
+
+def _coverage(level: int, within: list[float], candidate: Facts) -> Verdict:
+    value = candidate.metrics.get(f"coverage_{level}", math.nan)
+    numbers = f"coverage of {level} % is {value:.3g}, within {within[0]:g} to {within[1]:g}"
+    return Verdict(f"coverage_{level}", within[0] <= value <= within[1], numbers)
+
+
+def _own(path: str, candidate: Facts, champion: Facts | None) -> Verdict:
+    module, _, name = path.partition(":")
+    try:
+        function: Callable[[Facts, Facts | None], bool] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ManyModelsError(f"promote: gate function {path!r} cannot be imported ({error}). Install its package") from error
+    return Verdict(path, bool(function(candidate, champion)), path)

@@ -1,0 +1,164 @@
+"""From the text of a spec to a `Spec`, or to all of its mistakes at once, each with its place and line.
+
+It knows YAML and pydantic; what a family's options may be is told to it by the caller (`extra`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from yaml.nodes import MappingNode, Node, SequenceNode
+
+from manymodels_spark.errors import Mistake, SpecError
+from manymodels_spark.spec.model import Spec
+
+Extra = Callable[[Any], Iterable[Mistake]]
+Loc = tuple[int | str, ...]
+
+
+def read_spec(path: str | Path, extra: Sequence[Extra] = ()) -> Spec:
+    """The spec in a YAML file. Raises SpecError with every mistake, SpecError too where there is no such file."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(str(path), [Mistake("file", f"cannot be read: {error.strerror}. Give the path of a YAML spec")]) from error
+    return parse_spec(text, str(path), extra)
+
+
+def parse_spec(text: str, name: str = "spec", extra: Sequence[Extra] = ()) -> Spec:
+    """The spec in a YAML text; `extra` functions look at the raw data and add their own mistakes."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else None
+        raise SpecError(name, [Mistake("yaml", f"not valid YAML: {getattr(error, 'problem', error)}", line)]) from error
+    if not isinstance(data, dict):
+        raise SpecError(name, [Mistake("spec", "a mapping is expected, beginning with `name: ...`")])
+    found, spec = _validated(data)
+    found += [mistake for look in extra for mistake in look(data)]
+    if found or spec is None:
+        lines = text.splitlines()
+        raise SpecError(name, [_placed(mistake, root, lines) for mistake in _sorted(found)])
+    return spec
+
+
+def _validated(data: dict[str, Any]) -> tuple[list[Mistake], Spec | None]:
+    try:
+        return [], Spec.model_validate(data)
+    except ValidationError as error:
+        return [_mistake(detail) for detail in error.errors()], None
+
+
+def _mistake(detail: Any) -> Mistake:
+    loc: Loc = tuple(part for part in detail["loc"] if not _is_tag(part))
+    return Mistake(dotted(loc), _message(detail, loc))
+
+
+def _message(detail: Any, loc: Loc) -> str:
+    """One sentence: what is wrong and what was expected."""
+    kind, given, context = detail["type"], detail.get("input"), detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key.{_nearest(str(loc[-1]), known_keys(loc[:-1]))}"
+    if kind == "missing":
+        return "is required and missing"
+    if kind == "literal_error":
+        expected = str(context.get("expected", "")).replace("'", "")
+        return f"{given!r} is not valid. Expected {expected}.{_nearest(str(given), expected.replace(' or ', ', ').split(', '), listed=False)}"
+    if kind in ("greater_than_equal", "greater_than"):
+        bound = context.get("ge", context.get("gt"))
+        more = "from" if kind == "greater_than_equal" else "above"
+        return f"{given!r} is too small. A number {more} {bound:g} is expected"
+    if kind in ("less_than_equal", "less_than"):
+        return f"{given!r} is too large. At most {context.get('le', context.get('lt')):g} is expected"
+    if kind == "string_pattern_mismatch":
+        return f"{given!r} does not have the form {context.get('pattern')}"
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        expected = str(context.get("expected_tags", "one key naming the kind")).replace("'", "")
+        return f"{_short(given)} names no known kind. Expected one of {expected}"
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"]))
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, and {_short(given)} was given"
+
+
+def known_keys(loc: Loc) -> list[str]:
+    """The keys that a spec may have at a place."""
+    models: list[type[BaseModel]] = [Spec]
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        models = [found for field in fields for found in _models_in(field.annotation)] or models
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()} - {"kind"})
+
+
+def dotted(loc: Sequence[int | str]) -> str:
+    """`("candidates", 1, "family")` as `candidates[1].family`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.lstrip(".") or "spec"
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, list, Annotated):
+        return [model for argument in get_args(annotation) for model in _models_in(argument)]
+    return []
+
+
+def _is_tag(part: int | str) -> bool:
+    """Whether a part of a location was added by pydantic for a union's member and stands nowhere in the file."""
+    return isinstance(part, str) and part in {"jdbc", "csv", "json", "parquet", "delta", "duckdb", "postgres", "synapse"}
+
+
+def _nearest(given: str, known: Sequence[str], *, listed: bool = True) -> str:
+    close = difflib.get_close_matches(given, known, 1, 0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(known)}" if known and listed else hint
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _sorted(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    return sorted(set(mistakes), key=lambda mistake: mistake.path)
+
+
+def _placed(mistake: Mistake, root: Node | None, lines: Sequence[str]) -> Mistake:
+    """The mistake with the number and text of its line."""
+    if mistake.line is not None or root is None:
+        return mistake
+    node, line = root, root.start_mark.line
+    for part in mistake.path.replace("[", ".[").split("."):
+        step = _child(node, part)
+        if step is None:
+            break
+        node, line = step
+    if line == 0 and node is root:
+        return mistake
+    return Mistake(mistake.path, mistake.message, line + 1, lines[line].strip())
+
+
+def _child(node: Node, part: str) -> tuple[Node, int] | None:
+    if part.startswith("[") and isinstance(node, SequenceNode):
+        index = int(part.strip("[]"))
+        return (node.value[index], node.value[index].start_mark.line) if index < len(node.value) else None
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return value, key.start_mark.line
+        if len(node.value) == 1:
+            # `{jdbc: {...}}`: the kind's own level stands in the file, not in the model.
+            return _child(node.value[0][1], part)
+    return None

@@ -1,0 +1,87 @@
+"""The champions' index: a Delta copy of what the production MLflow says, for joins. Always rebuilt from tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.tables import CHAMPIONS
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.repository import ModelRepository, Registered
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+INDEX_SCHEMA = (
+    "partition_id string, key string, model_id string, source_model string, source_run string, promotion string, "
+    "family string, status string, sha256 string, location string, fingerprint string, data_version bigint, "
+    "metrics map<string,double>, promoted_at timestamp"
+)
+
+
+def rebuild(job: Job) -> StageReport:
+    """Write the `champions` table anew from the production MLflow. Counts: champions."""
+    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    with job.stage("index") as report:
+        champions = current_champions(repository)
+        write_index(job, champions.values())
+        report.counts["champions"] = len(champions)
+        report.calls = repository.client.total
+        report.note = f"{len(champions)} champions in {repository.client.total} calls"
+    return report
+
+
+def verify(job: Job) -> list[str]:
+    """The partitions whose row in the index is not what MLflow says; empty where all is well."""
+    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    truth = {row[0]: row for row in map(_row, current_champions(repository).values())}
+    stored = {row["partition_id"]: tuple(row) for row in job.lake.read(CHAMPIONS).select(*_columns()).collect()}
+    return sorted(p for p in truth.keys() | stored.keys() if _comparable(truth.get(p)) != _comparable(stored.get(p)))
+
+
+def current_champions(repository: ModelRepository) -> dict[str, Registered]:
+    """The champion of each partition by tags; where a promotion was cut short and left two, the newer one."""
+    champions: dict[str, Registered] = {}
+    for model in repository.search(t.where(SPEC=repository.spec, ROLE=t.CHAMPION)):
+        other = champions.get(model.partition_id)
+        if model.ready and (other is None or (model.created, model.model_id) > (other.created, other.model_id)):
+            champions[model.partition_id] = model
+    return champions
+
+
+def write_index(job: Job, champions: Iterable[Registered]) -> None:
+    """Replace the `champions` table."""
+    rows = sorted(map(_row, champions))
+    job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA))
+
+
+def read_index(job: Job) -> DataFrame:
+    """The champions of the index. Raises ManyModelsError where nothing was promoted yet."""
+    if not job.lake.exists(CHAMPIONS):
+        raise ManyModelsError(
+            f"{job.spec.name} has no champions yet. Run `manymodels promote SPEC`, or `manymodels index SPEC` where the "
+            "production MLflow already holds some"
+        )
+    return job.lake.read(CHAMPIONS)
+
+
+def _row(model: Registered) -> tuple[object, ...]:
+    tags = model.tags
+    return (
+        model.partition_id, tags.get(t.KEY), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
+        tags.get(t.PROMOTION), tags.get(t.FAMILY), tags.get(t.STATUS), model.sha256, model.location,
+        tags.get(t.FINGERPRINT), int(tags.get(t.DATA_VERSION, "0")), dict(model.metrics),
+        datetime.fromtimestamp(model.created / 1000, UTC).replace(tzinfo=None),
+    )
+
+
+def _columns() -> list[str]:
+    return [column.split()[0] for column in INDEX_SCHEMA.split(", ")]
+
+
+def _comparable(row: tuple[object, ...] | None) -> tuple[object, ...] | None:
+    """All but the metrics, which a server may round."""
+    return None if row is None else tuple(cell for cell in row if not isinstance(cell, dict))

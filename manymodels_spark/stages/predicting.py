@@ -1,0 +1,112 @@
+"""The function that executors run to score one partition: a payload and rows in, typed prediction rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from manymodels_spark.errors import ManyModelsError, PayloadError
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.payload import sha256
+from manymodels_spark.predict import predict_partition
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.tracking import artifacts
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
+
+
+def scored_schema(spec: Spec, silver: StructType) -> StructType:
+    """The columns of `predictions`, with the partition columns typed as in the source, and `error` at the end."""
+    from pyspark.sql import types as T
+
+    number = T.StringType() if spec.task == "classification" else T.DoubleType()
+    step = T.StructField(str(spec.columns.time), T.TimestampType())
+    fields = [
+        T.StructField("partition_id", T.StringType()),
+        *(T.StructField(name, silver[name].dataType) for name in spec.partition_by),
+        T.StructField("cutoff", T.TimestampType()),
+        step if spec.task == "forecast" else T.StructField("row", T.LongType()),
+        T.StructField("prediction", number),
+        *(T.StructField(name, T.DoubleType()) for name in interval_columns(spec)),
+        T.StructField("fallback", T.BooleanType()),
+        *(T.StructField(name, T.StringType()) for name in ("family", "model_id", "sha256")),
+        T.StructField("data_version", T.LongType()),
+        T.StructField("run_id", T.StringType()),
+        T.StructField("scored_at", T.TimestampType()),
+        T.StructField("key", T.StringType()),
+        T.StructField("error", T.StringType()),
+    ]
+    return T.StructType(fields)
+
+
+def interval_columns(spec: Spec) -> list[str]:
+    """`probability` for classes, else `lower_80`, `upper_80`, ... for the levels of the spec."""
+    if spec.task == "classification":
+        return ["probability"]
+    return [f"{side}_{level}" for level in spec.backtest.intervals for side in ("lower", "upper")]
+
+
+def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Scorer:
+    """The function for `cogroup().applyInPandas()`: the partition's own row, and its rows of silver and calendar."""
+    columns = schema.fieldNames()
+    common = {"run_id": run_id, "data_version": data_version}
+
+    def score_group(partition: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        if partition.empty:
+            return pd.DataFrame(columns=columns)
+        own = partition.iloc[0].to_dict()
+        key = PartitionKey.parse(own["key"])
+        facts = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
+                 "cutoff": own["cutoff"], "scored_at": datetime.now(UTC).replace(tzinfo=None), "error": None}
+        try:
+            payload, model = _model(spec, own, rows, key)
+            predicted = _predict(spec, payload, own["cutoff"], rows)
+        except Exception as error:
+            return pd.DataFrame([{**facts, "error": _reason(error)}]).reindex(columns=columns)
+        return predicted.assign(**facts, **model).reindex(columns=columns)
+
+    return score_group
+
+
+def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey) -> tuple[bytes, dict[str, object]]:
+    """The payload to predict with and what the output says of it: the champion, or the spec's fallback."""
+    if isinstance(own["model_id"], str):
+        named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"], "fallback": False}
+        return _verified(own), named
+    if spec.fallback is None:
+        raise ManyModelsError("no_champion: no model of this partition passed the gates. See table promotions")
+    plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best", "fallback": None})
+    result = fit_partition(rows, plain, key)
+    if result.payload is None:
+        raise ManyModelsError(f"no_champion: and the fallback failed ({result.failure.message if result.failure else ''})")
+    return result.payload, {"family": result.family, "model_id": None, "sha256": result.sha256, "fallback": True}
+
+
+def _verified(own: dict[str, Any]) -> bytes:
+    """The champion's payload from the lake, or from MLflow's artifacts where the lake has lost it."""
+    if own["payload"] is None:
+        return artifacts.read_payload(own["location"], own["sha256"])
+    payload = bytes(own["payload"])
+    if sha256(payload) != own["sha256"]:
+        raise PayloadError(f"checksum: the payload of {own['model_id']} in table fits is not the one that was promoted")
+    return payload
+
+
+def _predict(spec: Spec, payload: bytes, cutoff: pd.Timestamp, rows: pd.DataFrame) -> pd.DataFrame:
+    levels = spec.backtest.intervals
+    if spec.task == "forecast":
+        future = rows if spec.columns.known_future else None
+        return predict_partition(payload, future=future, horizon=spec.horizon, since=cutoff, levels=levels)
+    predicted = predict_partition(payload, future=rows, levels=levels)
+    return predicted.assign(row=range(len(predicted)))
+
+
+def _reason(error: Exception) -> str:
+    return f"{getattr(error, 'reason', type(error).__name__)}: {error}"

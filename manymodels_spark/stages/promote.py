@@ -1,0 +1,208 @@
+"""Promote: apply the gates to every newly trained model and copy those that pass to the production MLflow.
+
+The production repository has its own tracking server, registry, artifact root and credentials; nothing but copies
+of models that passed is ever written there. An interrupted promotion is finished by the next call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pandas as pd
+
+from manymodels_spark.gates import Decision, Facts, judge
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.files import write_files
+from manymodels_spark.stages.index import current_champions, write_index
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.select import in_scope, latest
+from manymodels_spark.tables import FITS, MODELS, PROMOTIONS
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+BATCH = 1000
+PROMOTIONS_SCHEMA = (
+    "promotion string, partition_id string, key string, source_model string, source_run string, outcome string, "
+    "reason string, model_id string, replaced string, decided_at timestamp"
+)
+PROMOTED, KEPT, REFUSED = "promoted", "kept", "refused"
+_CANDIDATE = (
+    "run_id", "partition_id", "key", "family", "status", "rows", "fingerprint", "sha256", "metrics", "scores",
+    "cutoff", "fitted_at", "model_id", "data_version",
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One candidate with its decision: its row of `fits` and `models`, and the champion that it meets."""
+
+    row: dict[str, Any]
+    champion: Registered | None
+    decision: Decision
+    outcome: str
+
+
+def promote(job: Job, *, only: str | None = None, dry_run: bool = False) -> StageReport:
+    """Judge the newest model of every partition against the gates and make those that pass champions.
+
+    Counts: candidates, promoted, kept (the champion is that model already), refused, champions. With `dry_run`
+    the decisions are stored and counted, and production is not touched.
+    """
+    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    with job.stage("promote") as report:
+        champions = current_champions(repository)
+        candidates = _candidates(job, only)
+        judged = [_judge(job.spec, row, champions.get(row["partition_id"])) for row in candidates]
+        job.progress.start("promote", len(judged))
+        models = {} if dry_run else _copy_all(job, repository, report.run_id, judged)
+        if models:
+            champions = current_champions(repository)
+        write_index(job, champions.values())
+        _store(job, report.run_id, judged, models)
+        _count(report, judged, len(champions), repository, dry_run)
+    return report
+
+
+def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
+    """The newest logged fit of each partition in scope, with its model id."""
+    from pyspark.sql import functions as F
+
+    fits = job.lake.read(FITS).filter(F.col("payload").isNotNull()).drop("payload", "options")
+    models = job.lake.read(MODELS).select("run_id", "partition_id", "model_id", "data_version")
+    logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
+    if only is not None:
+        logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
+    return list(logged.orderBy("partition_id").toPandas().to_dict("records"))
+
+
+def _judge(spec: Spec, row: dict[str, Any], champion: Registered | None) -> Judged:
+    if champion is not None and champion.tags.get(t.SOURCE_MODEL) == row["model_id"]:
+        return Judged(row, champion, Decision(True, ()), KEPT)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    decision = judge(spec.promote, spec.metric, _facts(row), None if champion is None else _champion(champion), now)
+    return Judged(row, champion, decision, PROMOTED if decision.passed else REFUSED)
+
+
+def _facts(row: dict[str, Any]) -> Facts:
+    scores = orjson.loads(row["scores"])
+    folds = max((len(score["folds"]) for score in scores), default=0)
+    fitted_at = pd.Timestamp(row["fitted_at"]).to_pydatetime()
+    metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
+    return Facts(str(PartitionKey.parse(row["key"])), row["family"], metrics, int(row["rows"]), folds, fitted_at)
+
+
+def _champion(model: Registered) -> Facts:
+    fitted_at = datetime.fromtimestamp(model.created / 1000, UTC).replace(tzinfo=None)
+    rows = int(model.metrics.get("rows", 0))
+    return Facts(model.partition_id, model.tags.get(t.FAMILY, ""), model.metrics, rows, 0, fitted_at)
+
+
+def _copy_all(job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged]) -> dict[str, Registered]:
+    """Copy the models that passed, a batch at a time; partition id to the production model."""
+    passed = [one for one in judged if one.outcome == PROMOTED]
+    if not passed:
+        return {}
+    origin = {t.SPEC: job.spec.name, t.JOB: promotion}
+    run = repository.start_run(f"{job.spec.name} promotion {promotion}", origin)
+    copied: dict[str, Registered] = {}
+    for batch in _batches(passed):
+        copied.update(_copy_batch(job, repository, promotion, run, batch))
+        job.progress.update(len(copied))
+    repository.end_run(run, {"promoted": float(len(copied))})
+    return copied
+
+
+def _copy_batch(
+    job: Job, repository: ModelRepository, promotion: str, run: str, batch: Sequence[Judged]
+) -> dict[str, Registered]:
+    """The order matters: a new champion is complete before it is ready, and ready before the old one steps down."""
+    models = repository.create([_record(one, job.spec.name, promotion) for one in batch], run)
+    write_files(_payloads(job, batch), models, template_of(job.spec), repository)
+    repository.log_metrics(run, [(models[one.row["partition_id"]].model_id, _numbers(one.row)) for one in batch])
+    repository.finalize(model.model_id for model in models.values())
+    _step_down(repository, [one.champion for one in batch if one.champion is not None])
+    return models
+
+
+def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
+    """The payloads of a batch, from the lake."""
+    from pyspark.sql import functions as F
+
+    pairs = [(one.row["run_id"], one.row["partition_id"]) for one in batch]
+    wanted = job.spark.createDataFrame(pairs, "run_id string, partition_id string")
+    fits = job.lake.read(FITS).select("run_id", "partition_id", "payload")
+    return fits.join(F.broadcast(wanted), ["run_id", "partition_id"])
+
+
+def _record(one: Judged, spec: str, promotion: str) -> ModelRecord:
+    row = one.row
+    key = PartitionKey.parse(row["key"])
+    tags = {
+        **t.partition_tags(key),
+        t.SPEC: spec,
+        t.FAMILY: row["family"],
+        t.STATUS: row["status"],
+        t.FINGERPRINT: row["fingerprint"],
+        t.SHA256: row["sha256"],
+        t.JOB: row["run_id"],
+        t.DATA_VERSION: str(row["data_version"]),
+        t.SOURCE_MODEL: row["model_id"],
+        t.PROMOTION: promotion,
+        t.ROLE: t.CHAMPION,
+    }
+    if one.champion is not None:
+        tags[t.REPLACES] = one.champion.model_id
+    return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, {"family": row["family"]}, _numbers(row))
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
+    return {**metrics, "rows": float(row["rows"])}
+
+
+def _step_down(repository: ModelRepository, former: Sequence[Registered]) -> None:
+    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
+
+
+def _store(job: Job, promotion: str, judged: Sequence[Judged], models: dict[str, Registered]) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None)
+    rows = [_decision_row(one, promotion, models.get(one.row["partition_id"]), now) for one in judged if one.outcome != KEPT]
+    if rows:
+        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
+
+
+def _decision_row(one: Judged, promotion: str, model: Registered | None, now: datetime) -> tuple[object, ...]:
+    row = one.row
+    return (
+        promotion, row["partition_id"], row["key"], row["model_id"], row["run_id"], one.outcome, one.decision.reason,
+        model.model_id if model else None, one.champion.model_id if one.champion else None, now,
+    )
+
+
+def _count(
+    report: StageReport, judged: Sequence[Judged], champions: int, repository: ModelRepository, dry_run: bool
+) -> None:
+    outcomes = [one.outcome for one in judged]
+    report.counts.update(
+        candidates=len(judged), promoted=outcomes.count(PROMOTED), kept=outcomes.count(KEPT),
+        refused=outcomes.count(REFUSED), champions=champions,
+    )
+    report.calls = repository.client.total
+    counts = report.counts
+    would = "would be " if dry_run else ""
+    report.note = f"{counts['promoted']} {would}new champions, {counts['kept']} kept, {counts['refused']} refused"
+
+
+def _batches(items: Sequence[Judged]) -> Iterator[Sequence[Judged]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
+

@@ -1,0 +1,144 @@
+"""Score: predict every partition with its champion, found in bulk, and write the predictions once.
+
+Payloads travel as data and are verified and opened in executors; there is no tracking call per partition. What
+has no champion goes to the spec's fallback, or to `unscored` with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages import ledger
+from manymodels_spark.stages.index import read_index
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.predicting import scored_schema, scorer
+from manymodels_spark.stages.select import in_scope
+from manymodels_spark.tables import CALENDAR, FITS, PREDICTIONS, SILVER, UNSCORED, Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+SCORING = "scoring"
+ERROR = "error"
+KEY = ("partition_id", "cutoff")
+
+
+def score(job: Job, *, at: datetime | None = None, only: str | None = None) -> StageReport:
+    """Predict `horizon` steps after each partition's last time, or after `at`.
+
+    Counts: partitions, scored, fallback, unscored, rows. Scoring the same partitions for the same cutoff again
+    replaces their rows in one commit.
+    """
+    run_id, _ = ledger.open_run(job, "score", f"at={at} only={only}")
+    with job.stage("score", run_id=run_id) as report:
+        scoring = _Scoring(job, run_id, at)
+        job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)))
+        scored = job.lake.read(SCORING)
+        _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
+        _write_unscored(job.lake, scored)
+        _count(report, scored)
+    return report
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """One scoring run: what goes in and what comes out."""
+
+    job: Job
+    run_id: str
+    at: datetime | None
+
+    def frame(self, partitions: DataFrame) -> DataFrame:
+        """One row per prediction, and one with `error` per partition that could not be scored."""
+        from pyspark.sql import functions as F
+
+        lake, spec = self.job.lake, self.job.spec
+        schema = scored_schema(spec, lake.read(SILVER).schema)
+        inputs = self._with_champions(partitions)
+        run = scorer(spec, self.run_id, lake.version(SILVER), schema)
+        rows = self._rows(inputs)
+        tasks = self.job.spark.conf.get("spark.sql.shuffle.partitions", "8")
+        spread = inputs.repartition(int(str(tasks)), F.col("partition_id"))
+        return spread.groupBy("partition_id").cogroup(rows.groupBy("partition_id")).applyInPandas(run, schema)
+
+    def _with_champions(self, partitions: DataFrame) -> DataFrame:
+        """A row per partition: key, cutoff, and its champion's payload where it has one."""
+        from pyspark.sql import functions as F
+
+        lake = self.job.lake
+        champions = read_index(self.job).select("partition_id", "model_id", "family", "sha256", "location")
+        payloads = lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", "payload")
+        payloads = payloads.dropDuplicates(["partition_id", "sha256"])
+        champions = champions.join(payloads, ["partition_id", "sha256"], "left")
+        cutoff = F.col("end") if self.at is None else F.lit(self.at).cast("timestamp")
+        base = partitions.select("partition_id", "bucket", "key", cutoff.alias("cutoff"))
+        return base.join(champions, "partition_id", "left")
+
+    def _rows(self, inputs: DataFrame) -> DataFrame:
+        """The rows that predictions need: known-future features, new tabular rows, or a fallback's history."""
+        lake, spec = self.job.lake, self.job.spec
+        silver = lake.read(SILVER)
+        if spec.task != "forecast":
+            return silver.join(inputs.select("partition_id"), "partition_id", "left_semi")
+        if spec.columns.known_future and lake.exists(CALENDAR):
+            return _future(lake, spec, silver)
+        wanted = inputs.filter("model_id IS NULL") if spec.fallback else inputs.limit(0)
+        return silver.join(wanted.select("partition_id"), "partition_id", "left_semi")
+
+
+def _future(lake: Lake, spec: Spec, silver: DataFrame) -> DataFrame:
+    """Silver's rows with the calendar's rows of known-future features after them."""
+    from pyspark.sql import functions as F
+
+    time = str(spec.columns.time)
+    ids = silver.select("partition_id", "bucket", *spec.partition_by).distinct()
+    calendar = lake.read(CALENDAR).select(*spec.partition_by, time, *spec.columns.known_future)
+    on = [ids[name].eqNullSafe(calendar[name].cast(ids.schema[name].dataType)) for name in spec.partition_by]
+    placed = calendar.join(F.broadcast(ids), on).select(
+        "partition_id",
+        calendar[time].cast("timestamp").alias(time),
+        *(F.col(name).cast(silver.schema[name].dataType).alias(name) for name in spec.columns.known_future),
+    )
+    return silver.unionByName(placed, allowMissingColumns=True)
+
+
+def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
+    """Append, or where some of these partitions and cutoffs were scored before, replace them, in one commit."""
+    from pyspark.sql import functions as F
+
+    old = None
+    if lake.exists(PREDICTIONS):
+        scope = rows.select(*KEY).distinct()
+        old = lake.read(PREDICTIONS).join(scope, list(KEY), "left_semi")
+    if old is None or old.isEmpty():
+        lake.append(PREDICTIONS, rows, once=f"{run_id}-predictions")
+        return
+    step = [spec.columns.time] if spec.task == "forecast" and spec.columns.time else ["row"]
+    keys = [*KEY, *step]
+    stale = old.join(rows.select(*keys), keys, "left_anti").withColumn("_gone", F.lit(True))
+    source = rows.withColumn("_gone", F.lit(False)).unionByName(stale, allowMissingColumns=True)
+    lake.merge(PREDICTIONS, source, keys, delete_where="_gone")
+
+
+def _write_unscored(lake: Lake, scored: DataFrame) -> None:
+    failed = scored.filter(f"{ERROR} IS NOT NULL")
+    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"))
+
+
+def _count(report: StageReport, scored: DataFrame) -> None:
+    from pyspark.sql import functions as F
+
+    ok = F.col(ERROR).isNull()
+    row = scored.agg(
+        F.count_distinct("partition_id").alias("partitions"),
+        F.count_distinct(F.when(ok, F.col("partition_id"))).alias("scored"),
+        F.count_distinct(F.when(ok & F.col("fallback"), F.col("partition_id"))).alias("fallback"),
+        F.count_distinct(F.when(~ok, F.col("partition_id"))).alias("unscored"),
+        F.count(F.when(ok, 1)).alias("rows"),
+    ).first()
+    report.counts.update({name: int(value) for name, value in row.asDict().items()} if row else {})
+    counts = report.counts
+    report.note = f"{counts['rows']:,} predictions for {counts['scored']} partitions, {counts['unscored']} unscored"
