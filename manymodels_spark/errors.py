@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class ManyModelsError(Exception):
@@ -57,7 +58,11 @@ class PayloadError(ManyModelsError):
 
 
 class TooManyFailures(ManyModelsError):
-    """More partitions were quarantined than the spec's `limits.failures` allows."""
+    """More partitions were quarantined than the spec's `limits.failures` allows. `report` is the stage's report."""
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        self.report = report
+        super().__init__(message)
 
 
 class Reason(StrEnum):

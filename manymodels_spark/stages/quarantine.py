@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import pandas as pd
 
 from manymodels_spark.errors import ADVICE, Reason
+from manymodels_spark.keys import PartitionKey
 from manymodels_spark.results import Failure, FitResult, Status
 from manymodels_spark.stages.fitting import FITS_SCHEMA, outcome
 from manymodels_spark.stages.select import latest
 from manymodels_spark.tables import FITS, PARTITIONS, QUARANTINE, Lake
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 _COLUMNS = ("partition_id", "key", "reason", "message", "exception", "advice", "rows", "run_id", "fitted_at")
 
@@ -39,9 +37,29 @@ def refresh(lake: Lake) -> None:
     lake.overwrite(QUARANTINE, failed.join(present, "partition_id", "left_semi"))
 
 
-def quarantined(lake: Lake) -> DataFrame:
-    """The quarantine table: one row per partition."""
-    return lake.read(QUARANTINE)
+@dataclass(frozen=True)
+class ByReason:
+    """The quarantined partitions of one reason: how many, and one of them."""
+
+    reason: str
+    partitions: int
+    example: str
+    message: str
+    advice: str
+
+
+def by_reason(lake: Lake) -> list[ByReason]:
+    """The quarantine in short, most frequent reason first."""
+    from pyspark.sql import functions as F
+
+    table = lake.read(QUARANTINE)
+    facts = (F.min(F.struct("key", "message", "advice")).alias("one"), F.count("*").alias("n"))
+    rows = table.groupBy("reason").agg(*facts).orderBy(F.desc("n"), "reason").collect()
+    return [
+        ByReason(row["reason"], int(row["n"]), str(PartitionKey.parse(row["one"]["key"])), row["one"]["message"],
+                 row["one"]["advice"])
+        for row in rows
+    ]
 
 
 def _outcome(run_id: str, row: dict[str, object]) -> dict[str, object]:

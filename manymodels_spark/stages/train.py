@@ -182,7 +182,8 @@ def _check_failures(spec: Spec, report: StageReport) -> None:
     if partitions and failed > spec.limits.failures * partitions:
         raise TooManyFailures(
             f"{failed} of {partitions} partitions are in quarantine ({failed / partitions:.1%}), and limits.failures "
-            f"allows {spec.limits.failures:.1%}. The others are trained and logged. See `manymodels quarantine SPEC`"
+            f"allows {spec.limits.failures:.1%}. The others are trained and logged. See `manymodels quarantine SPEC`",
+            report,
         )
 
 

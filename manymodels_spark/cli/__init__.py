@@ -1,0 +1,24 @@
+"""The command line: `manymodels COMMAND SPEC`. Thin: every command calls one function and prints what it returns."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from manymodels_spark._version import __version__
+from manymodels_spark.cli import inspecting, running, tools
+from manymodels_spark.cli.common import FriendlyGroup
+
+
+@click.group(cls=FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="manymodels")
+def main() -> None:
+    """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
+
+
+for command in (*running.COMMANDS, *inspecting.COMMANDS, *tools.COMMANDS):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

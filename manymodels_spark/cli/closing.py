@@ -1,0 +1,73 @@
+"""What `manymodels run` prints at its end: the counts that must add up, what it took, where to look next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from manymodels_spark.cli.common import console
+from manymodels_spark.tables import CHAMPIONS, QUARANTINE
+
+if TYPE_CHECKING:
+    from manymodels_spark.pipeline import RunReport
+    from manymodels_spark.stages.job import Job
+
+
+def print_closing(job: Job, report: RunReport, path: str) -> None:
+    """Print the closing table of a whole run."""
+    console.print()
+    console.print(_stage_table(report))
+    for label, text in _lines(job, report, path):
+        console.print(f"[bold]{label:<12}[/] {text}", highlight=False)
+
+
+def _stage_table(report: RunReport) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("MLflow calls", justify="right")
+    table.add_column("what happened")
+    for stage in report.stages:
+        table.add_row(stage.stage, f"{stage.seconds:.1f}", f"{stage.calls:,}", stage.note)
+    table.add_row("[bold]all", f"[bold]{report.seconds:.1f}", f"[bold]{report.calls:,}", "")
+    return table
+
+
+def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
+    counts = report["train"].counts
+    scored = report["score"].counts
+    lines = [
+        ("", ""),
+        (
+            "partitions",
+            f"{counts['partitions']:,} in = {counts['fitted']:,} fitted + {counts['unchanged']:,} unchanged + "
+            f"{counts['quarantined']:,} quarantined",
+        ),
+    ]
+    if counts["quarantined"]:
+        lines.append(("quarantine", f"{_shares(job, QUARANTINE, 'reason')}     manymodels quarantine {path}"))
+    promoted = report["promote"].counts
+    lines += [
+        ("promoted", f"{promoted['promoted']:,} new, {promoted['kept']:,} kept, {promoted['refused']:,} refused"),
+        ("champions", f"{promoted['champions']:,}: {_shares(job, CHAMPIONS, 'family')}"),
+        ("scored", f"{scored['scored']:,} partitions, {scored['rows']:,} rows, {scored['unscored']:,} unscored"),
+        ("loaded", report["load"].note),
+        ("mlflow", f"{report.calls:,} calls{_calls_per_model(report)}     mlflow ui --backend-store-uri "
+                   f"{job.spec.mlflow.development.tracking}"),
+        ("lake", job.lake.location("")),
+    ]
+    return lines
+
+
+def _shares(job: Job, table: str, column: str) -> str:
+    """`too_short 2, all_null 1`: the table's rows by a column, most frequent first."""
+    from pyspark.sql import functions as F
+
+    counted = job.lake.read(table).groupBy(column).agg(F.count("*").alias("n")).orderBy(F.desc("n"), column)
+    return ", ".join(f"{row[column]} {row['n']:,}" for row in counted.collect())
+
+
+def _calls_per_model(report: RunReport) -> str:
+    fitted = report["train"].counts["fitted"]
+    return f" ({report['train'].calls / fitted:.1f} a trained model)" if fitted else ""

@@ -1,0 +1,69 @@
+"""What the commands share: friendly errors, the spec argument, a job with its progress."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from rich.console import Console
+
+from manymodels_spark.check import load_spec
+from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
+
+if TYPE_CHECKING:
+    from manymodels_spark.stages.job import Job
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+console = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+EXIT_ERROR, EXIT_SPEC, EXIT_FAILURES = 1, 2, 3
+
+spec_argument = click.argument("spec", type=click.Path(dir_okay=False))
+only_option = click.option("--only", metavar="SQL", help="Only these partitions, e.g. 'store = 12 and item < 5'.")
+
+
+class FriendlyGroup(click.Group):
+    """Prints errors that a user can act on as they are, without a trace, and ends with a code for each kind.
+
+    1 an error, 2 a mistake in the spec or the command, 3 too many partitions failed.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except SpecError as error:
+            errors.print(str(error), markup=False, highlight=False)
+            ctx.exit(EXIT_SPEC)
+        except TooManyFailures as error:
+            errors.print(str(error), style="red", markup=False, highlight=False)
+            ctx.exit(EXIT_FAILURES)
+        except ManyModelsError as error:
+            errors.print(str(error), style="red", markup=False, highlight=False)
+            ctx.exit(EXIT_ERROR)
+
+
+def job_of(path: str) -> Job:
+    """A job on the platform's session, with a bar where somebody is watching. The spec is checked first."""
+    spec = load_spec(path)
+    from manymodels_spark.progress import Bars, Lines
+    from manymodels_spark.session import get_session
+    from manymodels_spark.stages.job import Job
+
+    progress = Bars(console) if console.is_terminal else Lines(console)
+    return Job.of(spec, get_session(spec.name), progress)
+
+
+def age(text: str | None) -> timedelta | None:
+    """`7d`, `12h`, `30m` as a timedelta. Raises click.BadParameter."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)([dhm])", text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no age. Expected a number with d, h or m, e.g. 7d")
+    unit = {"d": "days", "h": "hours", "m": "minutes"}[found.group(2)]
+    return timedelta(**{unit: int(found.group(1))})

@@ -1,0 +1,69 @@
+"""Commands that look: `check`, `quarantine`, `index`, `schema`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.table import Table
+
+from manymodels_spark.check import load_spec
+from manymodels_spark.cli.common import console, job_of, spec_argument
+
+
+@click.command()
+@spec_argument
+def check(spec: str) -> None:
+    """Check the spec: every mistake at once, without starting anything."""
+    loaded = load_spec(spec)
+    families = ", ".join(candidate.family for candidate in loaded.candidates)
+    console.print(f"{spec} is valid: {loaded.task} of {loaded.columns.target} by {', '.join(loaded.partition_by)} with {families}",
+                  highlight=False)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of a spec, for editors."""
+    from manymodels_spark.spec.schema import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@click.command()
+@spec_argument
+@click.option("--retry", is_flag=True, help="Fit the quarantined partitions again.")
+def quarantine(spec: str, retry: bool) -> None:
+    """List the partitions that have no model, by reason, with what to do."""
+    from manymodels_spark.stages.quarantine import by_reason
+    from manymodels_spark.stages.select import Choice
+    from manymodels_spark.stages.train import train
+
+    job = job_of(spec)
+    if retry:
+        train(job, Choice(failed=True))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("reason", "partitions", "example", "what happened", "what to do"):
+        table.add_column(name, overflow="fold")
+    for row in by_reason(job.lake):
+        table.add_row(row.reason, f"{row.partitions:,}", row.example, row.message, row.advice)
+    console.print(table)
+
+
+@click.command()
+@spec_argument
+@click.option("--verify", "verifying", is_flag=True, help="Compare with MLflow instead of rebuilding.")
+def index(spec: str, verifying: bool) -> None:
+    """Rebuild the champions' index from the production MLflow."""
+    from manymodels_spark.stages.index import rebuild, verify
+
+    job = job_of(spec)
+    if not verifying:
+        rebuild(job)
+        return
+    wrong = verify(job)
+    console.print(f"{len(wrong)} partitions differ from MLflow", *wrong[:20], sep="\n")
+    if wrong:
+        raise SystemExit(1)
+
+
+COMMANDS = (check, schema, quarantine, index)

@@ -1,0 +1,92 @@
+"""Commands that do the work: `run` and one for each stage."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from manymodels_spark.cli.closing import print_closing
+from manymodels_spark.cli.common import age, console, job_of, only_option, spec_argument
+
+
+@click.command()
+@spec_argument
+def run(spec: str) -> None:
+    """All stages, from the source to the warehouse."""
+    from manymodels_spark.pipeline import run as run_all
+
+    job = job_of(spec)
+    console.print(f"[bold]{job.spec.name}[/]   MLflow {job.spec.mlflow.development.tracking}\n", highlight=False)
+    report = run_all(job)
+    print_closing(job, report, spec)
+    if report.too_many_failures is not None:
+        raise report.too_many_failures
+
+
+@click.command()
+@spec_argument
+@click.option("--full", is_flag=True, help="Read everything again, not only what is new.")
+def ingest(spec: str, full: bool) -> None:
+    """Copy the source's new rows into the lake."""
+    from manymodels_spark.stages.ingest import ingest as stage
+
+    stage(job_of(spec), full_refresh=full)
+
+
+@click.command()
+@spec_argument
+def prepare(spec: str) -> None:
+    """Type, deduplicate and complete the rows; one set of rows per partition."""
+    from manymodels_spark.stages.prepare import prepare as stage
+
+    stage(job_of(spec))
+
+
+@click.command()
+@spec_argument
+@only_option
+@click.option("--failed", is_flag=True, help="Only partitions whose last fit failed.")
+@click.option("--older-than", metavar="AGE", help="Also partitions whose model is older, e.g. 7d.")
+@click.option("--force", is_flag=True, help="Also partitions in which nothing changed.")
+def train(spec: str, only: str | None, failed: bool, older_than: str | None, force: bool) -> None:
+    """Fit every partition that changed and log each model to MLflow."""
+    from manymodels_spark.stages.select import Choice
+    from manymodels_spark.stages.train import train as stage
+
+    choice = Choice(only=only, force=force, failed=failed, older_than=age(older_than))
+    stage(job_of(spec), choice)
+
+
+@click.command()
+@spec_argument
+@only_option
+@click.option("--dry-run", is_flag=True, help="Judge, but copy nothing.")
+def promote(spec: str, only: str | None, dry_run: bool) -> None:
+    """Apply the gates and copy the models that pass to the production MLflow."""
+    from manymodels_spark.stages.promote import promote as stage
+
+    stage(job_of(spec), only=only, dry_run=dry_run)
+
+
+@click.command()
+@spec_argument
+@only_option
+@click.option("--at", type=click.DateTime(), help="Forecast from this time instead of each partition's last one.")
+def score(spec: str, only: str | None, at: datetime | None) -> None:
+    """Predict every partition with its champion."""
+    from manymodels_spark.stages.score import score as stage
+
+    stage(job_of(spec), at=at, only=only)
+
+
+@click.command()
+@spec_argument
+def load(spec: str) -> None:
+    """Load the newest predictions into the warehouse, exactly once."""
+    from manymodels_spark.stages.load import load as stage
+
+    stage(job_of(spec))
+
+
+COMMANDS = (run, ingest, prepare, train, promote, score, load)

@@ -1,0 +1,31 @@
+"""Commands around the pipeline: demonstration data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manymodels_spark.cli.common import console
+
+
+@click.command("demo-data")
+@click.option("--path", type=click.Path(path_type=Path), default=Path(".manymodels/demo.duckdb"), show_default=True)
+@click.option("--stores", default=10, show_default=True)
+@click.option("--items", default=20, show_default=True)
+@click.option("--days", default=1095, show_default=True)
+@click.option("--seed", default=7, show_default=True)
+@click.option("--replace", is_flag=True, help="Write the database anew where there is one.")
+def demo_data(path: Path, stores: int, items: int, days: int, seed: int, replace: bool) -> None:
+    """Write a source database of simulated raw sales, faults included."""
+    from manymodels_spark.simulate import write_source_database
+
+    if path.exists() and not replace:
+        console.print(f"{path} is there already (--replace writes it anew)", highlight=False)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_source_database(path, stores=stores, items=items, days=days, seed=seed)
+    console.print(f"{path}: {stores * items} partitions of {days} days", highlight=False)
+
+
+COMMANDS = (demo_data,)

@@ -1,0 +1,62 @@
+"""The stages in their order, and what a whole run adds up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from manymodels_spark.errors import TooManyFailures
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.load import load
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.score import score
+from manymodels_spark.stages.train import train
+
+STAGES: dict[str, Callable[[Job], StageReport]] = {
+    "ingest": ingest,
+    "prepare": prepare,
+    "train": train,
+    "promote": promote,
+    "score": score,
+    "load": load,
+}
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """The reports of a run's stages, in order."""
+
+    stages: tuple[StageReport, ...]
+    too_many_failures: TooManyFailures | None = None
+
+    def __getitem__(self, stage: str) -> StageReport:
+        return next(report for report in self.stages if report.stage == stage)
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of all stages."""
+        return sum(report.seconds for report in self.stages)
+
+    @property
+    def calls(self) -> int:
+        """MLflow calls of all stages."""
+        return sum(report.calls for report in self.stages)
+
+
+def run(job: Job, stages: Sequence[str] = tuple(STAGES)) -> RunReport:
+    """Run stages one after another; by default all, from the source to the warehouse.
+
+    Too many failed partitions do not keep the others from being promoted, scored and loaded: the run goes on, and
+    the report carries the error for the end.
+    """
+    reports: list[StageReport] = []
+    failures: TooManyFailures | None = None
+    for name in stages:
+        try:
+            reports.append(STAGES[name](job))
+        except TooManyFailures as error:
+            failures = error
+            reports.append(error.report)
+    return RunReport(tuple(reports), failures)
