@@ -95,7 +95,7 @@ def readable(value: Value) -> str:
 
 def tag_key(name: str) -> str:
     """A tag key in MLflow's alphabet; other characters are percent-encoded, reversed by `untag_key`."""
-    if _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.")):
+    if _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key.")):
         return name
     return "key." + quote(name, safe="").replace("%", ":")
 
