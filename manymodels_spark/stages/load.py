@@ -1,0 +1,83 @@
+"""Load: one exact version of the predictions, and the small tables around them, into the warehouse, once.
+
+The warehouse's own ledger says what it holds; the lake says what differs since. What of a load is the warehouse's
+matter (transactions, checks, SQL) is in `manymodels_spark.warehouse`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manymodels_spark.spec.source import resolve
+from manymodels_spark.stages.export import Exporter
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, UNSCORED
+from manymodels_spark.warehouse import open_warehouse
+
+if TYPE_CHECKING:
+    from manymodels_spark.warehouse.base import Warehouse
+
+KEY = ("partition_id", "cutoff")
+SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS)
+_LEFT_OUT = ("payload",)
+
+
+def load(job: Job, *, full: bool = False) -> StageReport:
+    """Bring the warehouse to the newest version of `predictions`: whole or not at all, the same version once.
+
+    Counts: rows (of predictions that were loaded), version, tables. With `full` everything is loaded again,
+    whatever the ledger says. Raises WarehouseError; the warehouse's table is then as it was.
+    """
+    with job.stage("load") as report:
+        version = job.lake.version(PREDICTIONS) if job.lake.exists(PREDICTIONS) else None
+        job.lake.read(PREDICTIONS, version)
+        with open_warehouse(job.spec.warehouse, job.spec.name) as warehouse:
+            _Loading(job, warehouse, report, full).run(version or 0)
+    return report
+
+
+class _Loading:
+    """One load under way."""
+
+    def __init__(self, job: Job, warehouse: Warehouse, report: StageReport, full: bool) -> None:
+        self.job, self.warehouse, self.report, self.full = job, warehouse, report, full
+        staging = getattr(job.spec.warehouse, "staging", None)
+        self.exporter = Exporter(job.lake, resolve(staging) if staging else None, warehouse.reads == "local")
+
+    def run(self, version: int) -> None:
+        """Load the predictions, then the side tables that exist."""
+        try:
+            loaded = self._predictions(version)
+            tables = sum(self._side(table) for table in SIDE_TABLES if self.job.lake.exists(table))
+        finally:
+            self.exporter.clear()
+        self.report.counts.update(version=version, tables=tables)
+        verb = "->" if loaded else "already loaded in"
+        self.report.note = f"predictions version {version} {verb} {self.warehouse.name}"
+
+    def _predictions(self, version: int) -> bool:
+        """Load what differs between the last loaded version and this one; the whole version where that is unknown."""
+        table = self.job.spec.warehouse.table or self._name(PREDICTIONS)
+        last = None if self.full else self.warehouse.last(table)
+        known = last is not None and last.source == self.exporter.identity(PREDICTIONS)
+        self.report.counts["rows"] = 0
+        if last is not None and known and last.version >= version:
+            return False
+        changes = self.exporter.changed(PREDICTIONS, version, last.version, KEY) if last is not None and known else None
+        export = changes or self.exporter.whole(PREDICTIONS, version)
+        loaded = self.warehouse.load(table, export, self.report.run_id, again=self.full)
+        self.report.counts["rows"] = export.rows if loaded else 0
+        return loaded
+
+    def _side(self, table: str) -> bool:
+        """Load a small table whole; False where its version is in the warehouse already."""
+        name, version = self._name(table), self.job.lake.version(table)
+        last = None if self.full else self.warehouse.last(name)
+        if last is not None and (last.source, last.version) == (self.exporter.identity(table), version):
+            return False
+        left_out = [column for column in _LEFT_OUT if column in self.job.lake.read(table).columns]
+        export = self.exporter.whole(table, version, left_out)
+        return self.warehouse.load(name, export, self.report.run_id, again=self.full)
+
+    def _name(self, table: str) -> str:
+        return f"{self.job.spec.name}_{table}"
