@@ -1,0 +1,178 @@
+"""The Python interface, for notebooks: one object with the pipeline's verbs, and results as DataFrames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+import pandas as pd
+
+from manymodels_spark.check import load_spec, spec_of
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.keys import PartitionKey, Value
+from manymodels_spark.pipeline import RunReport
+from manymodels_spark.pipeline import run as run_all
+from manymodels_spark.pyfunc import PartitionModel
+from manymodels_spark.session import get_session
+from manymodels_spark.spec import Spec
+from manymodels_spark.stages import index
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job, Progress, StageReport
+from manymodels_spark.stages.load import load
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.score import score
+from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.train import train
+from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, QUARANTINE
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+class ManyModels:
+    """One spec at work.
+
+    >>> mm = ManyModels.from_yaml("conf/retail.yaml")
+    >>> mm.ingest(); mm.prepare()
+    >>> run = mm.train(where="store = 3")
+    >>> run.leaderboard()
+    >>> mm.promote(); mm.score(); mm.load()
+    """
+
+    def __init__(self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None) -> None:
+        self.spec = spec
+        self.job = Job.of(spec, spark or get_session(spec.name), progress)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, spark: SparkSession | None = None) -> ManyModels:
+        """From a spec file. Raises SpecError with every mistake before a session is started."""
+        return cls(load_spec(path), spark)
+
+    @classmethod
+    def from_text(cls, text: str, spark: SparkSession | None = None) -> ManyModels:
+        """From a spec's YAML text."""
+        return cls(spec_of(text), spark)
+
+    def ingest(self) -> StageReport:
+        """Copy the source's new rows into the lake."""
+        return ingest(self.job)
+
+    def prepare(self) -> StageReport:
+        """Make one clean set of rows per partition."""
+        return prepare(self.job)
+
+    def train(self, where: str | None = None, *, force: bool = False, failed: bool = False) -> TrainingRun:
+        """Fit every partition that changed, or those that `where` (SQL) selects."""
+        report = train(self.job, Choice(only=where, force=force, failed=failed))
+        return TrainingRun(self.job, report)
+
+    def promote(self, where: str | None = None, *, dry_run: bool = False) -> StageReport:
+        """Apply the gates and copy the models that pass to production."""
+        return promote(self.job, only=where, dry_run=dry_run)
+
+    def score(self, where: str | None = None) -> StageReport:
+        """Predict every partition with its champion."""
+        return score(self.job, only=where)
+
+    def load(self) -> StageReport:
+        """Load the newest predictions into the warehouse."""
+        return load(self.job)
+
+    def run(self) -> RunReport:
+        """All stages in order."""
+        return run_all(self.job)
+
+    def rebuild_index(self) -> StageReport:
+        """Write the champions' index anew from the production MLflow."""
+        return index.rebuild(self.job)
+
+    @property
+    def champions(self) -> DataFrame:
+        """The champions' index, a row per partition."""
+        return self.job.lake.read(CHAMPIONS)
+
+    @property
+    def predictions(self) -> DataFrame:
+        """All predictions in the lake."""
+        return self.job.lake.read(PREDICTIONS)
+
+    @property
+    def quarantine(self) -> DataFrame:
+        """The partitions without a model, each with its reason and what to do."""
+        return self.job.lake.read(QUARANTINE)
+
+    def model(self, **partition: Value) -> ChampionModel:
+        """The champion of one partition, e.g. `mm.model(store=3, item=7)`.
+
+        Raises ManyModelsError where that partition has no champion.
+        """
+        key = PartitionKey.of(partition)
+        row = self.champions.filter(f"partition_id = '{key.id}'").select("location", "sha256").first()
+        if row is None:
+            raise ManyModelsError(f"no champion for {key}. See `mm.quarantine`, and table promotions for refused models")
+        from manymodels_spark.tracking.artifacts import read_payload
+
+        return ChampionModel(read_payload(row["location"], row["sha256"]))
+
+
+class ChampionModel(PartitionModel):
+    """The champion of one partition."""
+
+    def predict(  # type: ignore[override]
+        self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
+    ) -> pd.DataFrame:
+        """Predictions for `rows`, or for `horizon` steps after the training rows."""
+        return super().predict(rows, {"horizon": horizon} if horizon else None)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one training run did."""
+
+    job: Job
+    report: StageReport
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """partitions, fitted, fallback, unchanged, quarantined."""
+        return self.report.counts
+
+    def fits(self) -> DataFrame:
+        """The run's outcomes, a row per partition, without payloads."""
+        return self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}'").drop("payload")
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain first."""
+        metric = self.job.spec.metric
+        rows = [_leader(row, metric) for row in self.fits().filter("status <> 'failed'").toPandas().to_dict("records")]
+        board = pd.DataFrame(rows)
+        return board.sort_values("gain", ascending=False, ignore_index=True) if "gain" in board else board
+
+    def candidates(self) -> pd.DataFrame:
+        """Every candidate of every partition with its mean metrics over the folds."""
+        rows = []
+        for row in self.fits().filter("status <> 'failed'").select("key", "scores").toPandas().to_dict("records"):
+            key = PartitionKey.parse(row["key"]).as_dict()
+            rows += [{**key, "candidate": s["candidate"], **s["metrics"], "seconds": s["seconds"], "error": s["error"]}
+                     for s in orjson.loads(row["scores"])]  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def worst(self, n: int = 20) -> pd.DataFrame:
+        """The `n` partitions with the highest error."""
+        return self.leaderboard().nlargest(n, self.job.spec.metric, keep="first").reset_index(drop=True)
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><td>{name}</td><td>{value:,}</td></tr>" for name, value in self.counts.items())
+        return f"<table>{cells}<tr><td>seconds</td><td>{self.report.seconds:.1f}</td></tr></table>"
+
+
+def _leader(row: dict[str, object], metric: str) -> dict[str, object]:
+    metrics = dict(row["metrics"])  # type: ignore[call-overload]
+    own, naive = metrics.get(metric), metrics.get(f"seasonal_naive_{metric}")
+    line = {**PartitionKey.parse(str(row["key"])).as_dict(), "champion": row["family"], metric: own}
+    if naive is None or own is None:
+        return line
+    return {**line, "seasonal_naive": naive, "gain": 1 - own / naive if naive else 0.0}
