@@ -1,0 +1,83 @@
+"""Business rules of a promotion."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.gates import Decision, Facts, judge
+from manymodels_spark.spec.model import Promote
+
+NOW = datetime(2026, 11, 24)
+
+
+def facts(rows: int = 100, folds: int = 3, days_old: float = 0, **metrics: float) -> Facts:
+    return Facts("store=1", "theta", metrics, rows, folds, NOW - timedelta(days=days_old))
+
+
+def decide(rules: dict[str, Any], candidate: Facts, champion: Facts | None = None, metric: str = "wape") -> Decision:
+    return judge(Promote.model_validate(rules), metric, candidate, champion, NOW)
+
+
+def only_even_rows(candidate: Facts, champion: Facts | None) -> bool:
+    return candidate.rows % 2 == 0
+
+
+def test_without_gates_everything_passes() -> None:
+    assert decide({}, facts()).passed
+
+
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.81, True), (0.80, False), (0.2, False), (float("nan"), False)])
+def test_accuracy_above_a_bound(accuracy: float, passed: bool) -> None:
+    assert decide({"all": [{"metric": "accuracy", "above": 0.8}]}, facts(accuracy=accuracy)).passed is passed
+
+
+def test_a_missing_metric_fails_its_gate() -> None:
+    assert not decide({"all": [{"metric": "wape", "below": 0.3}]}, facts(smape=0.1)).passed
+
+
+@pytest.mark.parametrize(("own", "passed"), [(0.198, True), (0.199, False), (0.3, False)])
+def test_better_than_the_champion_by_a_margin(own: float, passed: bool) -> None:
+    rules = {"all": [{"better_than": "champion", "by": "1%"}]}
+    assert decide(rules, facts(wape=own), facts(wape=0.2)).passed is passed
+
+
+def test_the_first_model_of_a_partition_needs_to_beat_nobody() -> None:
+    assert decide({"all": [{"better_than": "champion"}]}, facts(wape=0.5)).passed
+
+
+def test_where_more_is_better_the_margin_points_upwards() -> None:
+    rules = {"all": [{"better_than": "champion", "by": 0.1}]}
+    assert decide(rules, facts(accuracy=0.9), facts(accuracy=0.8), "accuracy").passed
+    assert not decide(rules, facts(accuracy=0.85), facts(accuracy=0.8), "accuracy").passed
+
+
+def test_any_wants_one_of_them_and_all_wants_each() -> None:
+    two = [{"metric": "wape", "below": 0.3}, {"rows": 1000}]
+    assert decide({"any": two}, facts(wape=0.2)).passed
+    assert not decide({"all": two}, facts(wape=0.2)).passed
+    assert not decide({"any": two}, facts(wape=0.4)).passed
+
+
+def test_coverage_age_rows_and_folds() -> None:
+    candidate = facts(rows=50, folds=2, days_old=3, coverage_80=0.78)
+    assert decide({"all": [{"coverage": 80, "within": [0.7, 0.9]}]}, candidate).passed
+    assert not decide({"all": [{"coverage": 80, "within": [0.79, 0.9]}]}, candidate).passed
+    assert decide({"all": [{"max_age_days": 3}, {"rows": 50}, {"folds": 2}]}, candidate).passed
+    assert not decide({"all": [{"max_age_days": 2}]}, candidate).passed
+
+
+def test_a_users_own_function_decides() -> None:
+    rules = {"all": [{"function": f"{__name__}:only_even_rows"}]}
+    assert decide(rules, facts(rows=2)).passed
+    assert not decide(rules, facts(rows=3)).passed
+    with pytest.raises(ManyModelsError, match="cannot be imported"):
+        decide({"all": [{"function": "no.such:thing"}]}, facts())
+
+
+def test_the_reason_names_what_failed_first_with_its_numbers() -> None:
+    decision = decide({"all": [{"rows": 10}, {"metric": "wape", "below": 0.35}]}, facts(wape=0.5))
+    assert decision.reason == "failed: wape 0.5 below 0.35; held: 100 rows, at least 10"

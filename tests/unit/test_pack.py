@@ -1,0 +1,43 @@
+"""Partitions into waves and tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manymodels_spark.stages.pack import pack, waves
+
+
+@given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=200), st.integers(1, 16))
+def test_no_task_is_longer_than_the_bound_of_longest_first(costs: list[float], tasks: int) -> None:
+    array = np.array(costs)
+    loads = np.bincount(pack(array, tasks), weights=array, minlength=tasks)
+    assert np.isclose(loads.sum(), array.sum())
+    assert loads.max() <= array.sum() / tasks + array.max() * (1 - 1 / tasks) + 1e-9
+
+
+def test_the_heaviest_task_comes_first() -> None:
+    loads = np.bincount(pack(np.array([1.0, 200.0, 1.0, 1.0, 2.0]), 3), weights=[1.0, 200.0, 1.0, 1.0, 2.0])
+    assert list(loads) == sorted(loads, reverse=True)
+    assert loads[0] == 200.0
+
+
+def todo(n: int, buckets: int) -> pd.DataFrame:
+    return pd.DataFrame({"partition_id": [f"p{i}" for i in range(n)], "bucket": np.arange(n) * buckets // n, "cost": 1.0})
+
+
+def test_every_partition_is_in_one_wave_of_at_most_the_given_size() -> None:
+    planned = waves(todo(10_000, 10), largest=1000, cores=2)
+    members = pd.concat([wave.members for wave in planned])
+    assert sorted(members["partition_id"]) == sorted(todo(10_000, 10)["partition_id"])
+    assert max(len(wave.members) for wave in planned) == 1000
+    assert [wave.number for wave in planned] == list(range(1, 11))
+    assert all(len(wave.buckets) == 1 for wave in planned)
+
+
+def test_a_small_run_still_has_a_few_waves() -> None:
+    assert len(waves(todo(200, 1), largest=1000, cores=2)) == 6
+    assert len(waves(todo(5, 1), largest=1000, cores=2)) == 1
+    assert waves(todo(1, 1).iloc[:0], largest=1000, cores=2) == []
