@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -43,11 +43,12 @@ class Exporter:
 
     def whole(self, table: str, version: int, leave_out: Sequence[str] = ()) -> Export:
         """All rows of a version. A plain table on this machine's disk is given as the files of its snapshot."""
-        rows = plain(self.lake.read(table, version), leave_out)
-        export = Export(self.identity(table), version, arrow_schema(rows), rows.count(), ())
-        simple = self.local and not leave_out and not _has_nested(self.lake.read(table, version))
-        files = self._snapshot(table, version) if simple else None
-        return replace(export, files=files if files is not None else self._written(rows, f"{table}/v{version}/rows"))
+        raw = self.lake.read(table, version)
+        rows = plain(raw, leave_out)
+        files = self._snapshot(table, raw) if self.local and rows.columns == raw.columns else None
+        if files is None:
+            files = self._written(rows, f"{table}/v{version}/rows")
+        return Export(self.identity(table), version, arrow_schema(rows), raw.count(), files)
 
     def changed(self, table: str, version: int, base: int, key: tuple[str, ...]) -> Export | None:
         """The rows of the keys that differ between two versions; None where this cannot be told any more."""
@@ -88,14 +89,15 @@ class Exporter:
             self._details[table] = self.lake.spark.sql(f"DESCRIBE DETAIL {self.lake.ref(table)}").first()
         return self._details[table]
 
-    def _snapshot(self, table: str, version: int) -> tuple[str, ...] | None:
+    def _snapshot(self, table: str, raw: DataFrame) -> tuple[str, ...] | None:
         """The files of a version, where they hold just its rows and columns: no partitions, no row marked deleted."""
         detail = self._detail(table)
         special = {"deletionVectors", "columnMapping", "typeWidening"} & set(detail["tableFeatures"] or ())
         mapped = dict(detail["properties"] or {}).get("delta.columnMapping.mode", "none") != "none"
-        if special or mapped or detail["partitionColumns"] or not str(detail["location"]).startswith("file:"):
+        is_here = str(detail["location"]).startswith("file:")
+        if special or mapped or _has_nested(raw) or detail["partitionColumns"] or not is_here:
             return None
-        return tuple(_local_path(uri) for uri in self.lake.read(table, version).inputFiles())
+        return tuple(_local_path(uri) for uri in raw.inputFiles())
 
     def _folder(self, name: str) -> str:
         if self.staging is None and self.lake.is_catalog:

@@ -6,6 +6,7 @@ matter (transactions, checks, SQL) is in `manymodels_spark.warehouse`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from manymodels_spark.spec.source import resolve
@@ -22,17 +23,18 @@ SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS)
 _LEFT_OUT = ("payload",)
 
 
-def load(job: Job, *, full: bool = False) -> StageReport:
+def load(job: Job, *, full: bool = False, tables: Sequence[str] = SIDE_TABLES) -> StageReport:
     """Bring the warehouse to the newest version of `predictions`: whole or not at all, the same version once.
 
-    Counts: rows (of predictions that were loaded), version, tables. With `full` everything is loaded again,
-    whatever the ledger says. Raises WarehouseError; the warehouse's table is then as it was.
+    `tables` are those that go with them, as far as they exist. Counts: rows (of predictions that were loaded),
+    version, tables. With `full` everything is loaded again, whatever the ledger says. Raises WarehouseError; the
+    warehouse's table is then as it was.
     """
     with job.stage("load") as report:
-        version = job.lake.version(PREDICTIONS) if job.lake.exists(PREDICTIONS) else None
-        job.lake.read(PREDICTIONS, version)
+        job.lake.read(PREDICTIONS)
+        version = job.lake.version(PREDICTIONS)
         with open_warehouse(job.spec.warehouse, job.spec.name) as warehouse:
-            _Loading(job, warehouse, report, full).run(version or 0)
+            _Loading(job, warehouse, report, full).run(version, tables)
     return report
 
 
@@ -44,14 +46,14 @@ class _Loading:
         staging = getattr(job.spec.warehouse, "staging", None)
         self.exporter = Exporter(job.lake, resolve(staging) if staging else None, warehouse.reads == "local")
 
-    def run(self, version: int) -> None:
+    def run(self, version: int, tables: Sequence[str]) -> None:
         """Load the predictions, then the side tables that exist."""
         try:
             loaded = self._predictions(version)
-            tables = sum(self._side(table) for table in SIDE_TABLES if self.job.lake.exists(table))
+            more = sum(self._side(table) for table in tables if self.job.lake.exists(table))
         finally:
             self.exporter.clear()
-        self.report.counts.update(version=version, tables=tables)
+        self.report.counts.update(version=version, tables=more)
         verb = "->" if loaded else "already loaded in"
         self.report.note = f"predictions version {version} {verb} {self.warehouse.name}"
 
@@ -75,8 +77,7 @@ class _Loading:
         last = None if self.full else self.warehouse.last(name)
         if last is not None and (last.source, last.version) == (self.exporter.identity(table), version):
             return False
-        left_out = [column for column in _LEFT_OUT if column in self.job.lake.read(table).columns]
-        export = self.exporter.whole(table, version, left_out)
+        export = self.exporter.whole(table, version, _LEFT_OUT)
         return self.warehouse.load(name, export, self.report.run_id, again=self.full)
 
     def _name(self, table: str) -> str:

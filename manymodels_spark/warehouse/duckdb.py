@@ -141,8 +141,11 @@ class DuckDBWarehouse(Warehouse):
         return f"WHERE EXISTS (SELECT 1 FROM ({keys}) AS k WHERE {same})"
 
     def _checksum(self, source: str, names: Sequence[str]) -> Checksum:
-        sums = ", ".join(f"sum(hash({quote(name)}))" for name in names)
-        row = self._run(f"SELECT count(*), {sums}, sum(hash({_listed(names)})) FROM {source} AS rows").fetchone()
+        digests = ", ".join(f"hash({quote(name)}) AS d{number}" for number, name in enumerate(names))
+        columns = [f"d{number}" for number in range(len(names))]
+        sums = ", ".join(f"sum({column})" for column in columns)
+        mixed = f"sum(hash({', '.join(columns)}))"
+        row = self._run(f"SELECT count(*), {sums}, {mixed} FROM (SELECT {digests} FROM {source} AS rows)").fetchone()
         return Checksum.of(row or ())
 
     def _note(self, table: str, export: Export, sent: Checksum, run_id: str) -> None:
