@@ -1,0 +1,136 @@
+"""How well a family predicts rows that it has not seen: rolling-origin folds of a series, shuffled folds of a table."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from manymodels_spark import metrics
+from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.models.base import Family, Problem
+from manymodels_spark.spec.model import Spec
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Positions of the rows to train on and of those to test on; `gap` rows lie between them."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    gap: int = 0
+
+
+@dataclass
+class Trial:
+    """One candidate through all folds: its predictions, the metrics, the last fold's model, and what it took.
+
+    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes); fold 0 is the latest.
+    """
+
+    name: str
+    family: Family[Any]
+    predictions: list[Floats]
+    metrics: list[dict[str, float]]
+    model: Any = None
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+def folds_of(rows: int, spec: Spec, seed: int) -> list[Fold]:
+    """The folds that the rows allow, latest first. Raises FitError(TOO_SHORT) where not even one fits."""
+    if spec.task == "forecast":
+        return _rolling(rows, spec)
+    return _shuffled(rows, spec.backtest.folds, seed)
+
+
+def try_family(
+    name: str, family: Family[Any], rows: pd.DataFrame, folds: Sequence[Fold], problem: Problem
+) -> Trial:
+    """Fit and predict every fold. An exception of the family ends the trial and stays in it."""
+    trial = Trial(name, family, [], [])
+    for fold in folds:
+        train = rows.iloc[fold.train]
+        try:
+            model, predicted, seconds = _fit_and_predict(family, train, _span(rows, fold), problem)
+        except Exception as error:
+            trial.error = error
+            return trial
+        trial.seconds += seconds
+        trial.model = model if trial.model is None else trial.model
+        trial.predictions.append(_tested(predicted, fold))
+        trial.metrics.append(judge(family, model, train, rows.iloc[fold.test], trial.predictions[-1], problem))
+    return trial
+
+
+def judge(
+    family: Family[Any], model: Any, train: pd.DataFrame, test: pd.DataFrame, predicted: Floats, problem: Problem
+) -> dict[str, float]:
+    """All metrics of one fold."""
+    if problem.task == "classification":
+        return metrics.of_classes(list(test[problem.target]), predicted, family.classes(model))
+    past = train[problem.target].to_numpy() if problem.task == "forecast" else np.empty(0)
+    return metrics.of_numbers(test[problem.target].to_numpy(), predicted, past, problem.season)
+
+
+def mean_metrics(folds: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each metric's mean over the folds that have it."""
+    names = dict.fromkeys(name for fold in folds for name in fold)
+    found = {name: [fold[name] for fold in folds if not math.isnan(fold.get(name, math.nan))] for name in names}
+    return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+
+def _fit_and_predict(
+    family: Family[Any], train: pd.DataFrame, span: pd.DataFrame, problem: Problem
+) -> tuple[Any, Floats, float]:
+    if len(train) < family.min_rows(problem):
+        raise FitError(Reason.TOO_SHORT, f"{family.name} wants {family.min_rows(problem)} rows, a fold has {len(train)}")
+    began = time.perf_counter()
+    model = family.fit(train, problem)
+    predicted = np.asarray(family.predict(model, span, problem), dtype=np.float64)
+    seconds = time.perf_counter() - began
+    if len(predicted) != len(span) or not np.isfinite(predicted).all():
+        raise FitError(Reason.FIT_FAILED, f"{family.name} predicted {len(predicted)} values for {len(span)} rows, or no numbers")
+    return model, predicted, seconds
+
+
+def _span(rows: pd.DataFrame, fold: Fold) -> pd.DataFrame:
+    """The rows to predict: the test rows with the gap before them."""
+    return rows.iloc[fold.test[0] - fold.gap : fold.test[-1] + 1] if fold.gap else rows.iloc[fold.test]
+
+
+def _tested(predicted: Floats, fold: Fold) -> Floats:
+    return predicted[fold.gap :]
+
+
+def _rolling(rows: int, spec: Spec) -> list[Fold]:
+    horizon, gap = spec.horizon, spec.backtest.gap
+    step = spec.backtest.step or horizon
+    least = horizon + 1
+    ends = [rows - k * step for k in range(spec.backtest.folds)]
+    folds = [
+        Fold(np.arange(end - horizon - gap), np.arange(end - horizon, end), gap)
+        for end in ends
+        if end - horizon - gap >= least
+    ]
+    if not folds:
+        needed = 2 * horizon + gap + 1
+        raise FitError(Reason.TOO_SHORT, f"{rows} rows, {needed} needed for 1 fold of {horizon}")
+    return folds
+
+
+def _shuffled(rows: int, wanted: int, seed: int) -> list[Fold]:
+    """K folds of a seeded shuffle; with one fold, a fifth of the rows is held out."""
+    if rows < 10:
+        raise FitError(Reason.TOO_SHORT, f"{rows} rows, 10 needed for a fold")
+    order = np.random.default_rng(seed).permutation(rows)
+    tests = np.array_split(order, wanted) if wanted > 1 else [order[: max(1, rows // 5)]]
+    return [Fold(np.setdiff1d(order, test), np.sort(test)) for test in tests]

@@ -1,0 +1,96 @@
+"""The rows of one partition, made ready for a fit or refused with a reason. Pure pandas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.spec.model import Spec
+
+
+def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Rows sorted by time, with a float target without NaN (or labels as text), and only the columns that count.
+
+    Rows without a target are left out. Raises FitError with the reason where the partition cannot be fitted.
+    """
+    columns = spec.columns
+    wanted = [*([columns.time] if columns.time else []), columns.target, *columns.inputs]
+    missing = [name for name in wanted if name not in rows]
+    if missing:
+        raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the partition's rows")
+    frame = rows[wanted]
+    if columns.time:
+        frame = _in_order(frame, columns.time, spec)
+    target = _labels(frame[columns.target]) if spec.task == "classification" else _numbers(frame[columns.target], spec)
+    frame = frame.assign(**{columns.target: target})[target.notna().to_numpy()]
+    if spec.task == "classification" and frame[columns.target].nunique() < 2:
+        raise FitError(Reason.ONE_CLASS, f"all {len(frame)} rows are of class {frame[columns.target].iat[0]!r}")
+    return _with_inputs(frame, spec)
+
+
+def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
+    times = _times(frame[time], spec.prepare.timezone)
+    if times.isna().any():
+        if spec.prepare.bad_times == "quarantine":
+            raise FitError(Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {time}")
+        frame, times = frame[times.notna().to_numpy()], times.dropna()
+    if not times.is_monotonic_increasing:
+        order = np.argsort(times.to_numpy(), kind="stable")
+        frame, times = frame.iloc[order], times.iloc[order]
+    if times.duplicated().any():
+        raise FitError(Reason.DUPLICATE_TIMES, f"{int(times.duplicated().sum())} rows repeat a {time} that is there already")
+    return frame.assign(**{time: times})
+
+
+def _times(values: pd.Series, timezone: str) -> pd.Series:
+    """Times without zone, in the spec's timezone; text and mixed zones are read, what cannot be read is NaT."""
+    if not pd.api.types.is_datetime64_any_dtype(values):
+        mixed = values.map(lambda value: getattr(value, "tzinfo", None) is not None or isinstance(value, str)).any()
+        values = pd.to_datetime(values, errors="coerce", utc=bool(mixed), format="mixed" if mixed else None)
+    if values.dt.tz is not None:
+        values = values.dt.tz_convert(timezone).dt.tz_localize(None)
+    return values
+
+
+def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
+    if not pd.api.types.is_float_dtype(values):
+        numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+        lost = numbers.isna() & values.notna()
+        if lost.any():
+            example = values[lost].iloc[0]
+            raise FitError(Reason.NOT_NUMERIC, f"{int(lost.sum())} of {len(values)} targets are no numbers, e.g. {example!r}")
+        values = numbers
+    array = values.to_numpy(dtype=np.float64)
+    if np.isinf(array).any():
+        if spec.prepare.not_finite == "quarantine":
+            raise FitError(Reason.NOT_FINITE, f"{int(np.isinf(array).sum())} of {len(array)} targets are infinite")
+        values = values.where(~np.isinf(array))
+    if values.isna().all():
+        raise FitError(Reason.ALL_NULL, f"none of {len(values)} rows has a value in {spec.columns.target}")
+    return values
+
+
+def _labels(values: pd.Series) -> pd.Series:
+    if values.isna().all():
+        raise FitError(Reason.ALL_NULL, f"none of {len(values)} rows has a label")
+    return values.map(_label, na_action="ignore").astype(object)
+
+
+def _label(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
+
+
+def _with_inputs(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Known-future features of a forecast must be numbers in every row; tabular families fill what is missing."""
+    if spec.task != "forecast" or not spec.columns.known_future:
+        return frame
+    numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in spec.columns.known_future}
+    gaps = {name: int(values.isna().sum()) for name, values in numbers.items() if values.isna().any()}
+    filled = frame.assign(**{name: values.astype(np.float64).ffill().bfill() for name, values in numbers.items()})
+    empty = [name for name in gaps if filled[name].isna().any()]
+    if empty:
+        raise FitError(Reason.MISSING_FEATURE, f"known_future column {', '.join(empty)} has no value in any row")
+    return filled

@@ -1,0 +1,234 @@
+"""One partition: check its rows, try every candidate on folds, choose, fit, and seal the model into a payload.
+
+Pure: it knows pandas and the families, neither Spark nor MLflow. Same rows, same spec, same versions give the same
+payload, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, try_family
+from manymodels_spark.checks import clean
+from manymodels_spark.conformal import calibrate, coverage
+from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.models import registry
+from manymodels_spark.models.base import Family, Problem
+from manymodels_spark.payload import seal, sha256
+from manymodels_spark.results import Failure, FitResult, Score, Status
+from manymodels_spark.spec.model import HIGHER_IS_BETTER, Candidate, Spec
+
+REFERENCE = "seasonal_naive"
+
+
+def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> FitResult:
+    """The best model of one partition's rows (in any order, extra columns allowed), or a structured failure.
+
+    Never raises: whatever goes wrong becomes a `Failure` with a reason of the closed list.
+    """
+    began = time.perf_counter()
+    try:
+        result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed)).result()
+    except FitError as error:
+        result = _failure(rows, error.reason, str(error))
+    except Exception as error:
+        result = _failure(rows, Reason.FIT_FAILED, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+    return _timed(result, time.perf_counter() - began)
+
+
+@dataclass
+class _Fit:
+    """One fit on its way: clean rows, the spec, and what families may know."""
+
+    rows: pd.DataFrame
+    spec: Spec
+    problem: Problem
+    family_seconds: float = 0.0
+
+    def result(self) -> FitResult:
+        """Try, choose, fit and seal; the fallback where no candidate can be tried or all fail."""
+        try:
+            folds = folds_of(len(self.rows), self.spec, self.problem.seed)
+            trials = [self._try(candidate, folds) for candidate in self.spec.candidates]
+            return self._champion(trials, folds)
+        except FitError as error:
+            if self.spec.fallback is None or self.rows.empty:
+                raise
+            return self._fallback(self.spec.fallback, error)
+
+    def _try(self, candidate: Candidate, folds: Sequence[Fold]) -> Trial:
+        return try_family(label(candidate), registry.build(candidate), self.rows, folds, self.problem)
+
+    def _champion(self, trials: list[Trial], folds: Sequence[Fold]) -> FitResult:
+        self.family_seconds += sum(trial.seconds for trial in trials)
+        ranked = rank([trial for trial in trials if trial.error is None], self.spec.metric, len(self.rows))
+        if not ranked:
+            raise _all_failed(trials)
+        members = ranked[: self._size()]
+        how = "median" if self.spec.combine.startswith("median") else "mean"
+        best = members[0] if len(members) == 1 else self._combined(members, folds, how)
+        document, residuals = self._document(best, members, folds, how)
+        payload = seal(document)
+        scores = [_score(trial) for trial in [*trials, *([best] if len(members) > 1 else [])]]
+        return FitResult(
+            status=Status.FITTED,
+            rows=len(self.rows),
+            family_seconds=self.family_seconds,
+            family=best.name,
+            families=tuple(member.family.name for member in members),
+            options={member.name: member.family.options.model_dump(exclude_defaults=True) for member in members},
+            metrics={**mean_metrics(best.metrics), **self._reference(trials, folds), **self._coverage(residuals)},
+            scores=tuple(scores),
+            start=self._time(0),
+            cutoff=document["cutoff"],
+            payload=payload,
+            sha256=sha256(payload),
+        )
+
+    def _size(self) -> int:
+        """Members of the champion: 1, or the k of best_k."""
+        return 1 if self.spec.combine == "best" else int(self.spec.combine.rpartition("_")[2])
+
+    def _combined(self, members: list[Trial], folds: Sequence[Fold], how: str) -> Trial:
+        """The members' predictions of every fold combined, as a trial of its own."""
+        combine = np.median if how == "median" else np.mean
+        predictions = [combine([m.predictions[k] for m in members], axis=0) for k in range(len(folds))]
+        first = members[0]
+        scored = [
+            judge(first.family, first.model, self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, self.problem)
+            for fold, predicted in zip(folds, predictions, strict=True)
+        ]
+        return Trial(f"{how}_best_{len(members)}", first.family, predictions, scored)
+
+    def _document(
+        self, best: Trial, members: list[Trial], folds: Sequence[Fold], how: str
+    ) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """The payload's document, and the champion's residuals by fold."""
+        models = [self._refitted(member) for member in members]
+        residuals: list[np.ndarray] = []
+        document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train), how)
+        document["members"] = [_member(m.family, model) for m, model in zip(members, models, strict=True)]
+        if self.problem.task != "classification":
+            target = self.rows[self.problem.target].to_numpy()
+            residuals = [target[fold.test] - p for fold, p in zip(folds, best.predictions, strict=True)]
+            made = calibrate(residuals, self.spec.backtest.intervals, stepwise=self.problem.task == "forecast")
+            document["intervals"] = made.as_dict()
+        return document, residuals
+
+    def _refitted(self, trial: Trial) -> Any:
+        if not self.spec.refit:
+            return trial.model
+        began = time.perf_counter()
+        model = trial.family.fit(self.rows, self.problem)
+        self.family_seconds += time.perf_counter() - began
+        return model
+
+    def _header(self, used: int, how: str) -> dict[str, Any]:
+        """All of the document but members and intervals; `used` rows trained the model."""
+        p = self.problem
+        tail = self.rows[p.target].to_numpy()[max(0, used - 3 * max(p.horizon, p.season)) : used]
+        return {
+            "task": p.task, "target": p.target, "time": p.time, "frequency": p.frequency, "horizon": p.horizon,
+            "season": p.season, "known_future": list(p.known_future), "features": list(p.features),
+            "static": list(p.static), "holidays": p.holidays, "combine": how, "intervals": None,
+            "cutoff": self._time(used - 1), "history": list(tail) if p.task == "forecast" else [],
+        }  # fmt: skip
+
+    def _time(self, position: int) -> str | None:
+        return None if self.problem.time is None else pd.Timestamp(self.rows[self.problem.time].iat[position]).isoformat()
+
+    def _reference(self, trials: list[Trial], folds: Sequence[Fold]) -> dict[str, float]:
+        """How the seasonal naive did on the same folds, to compare with."""
+        if self.problem.task != "forecast":
+            return {}
+        own = next((t for t in trials if t.name == REFERENCE and t.error is None), None)
+        own = own or try_family(REFERENCE, registry.build(Candidate(family=REFERENCE)), self.rows, folds, self.problem)
+        value = mean_metrics(own.metrics).get(self.spec.metric)
+        return {} if value is None else {f"{REFERENCE}_{self.spec.metric}": value}
+
+    def _coverage(self, residuals: list[np.ndarray]) -> dict[str, float]:
+        stepwise = self.problem.task == "forecast"
+        found = {f"coverage_{n}": coverage(residuals, n, stepwise=stepwise) for n in self.spec.backtest.intervals}
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+    def _fallback(self, candidate: Candidate, cause: FitError) -> FitResult:
+        """The spec's fallback on all rows, without a backtest: marked as such, with the cause in its scores."""
+        family = registry.build(candidate)
+        began = time.perf_counter()
+        model = family.fit(self.rows, self.problem)
+        self.family_seconds += time.perf_counter() - began
+        payload = seal({**self._header(len(self.rows), "mean"), "members": [_member(family, model)]})
+        return FitResult(
+            status=Status.FALLBACK,
+            rows=len(self.rows),
+            family_seconds=self.family_seconds,
+            family=family.name,
+            families=(family.name,),
+            scores=(Score(label(candidate), {}, [], 0.0, f"fallback, since {cause.reason}: {cause}"),),
+            start=self._time(0),
+            cutoff=self._time(len(self.rows) - 1),
+            payload=payload,
+            sha256=sha256(payload),
+        )
+
+
+def label(candidate: Candidate) -> str:
+    """A candidate's name in scores; options tell two of one family apart."""
+    options = ",".join(f"{name}={value}" for name, value in sorted(candidate.options.items()))
+    return f"{candidate.family}({options})" if options else candidate.family
+
+
+def rank(trials: list[Trial], metric: str, rows: int) -> list[Trial]:
+    """Trials by the metric, best first; equal ones by the cheaper family, then in the spec's order.
+
+    Where the metric cannot be computed (all actuals are zero, say), the root mean squared error decides.
+    """
+    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
+    values = {id(trial): mean_metrics(trial.metrics) for trial in trials}
+    use = metric if any(metric in found for found in values.values()) else "rmse"
+
+    def order(trial: Trial) -> tuple[float, float]:
+        value = values[id(trial)].get(use, math.inf * sign)
+        return round(sign * value, 12), trial.family.cost(rows)
+
+    return sorted(trials, key=order)
+
+
+def _member(family: Family[Any], model: Any) -> dict[str, Any]:
+    return {
+        "family": family.name if family.name in registry.addresses() else f"{type(family).__module__}:{type(family).__qualname__}",
+        "version": family.version,
+        "options": family.options.model_dump(mode="json"),
+        "state": family.dump(model),
+        "classes": family.classes(model),
+    }
+
+
+def _score(trial: Trial) -> Score:
+    error = None if trial.error is None else f"{type(trial.error).__name__}: {trial.error}"
+    return Score(trial.name, mean_metrics(trial.metrics), trial.metrics, trial.seconds, error)
+
+
+def _all_failed(trials: list[Trial]) -> FitError:
+    reasons = [trial.error.reason for trial in trials if isinstance(trial.error, FitError)]
+    reason = reasons[0] if len(reasons) == len(trials) and len(set(reasons)) == 1 else Reason.FIT_FAILED
+    return FitError(reason, "; ".join(f"{t.name}: {type(t.error).__name__}: {t.error}" for t in trials)[:2000])
+
+
+def _failure(rows: pd.DataFrame, reason: Reason, message: str, exception: str | None = None) -> FitResult:
+    return FitResult(Status.FAILED, rows=len(rows), failure=Failure(reason, message, exception))
+
+
+def _timed(result: FitResult, seconds: float) -> FitResult:
+    from dataclasses import replace
+
+    return replace(result, seconds=seconds)
