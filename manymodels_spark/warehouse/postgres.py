@@ -206,7 +206,9 @@ def _connect(url: str) -> psycopg.Connection[Any]:
         ) from None
     try:
         options = "-c TimeZone=UTC -c DateStyle=ISO"
-        return psycopg.connect(info, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options)
+        return psycopg.connect(
+            info, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options, prepare_threshold=None
+        )
     except psycopg.Error as error:
         where = f"{place.get('host', 'localhost')}:{place.get('port', 5432)}/{place.get('dbname', '')}"
         raise WarehouseError(
