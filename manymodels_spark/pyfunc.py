@@ -28,9 +28,10 @@ class PartitionModel:
         `params["horizon"]` steps after the last training row. Other tasks: one prediction per row.
         """
         options = params or {}
+        if rows is not None and len(rows) > 0:
+            return predict_partition(self.payload, future=rows)
         horizon = options.get("horizon")
-        future = None if rows is None or len(rows) == 0 else rows
-        return predict_partition(self.payload, future=future, horizon=int(horizon) if horizon else None)
+        return predict_partition(self.payload, horizon=int(horizon) if horizon else None)
 
 
 def _load_pyfunc(path: str) -> PartitionModel:

@@ -102,16 +102,25 @@ class Lake:
             reader = reader.option("versionAsOf", version)
         return reader.table(self.location(table)) if self.is_catalog else reader.load(self.location(table))
 
-    def append(self, table: str, rows: DataFrame, *, once: str | None = None, by: Sequence[str] = ()) -> None:
+    def ensure(self, table: str, schema: str) -> None:
+        """Create the table, empty, where it does not exist: the first writers at work at once must not race for it."""
+        if not self.exists(table):
+            self.append(table, self.spark.createDataFrame([], schema))
+
+    def append(
+        self, table: str, rows: DataFrame, *, once: str | None = None, by: Sequence[str] = (), note: str | None = None
+    ) -> None:
         """Add rows. With `once` (a token of the writer) a repeated call of the same token adds nothing."""
         writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
         if by:
             writer = writer.partitionBy(*by)
         if once is not None:
             writer = writer.option("txnAppId", once).option("txnVersion", 1)
-        self._save(writer, table)
+        self._save(writer, table, note)
 
-    def overwrite(self, table: str, rows: DataFrame, *, where: str | None = None, by: Sequence[str] = ()) -> None:
+    def overwrite(
+        self, table: str, rows: DataFrame, *, where: str | None = None, by: Sequence[str] = (), note: str | None = None
+    ) -> None:
         """Replace the whole table, or only the rows that `where` (SQL) selects, in one commit."""
         writer = rows.write.format("delta").mode("overwrite")
         if by:
@@ -120,7 +129,7 @@ class Lake:
             writer = writer.option("replaceWhere", where)
         else:
             writer = writer.option("overwriteSchema", "true")
-        self._save(writer, table)
+        self._save(writer, table, note)
 
     def merge(self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None) -> None:
         """Update the rows with equal keys (null-safe) and insert the others, in one commit.
@@ -147,7 +156,22 @@ class Lake:
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").first()
         return int(row["version"]) if row else 0
 
-    def _save(self, writer: Any, table: str) -> None:
+    def note(self, table: str) -> str | None:
+        """What the newest commit that says anything says of itself (see `note` of the writers)."""
+        if not self.exists(table):
+            return None
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 50").select("version", "userMetadata")
+        row = history.filter("userMetadata IS NOT NULL").orderBy("version", ascending=False).first()
+        return str(row["userMetadata"]) if row else None
+
+    def written(self, table: str) -> int:
+        """Rows that the newest commit wrote, as Delta counted them."""
+        row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").select("operationMetrics").first()
+        return int(row["operationMetrics"].get("numOutputRows", 0)) if row else 0
+
+    def _save(self, writer: Any, table: str, note: str | None) -> None:
+        if note is not None:
+            writer = writer.option("userMetadata", note)
         if self.is_catalog:
             writer.saveAsTable(self.location(table))
         else:

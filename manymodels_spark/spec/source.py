@@ -55,13 +55,29 @@ class Jdbc(_Form):
     late: Annotated[str, Field(pattern=r"^\d+[smhd]$")] = "0s"
 
 
+class Wide(BaseModel):
+    """A file with one row per series: its id in column `id`, its values in all other columns, the oldest first.
+
+    It becomes one row per value: columns `name` (the id), `time` (from `start` on, a step of `frequency` each) and
+    `values`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    name: str = "series"
+    time: str = "time"
+    values: str = "value"
+    start: str = "2000-01-01"
+    frequency: str = "D"
+
+
 class Files(_Form):
     """CSV, JSON or Parquet files; `path` may be a file, a folder or a glob."""
 
     kind: Literal["csv", "json", "parquet"]
     path: Environ
     options: dict[str, str] = {}
-    wide: dict[str, str] | None = None
+    wide: Wide | None = None
 
 
 class Delta(_Form):

@@ -69,7 +69,8 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
             payload, model = _model(spec, own, rows, key)
             predicted = _predict(spec, payload, own["cutoff"], rows)
         except Exception as error:
-            return pd.DataFrame([{**facts, "error": _reason(error)}]).reindex(columns=columns)
+            failed = {**dict.fromkeys(columns), **facts, "error": _reason(error)}
+            return pd.DataFrame([failed], columns=columns, dtype=object)
         return predicted.assign(**facts, **model).reindex(columns=columns)
 
     return score_group

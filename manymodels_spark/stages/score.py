@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
+from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
@@ -84,25 +85,14 @@ class _Scoring:
         if spec.task != "forecast":
             return silver.join(inputs.select("partition_id"), "partition_id", "left_semi")
         if spec.columns.known_future and lake.exists(CALENDAR):
-            return _future(lake, spec, silver)
+            return _future(lake, spec, silver, in_scope(lake, None))
         wanted = inputs.filter("model_id IS NULL") if spec.fallback else inputs.limit(0)
         return silver.join(wanted.select("partition_id"), "partition_id", "left_semi")
 
 
-def _future(lake: Lake, spec: Spec, silver: DataFrame) -> DataFrame:
+def _future(lake: Lake, spec: Spec, silver: DataFrame, partitions: DataFrame) -> DataFrame:
     """Silver's rows with the calendar's rows of known-future features after them."""
-    from pyspark.sql import functions as F
-
-    time = str(spec.columns.time)
-    ids = silver.select("partition_id", "bucket", *spec.partition_by).distinct()
-    calendar = lake.read(CALENDAR).select(*spec.partition_by, time, *spec.columns.known_future)
-    on = [ids[name].eqNullSafe(calendar[name].cast(ids.schema[name].dataType)) for name in spec.partition_by]
-    placed = calendar.join(F.broadcast(ids), on).select(
-        "partition_id",
-        calendar[time].cast("timestamp").alias(time),
-        *(F.col(name).cast(silver.schema[name].dataType).alias(name) for name in spec.columns.known_future),
-    )
-    return silver.unionByName(placed, allowMissingColumns=True)
+    return silver.unionByName(by_partition(lake.read(CALENDAR), partitions, spec), allowMissingColumns=True)
 
 
 def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:

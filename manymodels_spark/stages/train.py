@@ -21,14 +21,14 @@ from manymodels_spark.errors import ManyModelsError, TooManyFailures
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.models import registry
 from manymodels_spark.session import cores
-from manymodels_spark.spec.model import Spec
 from manymodels_spark.results import Status
+from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
-from manymodels_spark.stages.fitting import fit_wave
+from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.pack import Wave, waves
 from manymodels_spark.stages.quarantine import commit_broken, refresh
-from manymodels_spark.stages.record import Recorder
+from manymodels_spark.stages.record import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.select import Choice, Selection, select
 from manymodels_spark.tables import FITS, MODELS, SILVER
@@ -78,6 +78,8 @@ class _Training:
             self.job.progress.start("train", len(selection.todo))
             if resumed:
                 self._log_unlogged(recorder)
+            lake.ensure(FITS, FITS_SCHEMA)
+            lake.ensure(MODELS, MODELS_SCHEMA)
             commit_broken(lake, self.run_id, selection.broken)
             todo = _with_costs(selection.todo, spec)
             self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), self._next()), recorder)
@@ -196,4 +198,3 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-

@@ -1,0 +1,56 @@
+"""Where rows come from: one module a kind of source, all behind `new_rows`.
+
+A source knows what it has that the lake does not have yet. It must know neither the stages nor the table names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from manymodels_spark.errors import ManyModelsError, SourceError
+from manymodels_spark.sources import database, delta, files
+from manymodels_spark.sources.base import Batch, first_line
+from manymodels_spark.spec.source import Delta, Files, Jdbc, Source
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["Batch", "new_rows", "read"]
+
+
+def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None) -> Batch | None:
+    """What the source has beyond `seen` (all rows copied so far, with `_source` and `_batch`), or None.
+
+    Raises SourceError where it cannot be read, without the secrets of its address.
+    """
+    try:
+        match source:
+            case Jdbc():
+                return database.new_rows(spark, source, seen)
+            case Files():
+                return files.new_rows(spark, source, seen)
+            case Delta():
+                return delta.new_rows(spark, source, seen)
+    except ManyModelsError:
+        raise
+    except Exception as error:
+        raise SourceError(f"source {describe(source)} cannot be read: {first_line(error, source)}") from error
+
+
+def read(spark: SparkSession, source: Source) -> DataFrame:
+    """All rows of the source. Raises SourceError where it cannot be read."""
+    batch = new_rows(spark, source, None)
+    if batch is None:
+        raise SourceError(f"source {describe(source)} has no rows: nothing was found to read. Check the path or table")
+    return batch.rows
+
+
+def describe(source: Source) -> str:
+    """The source as the spec writes it, e.g. `jdbc sales`, `csv data/*.csv`: no variable is resolved."""
+    match source:
+        case Jdbc():
+            return f"jdbc {source.table or 'query'} at {source.url.partition('?')[0]}"
+        case Files():
+            return f"{source.kind} {source.path}"
+        case Delta():
+            return f"delta {source.table or source.path}"

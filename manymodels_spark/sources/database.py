@@ -1,0 +1,127 @@
+"""Any database with a JDBC driver: read in parallel, and by watermark only what is new."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from manymodels_spark.errors import SourceError
+from manymodels_spark.sources.base import AUDIT, BATCH, SOURCE, Batch, digest
+from manymodels_spark.spec.source import Jdbc, resolve
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_DRIVERS = {
+    "duckdb": "org.duckdb.DuckDBDriver",
+    "postgresql": "org.postgresql.Driver",
+    "sqlserver": "com.microsoft.sqlserver.jdbc.SQLServerDriver",
+    "mysql": "com.mysql.cj.jdbc.Driver",
+    "oracle": "oracle.jdbc.OracleDriver",
+}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def new_rows(spark: SparkSession, source: Jdbc, seen: DataFrame | None) -> Batch | None:
+    """The rows beyond the watermark of `seen` (with those that came late); without a watermark all, if any changed."""
+    if source.watermark is None:
+        rows = _marked(_read(spark, source), source, "snapshot")
+        if seen is None:
+            return Batch(rows, "replace")
+        return None if digest(rows) == digest(seen) else Batch(rows, "replace")
+    last = _last(seen, source.watermark)
+    if seen is None or last is None:
+        return Batch(_marked(_read(spark, source), source, "first"), "append")
+    since = _minus(last, source.late)
+    newer = _marked(_read(spark, source, since), source, f"since {since}")
+    fresh = _unseen(newer, seen, source.watermark, since)
+    return None if fresh.isEmpty() else Batch(fresh, "append")
+
+
+def _last(seen: DataFrame | None, watermark: str) -> Any:
+    """The highest watermark that was copied."""
+    from pyspark.sql import functions as F
+
+    if seen is None:
+        return None
+    row = seen.agg(F.max(F.col(f"`{watermark}`")).alias("last")).first()
+    return row["last"] if row else None
+
+
+def _minus(last: Any, late: str) -> Any:
+    """The watermark less the time by which rows may come late; numbers have no such time."""
+    if late == "0s" or isinstance(last, (int, float)):
+        return last
+    return last - timedelta(**{_UNITS[late[-1]]: int(late[:-1])})
+
+
+def _unseen(newer: DataFrame, seen: DataFrame, watermark: str, since: Any) -> DataFrame:
+    """The rows of the overlap that are not there yet; those at the watermark itself are read twice."""
+    from pyspark.sql import functions as F
+
+    names = [name for name in newer.columns if name not in AUDIT and name in seen.columns]
+    overlap = seen.filter(F.col(f"`{watermark}`") >= F.lit(since))
+    known = overlap.select(F.xxhash64(*(F.col(f"`{name}`").cast("string") for name in names)).alias("_known")).distinct()
+    marked = newer.withColumn("_known", F.xxhash64(*(F.col(f"`{name}`").cast("string") for name in names)))
+    return marked.join(known, "_known", "left_anti").drop("_known")
+
+
+def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
+    """The table or query, in parallel ranges of the partition column (or else of the watermark)."""
+    from pyspark.sql import functions as F
+
+    options = _options(source)
+    column = source.partition_column or source.watermark
+    reader = spark.read.format("jdbc").options(**options, dbtable=_table(source))
+    if column is not None:
+        low, high = _bounds(spark, source, options, column)
+        if low is not None and low != high and not isinstance(low, str):
+            reader = reader.options(
+                partitionColumn=column, lowerBound=str(since if column == source.watermark and since else low),
+                upperBound=str(high), numPartitions=str(source.partitions),
+            )
+    rows = reader.load()
+    if source.watermark is not None and source.watermark not in rows.columns:
+        raise SourceError(
+            f"source.jdbc.watermark: no column {source.watermark!r} in {source.table or 'the query'}. "
+            f"It has: {', '.join(rows.columns)}"
+        )
+    return rows if since is None else rows.filter(F.col(f"`{source.watermark}`") >= F.lit(since))
+
+
+def _bounds(spark: SparkSession, source: Jdbc, options: dict[str, str], column: str) -> tuple[Any, Any]:
+    """The smallest and largest value of the column, asked of the database itself."""
+    name = column if re.fullmatch(r"\w+", column) else '"' + column.replace('"', '""') + '"'
+    query = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {_table(source)}"
+    row = spark.read.format("jdbc").options(**options, query=query).load().first()
+    return (row[0], row[1]) if row else (None, None)
+
+
+def _table(source: Jdbc) -> str:
+    if source.query:
+        return f"({source.query}) manymodels_source"
+    if source.table is None:
+        raise SourceError("source.jdbc: a table or a query is expected, and neither is given")
+    return source.table
+
+
+def _options(source: Jdbc) -> dict[str, str]:
+    url = resolve(source.url)
+    kind = url.removeprefix("jdbc:").partition(":")[0]
+    options = {"url": url, "fetchsize": str(source.fetch_size)}
+    if driver := source.driver or _DRIVERS.get(kind):
+        options["driver"] = driver
+    if kind == "duckdb":
+        options["duckdb.read_only"] = "true"
+    if source.user is not None:
+        options["user"] = resolve(source.user)
+    if source.password is not None:
+        options["password"] = resolve(source.password)
+    return options
+
+
+def _marked(rows: DataFrame, source: Jdbc, batch: str) -> DataFrame:
+    from pyspark.sql import functions as F
+
+    return rows.withColumn(SOURCE, F.lit(source.table or "query")).withColumn(BATCH, F.lit(batch))

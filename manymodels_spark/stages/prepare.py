@@ -1,0 +1,112 @@
+"""Prepare: one clean set of rows per partition, and a record of what was found and done on the way.
+
+Table `silver` has the rows of every partition that can be fitted, `partitions` a row for each one that came in
+(with its problem, where it has one), `quality` a row per partition and check.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from manymodels_spark.errors import SourceError
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.calendar import by_partition
+from manymodels_spark.stages.census import Census, hashed
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.quality import quality
+from manymodels_spark.stages.regular import ID, completed, deduplicated, shortened
+from manymodels_spark.stages.typed import corrected, typed
+from manymodels_spark.tables import BRONZE, CALENDAR, PARTITIONS, QUALITY, SILVER, Lake, quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_SHAPING = {"task", "partition_by", "columns", "prepare"}
+
+
+def prepare(job: Job) -> StageReport:
+    """Bring `silver`, `partitions` and `quality` up to date with `bronze`; nothing is done where nothing changed.
+
+    Counts: partitions, broken, rows, filled, copies. Raises SourceError where a column's type cannot be what the
+    spec says; a fault in a partition's rows sets that partition aside and no other.
+    """
+    lake, spec = job.lake, job.spec
+    with job.stage("prepare") as report:
+        origin = _origin(lake, spec)
+        if origin == lake.note(PARTITIONS):
+            partitions = lake.read(PARTITIONS).count()
+            report.counts.update(partitions=partitions)
+            report.note = f"{partitions:,} partitions, nothing new"
+            return report
+        rows = typed(lake.read(BRONZE), spec)
+        census = Census.of(rows, spec)
+        if not census.rows:
+            raise SourceError("table bronze is empty: run `manymodels ingest SPEC` with a source that has rows")
+        lake.overwrite(SILVER, _silver(lake, spec, rows, census), by=["bucket"])
+        _write_results(lake, spec, census, origin)
+        _count(report, lake, census)
+    return report
+
+
+def _origin(lake: Lake, spec: Spec) -> str:
+    """What the prepared rows are made of: versions of bronze and calendar, and the spec's rules."""
+    rules = json.dumps(spec.model_dump(mode="json", include=_SHAPING), sort_keys=True)
+    buckets = spec.limits.partitions_per_wave
+    digest = hashlib.sha256(f"{rules} {buckets}".encode()).hexdigest()[:16]
+    calendar = lake.note(CALENDAR) if spec.prepare.calendar else None
+    return f"bronze={lake.version(BRONZE)} calendar={calendar} rules={digest}"
+
+
+def _silver(lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> DataFrame:
+    """The rows of all sound partitions: corrected, merged, completed, with their id, bucket and partition columns."""
+    from pyspark.sql import functions as F
+
+    sound = census.table.filter("problem IS NULL")
+    named = sound.select(ID, "low", "high", *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by))
+    on = [F.col(quote(name)).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in spec.partition_by]
+    placed = rows.join(F.broadcast(named.withColumnsRenamed({"low": "_low", "high": "_high"})), on)
+    clean = corrected(placed.drop(*spec.partition_by, *(f"_key_{name}" for name in spec.partition_by)), spec)
+    spans = sound.select(ID, *(F.col(name).cast("timestamp").alias(name) for name in ("first", "last")))
+    regular = completed(deduplicated(clean, spec), spec, spans, _calendar(lake, spec, sound))
+    keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
+    order = [ID, "bucket", *spec.partition_by, *([spec.columns.time] if spec.columns.time else []), spec.columns.target]
+    inputs = [name for name in spec.columns.inputs if name not in order]
+    whole = shortened(regular, spec).join(keys, ID)
+    return whole.select(*(quote(name) for name in [*order, *inputs])).repartition("bucket")
+
+
+def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
+    """The calendar's rows by partition id, where the spec has a calendar."""
+    if spec.prepare.calendar is None:
+        return None
+    return by_partition(lake.read(CALENDAR), sound, spec)
+
+
+def _write_results(lake: Lake, spec: Spec, census: Census, origin: str) -> None:
+    """`quality`, then `partitions`, whose note says that all of it is done."""
+    from pyspark.sql import functions as F
+
+    time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
+    facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("end"), hashed(spec).alias("_hash")]
+    found = lake.read(SILVER).groupBy(ID).agg(*facts)
+    joined = census.table.join(found, ID, "left")
+    lake.overwrite(QUALITY, quality(joined, spec))
+    lake.overwrite(PARTITIONS, joined.select(
+        ID, "bucket", "key", *(quote(name) for name in spec.partition_by),
+        F.coalesce("_rows", "rows").alias("rows"), "start", "end",
+        F.coalesce("_hash", "raw_hash").alias("data_hash"), "problem", "problem_detail",
+    ), note=origin)  # fmt: skip
+
+
+def _count(report: StageReport, lake: Lake, census: Census) -> None:
+    from pyspark.sql import functions as F
+
+    found = lake.read(QUALITY).filter("check = 'gaps'").agg(F.sum("rows").alias("n")).first()
+    filled = int(found["n"] or 0) if found else 0
+    copies = sum(person["copies"] for person in census.rows)
+    broken = sum(person["problem"] is not None for person in census.rows)
+    rows = sum(person["rows"] for person in census.rows)
+    report.counts.update(partitions=len(census.rows), broken=broken, rows=rows, filled=filled, copies=copies)
+    report.note = f"{len(census.rows):,} partitions, {filled:,} gaps filled, {copies:,} duplicates, {broken:,} broken"
