@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,6 @@ _LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
-    "spark.log.level": "ERROR",
 }
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
 REMOTE_VARIABLE = "SPARK_REMOTE"
@@ -71,7 +71,9 @@ def local_settings() -> dict[str, str]:
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
     memory = {"spark.driver.memory": os.environ.get("MANYMODELS_DRIVER_MEMORY", "4g")}
     scratch = {"spark.sql.warehouse.dir": str(Path(".manymodels/spark-warehouse").absolute())}
-    return {**_DELTA, **_LOCAL, **executors, **memory, **scratch, "spark.jars": jars}
+    quiet = resources.files("manymodels_spark").joinpath("log4j2.properties")
+    java = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} -XX:+UseParallelGC"}
+    return {**_DELTA, **_LOCAL, **executors, **memory, **scratch, **java, "spark.jars": jars}
 
 
 def require_java(minimum: int = 17) -> None:

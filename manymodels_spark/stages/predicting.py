@@ -76,17 +76,28 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     return score_group
 
 
+class Unscored(ManyModelsError):
+    """A partition that cannot be scored, with the word that `unscored` begins its error with."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
 def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey) -> tuple[bytes, dict[str, object]]:
     """The payload to predict with and what the output says of it: the champion, or the spec's fallback."""
+    if isinstance(own["problem"], str):
+        raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
     if isinstance(own["model_id"], str):
         named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"], "fallback": False}
         return _verified(own), named
     if spec.fallback is None:
-        raise ManyModelsError("no_champion: no model of this partition passed the gates. See table promotions")
+        raise Unscored("no_champion", "no model of this partition passed the gates. See table promotions")
     plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best", "fallback": None})
-    result = fit_partition(rows, plain, key)
+    history = rows[rows[spec.columns.time] <= own["cutoff"]] if spec.task == "forecast" else rows
+    result = fit_partition(history, plain, key)
     if result.payload is None:
-        raise ManyModelsError(f"no_champion: and the fallback failed ({result.failure.message if result.failure else ''})")
+        raise Unscored("no_champion", f"and the fallback failed: {result.failure.message if result.failure else ''}")
     return result.payload, {"family": result.family, "model_id": None, "sha256": result.sha256, "fallback": True}
 
 
@@ -96,7 +107,7 @@ def _verified(own: dict[str, Any]) -> bytes:
         return artifacts.read_payload(own["location"], own["sha256"])
     payload = bytes(own["payload"])
     if sha256(payload) != own["sha256"]:
-        raise PayloadError(f"checksum: the payload of {own['model_id']} in table fits is not the one that was promoted")
+        raise PayloadError(f"the payload of {own['model_id']} in table fits is not the one that was promoted")
     return payload
 
 

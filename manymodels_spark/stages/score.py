@@ -17,7 +17,7 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, FITS, PREDICTIONS, SILVER, UNSCORED, Lake
+from manymodels_spark.tables import CALENDAR, FITS, PREDICTIONS, SILVER, UNSCORED, Lake, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -75,24 +75,38 @@ class _Scoring:
         payloads = payloads.dropDuplicates(["partition_id", "sha256"])
         champions = champions.join(payloads, ["partition_id", "sha256"], "left")
         cutoff = F.col("end") if self.at is None else F.lit(self.at).cast("timestamp")
-        base = partitions.select("partition_id", "bucket", "key", cutoff.alias("cutoff"))
+        base = partitions.select("partition_id", "bucket", "key", "end", "problem", "problem_detail", cutoff.alias("cutoff"))
         return base.join(champions, "partition_id", "left")
 
     def _rows(self, inputs: DataFrame) -> DataFrame:
-        """The rows that predictions need: known-future features, new tabular rows, or a fallback's history."""
+        """The rows that predictions need: what is known after the cutoff, a fallback's history, or tabular rows."""
+        from pyspark.sql import functions as F
+
         lake, spec = self.job.lake, self.job.spec
         silver = lake.read(SILVER)
+        ids = inputs.select("partition_id", "cutoff", "end", F.col("model_id").isNull().alias("_bare"))
         if spec.task != "forecast":
-            return silver.join(inputs.select("partition_id"), "partition_id", "left_semi")
+            return silver.join(F.broadcast(ids.select("partition_id")), "partition_id", "left_semi")
+        placed, time = silver.join(F.broadcast(ids), "partition_id"), F.col(quote(str(spec.columns.time)))
+        wanted = F.lit(False)
+        if spec.fallback is not None:
+            wanted = wanted | (F.col("_bare") & (time <= F.col("cutoff")))
+        if spec.columns.known_future and self.at is not None:
+            wanted = wanted | (time > F.col("cutoff"))
+        rows = placed.filter(wanted).select(*(quote(name) for name in silver.columns))
         if spec.columns.known_future and lake.exists(CALENDAR):
-            return _future(lake, spec, silver, in_scope(lake, None))
-        wanted = inputs.filter("model_id IS NULL") if spec.fallback else inputs.limit(0)
-        return silver.join(wanted.select("partition_id"), "partition_id", "left_semi")
+            rows = rows.unionByName(_ahead(lake, spec, in_scope(lake, None), ids), allowMissingColumns=True)
+        return rows
 
 
-def _future(lake: Lake, spec: Spec, silver: DataFrame, partitions: DataFrame) -> DataFrame:
-    """Silver's rows with the calendar's rows of known-future features after them."""
-    return silver.unionByName(by_partition(lake.read(CALENDAR), partitions, spec), allowMissingColumns=True)
+def _ahead(lake: Lake, spec: Spec, partitions: DataFrame, ids: DataFrame) -> DataFrame:
+    """The calendar's rows after each partition's last own row."""
+    from pyspark.sql import functions as F
+
+    known = by_partition(lake.read(CALENDAR), partitions, spec)
+    after = F.greatest(F.col("end"), F.col("cutoff"))
+    joined = known.join(F.broadcast(ids), "partition_id").filter(F.col(quote(str(spec.columns.time))) > after)
+    return joined.select(*(quote(name) for name in known.columns))
 
 
 def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
