@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ class Lake:
     spark: SparkSession
     root: str
     spec: str
+    _found: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def of(cls, spark: SparkSession, location: str, spec: str) -> Lake:
@@ -78,7 +79,12 @@ class Lake:
         return f"delta.{quote(self.location(table))}"
 
     def exists(self, table: str) -> bool:
-        """Whether the table has been written."""
+        """Whether the table has been written. Asked of the lake until it says yes: tables are never taken away."""
+        if table not in self._found and self._is_there(table):
+            self._found.add(table)
+        return table in self._found
+
+    def _is_there(self, table: str) -> bool:
         from pyspark.errors import AnalysisException
 
         if self.is_catalog:
@@ -176,6 +182,7 @@ class Lake:
             writer.saveAsTable(self.location(table))
         else:
             writer.save(self.location(table))
+        self._found.add(table)
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:

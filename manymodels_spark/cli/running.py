@@ -73,11 +73,12 @@ def promote(spec: str, only: str | None, dry_run: bool) -> None:
 @spec_argument
 @only_option
 @click.option("--at", type=click.DateTime(), help="Forecast from this time instead of each partition's last one.")
-def score(spec: str, only: str | None, at: datetime | None) -> None:
+@click.option("--force", is_flag=True, help="Also where nothing changed since the last scoring.")
+def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None:
     """Predict every partition with its champion."""
     from manymodels_spark.stages.score import score as stage
 
-    stage(job_of(spec), at=at, only=only)
+    stage(job_of(spec), at=at, only=only, force=force)
 
 
 @click.command()

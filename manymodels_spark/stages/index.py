@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -53,9 +54,11 @@ def current_champions(repository: ModelRepository) -> dict[str, Registered]:
 
 
 def write_index(job: Job, champions: Iterable[Registered]) -> None:
-    """Replace the `champions` table."""
-    rows = sorted(map(_row, champions))
-    job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA))
+    """Replace the `champions` table, where it differs. Its note is a digest of its rows."""
+    rows = sorted(map(_row, champions), key=lambda row: str(row[0]))
+    digest = hashlib.sha256(repr([cell for row in rows for cell in row]).encode()).hexdigest()
+    if digest != job.lake.note(CHAMPIONS):
+        job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA), note=digest)
 
 
 def read_index(job: Job) -> DataFrame:

@@ -175,9 +175,19 @@ def _step_down(repository: ModelRepository, former: Sequence[Registered]) -> Non
 
 def _store(job: Job, promotion: str, judged: Sequence[Judged], models: dict[str, Registered]) -> None:
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [_decision_row(one, promotion, models.get(one.row["partition_id"]), now) for one in judged if one.outcome != KEPT]
+    known = _refusals(job)
+    told = [one for one in judged if one.outcome != KEPT and (one.row["model_id"], one.decision.reason) not in known]
+    rows = [_decision_row(one, promotion, models.get(one.row["partition_id"]), now) for one in told]
     if rows:
         job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
+
+
+def _refusals(job: Job) -> set[tuple[str, str]]:
+    """The models that were refused before, each with the reason: the same decision is stored once."""
+    if not job.lake.exists(PROMOTIONS):
+        return set()
+    refused = job.lake.read(PROMOTIONS).filter(f"outcome = '{REFUSED}'").select("source_model", "reason").distinct()
+    return {(str(row[0]), str(row[1])) for row in refused.collect()}
 
 
 def _decision_row(one: Judged, promotion: str, model: Registered | None, now: datetime) -> tuple[object, ...]:

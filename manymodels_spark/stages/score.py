@@ -6,6 +6,7 @@ has no champion goes to the spec's fallback, or to `unscored` with its reason.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, FITS, PREDICTIONS, SILVER, UNSCORED, Lake, quote
+from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, SILVER, UNSCORED, Lake, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,21 +28,33 @@ ERROR = "error"
 KEY = ("partition_id", "cutoff")
 
 
-def score(job: Job, *, at: datetime | None = None, only: str | None = None) -> StageReport:
+def score(job: Job, *, at: datetime | None = None, only: str | None = None, force: bool = False) -> StageReport:
     """Predict `horizon` steps after each partition's last time, or after `at`.
 
     Counts: partitions, scored, fallback, unscored, rows. Scoring the same partitions for the same cutoff again
-    replaces their rows in one commit.
+    replaces their rows in one commit; where rows, champions and spec are those of the last scoring, its
+    predictions stand, unless `force` is given.
     """
     run_id, _ = ledger.open_run(job, "score", f"at={at} only={only}")
     with job.stage("score", run_id=run_id) as report:
-        scoring = _Scoring(job, run_id, at)
-        job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)))
-        scored = job.lake.read(SCORING)
-        _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
-        _write_unscored(job.lake, scored)
-        _count(report, scored)
+        origin = _origin(job, at, only)
+        if force or origin != job.lake.note(UNSCORED):
+            scoring = _Scoring(job, run_id, at)
+            job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)))
+            scored = job.lake.read(SCORING)
+            _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
+            _write_unscored(job.lake, scored, origin)
+        _count(report, job.lake.read(SCORING))
     return report
+
+
+def _origin(job: Job, at: datetime | None, only: str | None) -> str:
+    """What predictions are made of: versions of rows, champions and calendar, and the spec's part."""
+    lake, spec = job.lake, job.spec
+    read_index(job)
+    rules = spec.model_dump_json(include={"horizon", "fallback", "backtest", "columns"})
+    digest = hashlib.sha256(f"{rules} at={at} only={only}".encode()).hexdigest()[:16]
+    return f"silver={lake.version(SILVER)} champions={lake.note(CHAMPIONS)} calendar={lake.note(CALENDAR)} rules={digest}"
 
 
 @dataclass(frozen=True)
@@ -127,9 +140,9 @@ def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
     lake.merge(PREDICTIONS, source, keys, delete_where="_gone")
 
 
-def _write_unscored(lake: Lake, scored: DataFrame) -> None:
+def _write_unscored(lake: Lake, scored: DataFrame, origin: str) -> None:
     failed = scored.filter(f"{ERROR} IS NOT NULL")
-    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"))
+    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"), note=origin)
 
 
 def _count(report: StageReport, scored: DataFrame) -> None:
