@@ -11,6 +11,7 @@ import pandas as pd
 
 from manymodels_spark.check import load_spec, spec_of
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
@@ -147,14 +148,14 @@ class TrainingRun:
     def leaderboard(self) -> pd.DataFrame:
         """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain first."""
         metric = self.job.spec.metric
-        rows = [_leader(row, metric) for row in self.fits().filter("status <> 'failed'").toPandas().to_dict("records")]
+        rows = [_leader(row, metric) for row in records(self.fits().filter("status <> 'failed'").toPandas())]
         board = pd.DataFrame(rows)
         return board.sort_values("gain", ascending=False, ignore_index=True) if "gain" in board else board
 
     def candidates(self) -> pd.DataFrame:
         """Every candidate of every partition with its mean metrics over the folds."""
         rows = []
-        for row in self.fits().filter("status <> 'failed'").select("key", "scores").toPandas().to_dict("records"):
+        for row in records(self.fits().filter("status <> 'failed'").select("key", "scores").toPandas()):
             key = PartitionKey.parse(row["key"]).as_dict()
             rows += [{**key, "candidate": s["candidate"], **s["metrics"], "seconds": s["seconds"], "error": s["error"]}
                      for s in orjson.loads(row["scores"])]  # fmt: skip

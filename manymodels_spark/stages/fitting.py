@@ -43,11 +43,10 @@ def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave) -> None:
 
 def fitter(spec: Spec, run_id: str, wave: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """The function that Spark calls with the rows of one partition; gives one row of `FITS_SCHEMA`."""
-
     identity = spec.model_dump_json()
 
     def fit_group(rows: pd.DataFrame) -> pd.DataFrame:
-        first = {name: rows[name].iat[0] for name in [*_ASSIGNED, "partition_id"]}
+        first: dict[str, Any] = {name: rows[name].iat[0] for name in [*_ASSIGNED, "partition_id"]}
         key = PartitionKey.parse(first["key"])
         result = _sandbox(identity, spec).run(rows.drop(columns=[*_ASSIGNED, "bucket", "partition_id"]), key)
         return pd.DataFrame([outcome(result, run_id, wave, first)], columns=COLUMNS)

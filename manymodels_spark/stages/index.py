@@ -38,8 +38,8 @@ def rebuild(job: Job) -> StageReport:
 def verify(job: Job) -> list[str]:
     """The partitions whose row in the index is not what MLflow says; empty where all is well."""
     repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
-    truth = {row[0]: row for row in map(_row, current_champions(repository).values())}
-    stored = {row["partition_id"]: tuple(row) for row in job.lake.read(CHAMPIONS).select(*_columns()).collect()}
+    truth = {str(row[0]): row for row in map(_row, current_champions(repository).values())}
+    stored = {str(row["partition_id"]): tuple(row) for row in job.lake.read(CHAMPIONS).select(*_columns()).collect()}
     return sorted(p for p in truth.keys() | stored.keys() if _comparable(truth.get(p)) != _comparable(stored.get(p)))
 
 
@@ -56,7 +56,7 @@ def current_champions(repository: ModelRepository) -> dict[str, Registered]:
 def write_index(job: Job, champions: Iterable[Registered]) -> None:
     """Replace the `champions` table, where it differs. Its note is a digest of its rows."""
     rows = sorted(map(_row, champions), key=lambda row: str(row[0]))
-    digest = hashlib.sha256(repr([cell for row in rows for cell in row]).encode()).hexdigest()
+    digest = hashlib.sha256(repr(rows).encode()).hexdigest()
     if digest != job.lake.note(CHAMPIONS):
         job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA), note=digest)
 

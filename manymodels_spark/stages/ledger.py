@@ -53,7 +53,7 @@ def _last(job: Job, stage: str) -> dict[str, object] | None:
 def _open(job: Job, stage: str, run_id: str, signature: str) -> None:
     now = datetime.now(UTC)
     note = f"{signature} owner={socket.gethostname()}:{os.getpid()}"
-    row = (run_id, stage, RUNNING, now, now, 0.0, 0, {}, note)
+    row: tuple[object, ...] = (run_id, stage, RUNNING, now, now, 0.0, 0, {}, note)
     job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
 
 

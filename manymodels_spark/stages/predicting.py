@@ -10,6 +10,7 @@ import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.fit import fit_partition
+from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.payload import sha256
 from manymodels_spark.predict import predict_partition
@@ -61,9 +62,9 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     def score_group(partition: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         if partition.empty:
             return pd.DataFrame(columns=columns)
-        own = partition.iloc[0].to_dict()
+        own = records(partition)[0]
         key = PartitionKey.parse(own["key"])
-        facts = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
+        facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
                  "cutoff": own["cutoff"], "scored_at": datetime.now(UTC).replace(tzinfo=None), "error": None}
         try:
             payload, model = _model(spec, own, rows, key)
@@ -71,7 +72,8 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
         except Exception as error:
             failed = {**dict.fromkeys(columns), **facts, "error": _reason(error)}
             return pd.DataFrame([failed], columns=columns, dtype=object)
-        return predicted.assign(**facts, **model).reindex(columns=columns)
+        named: dict[str, Any] = {**facts, **model}
+        return predicted.assign(**named).reindex(columns=columns)
 
     return score_group
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pandas as pd
 
+from manymodels_spark.frames import records
 from manymodels_spark.gates import Decision, Facts, judge
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
@@ -81,7 +82,7 @@ def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
     if only is not None:
         logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
-    return list(logged.orderBy("partition_id").toPandas().to_dict("records"))
+    return records(logged.orderBy("partition_id").toPandas())
 
 
 def _judge(spec: Spec, row: dict[str, Any], champion: Registered | None) -> Judged:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from manymodels_spark.errors import ADVICE, Reason
+from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.results import Failure, FitResult, Status
 from manymodels_spark.stages.fitting import FITS_SCHEMA, outcome
@@ -20,7 +21,7 @@ def commit_broken(lake: Lake, run_id: str, broken: pd.DataFrame) -> None:
     """Commit the outcomes of partitions that `prepare` found unfit, as wave 0 of the run."""
     if broken.empty:
         return
-    rows = [_outcome(run_id, row) for row in broken.to_dict("records")]
+    rows = [_outcome(run_id, row) for row in records(broken)]
     frame = lake.spark.createDataFrame([tuple(row.values()) for row in rows], FITS_SCHEMA)
     lake.append(FITS, frame, once=f"{run_id}-fits-0")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pandas as pd
 
+from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages.files import write_files
 from manymodels_spark.tables import FITS, MODELS, Lake
@@ -50,7 +51,7 @@ class Recorder:
             return 0
         models = self._create(fitted, wave, resumed)
         write_files(fits, models, self.template, self.repository)
-        metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in fitted.to_dict("records")]
+        metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
         self.repository.log_metrics(self.mlflow_run, metrics)
         self.repository.finalize(model.model_id for model in models.values())
         self._commit(fitted, models, wave)
@@ -63,9 +64,9 @@ class Recorder:
         return self.lake.read(FITS).filter(mine)
 
     def _create(self, fitted: pd.DataFrame, wave: int, resumed: bool) -> dict[str, Registered]:
-        records = [self._record(row, wave) for row in fitted.to_dict("records")]
+        wanted = [self._record(row, wave) for row in records(fitted)]
         present = self.repository.adopt(self.origin.job, wave) if resumed else {}
-        missing = [record for record in records if record.partition_id not in present]
+        missing = [record for record in wanted if record.partition_id not in present]
         try:
             return {**present, **self.repository.create(missing, self.mlflow_run)}
         except Exception:
@@ -95,7 +96,7 @@ class Recorder:
                 models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run,
                 self.origin.data_version, now,
             )
-            for row in fitted.to_dict("records")
+            for row in records(fitted)
         ]
         frame = self.lake.spark.createDataFrame(rows, MODELS_SCHEMA)
         self.lake.append(MODELS, frame, once=f"{self.origin.job}-models-{wave}")

@@ -20,8 +20,8 @@ from manymodels_spark._version import __version__
 from manymodels_spark.errors import ManyModelsError, TooManyFailures
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.models import registry
-from manymodels_spark.session import cores
 from manymodels_spark.results import Status
+from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
 from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave

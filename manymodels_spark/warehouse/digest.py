@@ -92,7 +92,8 @@ def _hashed(array: pa.Array, encoded: Callable[[Any], bytes]) -> np.ndarray[Any,
     values = coded.dictionary.to_pylist()
     hashes = [int.from_bytes(hashlib.md5(encoded(value), usedforsecurity=False).digest()[:4], "big") for value in values]
     numbers = np.array([*hashes, NULL], dtype=np.int64)
-    return numbers[coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
+    found: np.ndarray[Any, np.dtype[np.int64]] = numbers[coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
+    return found
 
 
 POSTGRES_CELLS: Mapping[str, str] = {

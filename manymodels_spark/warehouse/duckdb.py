@@ -21,7 +21,16 @@ from manymodels_spark.spec.model import DuckDB
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import types
 from manymodels_spark.warehouse.base import (
-    LEDGER, LEDGER_SCHEMA, Export, Loaded, Warehouse, is_loaded, quote, require_own, row_name, text,
+    LEDGER,
+    LEDGER_SCHEMA,
+    Export,
+    Loaded,
+    Warehouse,
+    is_loaded,
+    quote,
+    require_own,
+    row_name,
+    text,
 )
 from manymodels_spark.warehouse.checksum import Checksum
 from manymodels_spark.warehouse.refused import NUMBER, Trial, refused_row
@@ -95,12 +104,13 @@ class DuckDBWarehouse(Warehouse):
             raise
 
     def _rollback(self) -> None:
+        from contextlib import suppress
+
         import duckdb
 
-        try:
+        # A failed COMMIT has ended the transaction already.
+        with suppress(duckdb.TransactionException):
             self._run("ROLLBACK")
-        except duckdb.TransactionException:
-            pass  # a failed COMMIT has ended the transaction already
 
     def _columns_of(self, table: str) -> list[str]:
         sql = "SELECT column_name FROM duckdb_columns() WHERE schema_name = current_schema() AND table_name = ?"

@@ -18,7 +18,15 @@ from manymodels_spark.spec.model import Postgres
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import types
 from manymodels_spark.warehouse.base import (
-    LEDGER, LEDGER_SCHEMA, Export, Loaded, Warehouse, is_loaded, quote, require_own, row_name,
+    LEDGER,
+    LEDGER_SCHEMA,
+    Export,
+    Loaded,
+    Warehouse,
+    is_loaded,
+    quote,
+    require_own,
+    row_name,
 )
 from manymodels_spark.warehouse.checksum import Checksum
 from manymodels_spark.warehouse.digest import POSTGRES_CELLS, batch_checksum, cell_kind, empty_checksum, sql_digest
@@ -88,7 +96,7 @@ class PostgresWarehouse(Warehouse):
         self._connection.close()
 
     def _run(self, sql: str, values: Sequence[object] | None = None) -> psycopg.Cursor[Any]:
-        return self._connection.execute(sql, values)  # type: ignore[call-overload,no-any-return]
+        return self._connection.execute(sql, values)
 
     def _lock(self, table: str) -> None:
         """Wait until no other load of this table is under way; the end of the transaction gives the lock back."""

@@ -1,0 +1,42 @@
+# The two commands: `make demo` runs the shipped retail spec on simulated sales, `make test` checks everything.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+BIN := .venv/bin
+export MANYMODELS_JARS ?= $(CURDIR)/.jars
+
+.PHONY: help env demo test lint unit services wheel clean
+
+help: ## Show what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@echo "  make bench-NAME   One of: $$(ls benchmarks/*.py | sed 's|.*/||; s|\.py||' | grep -v -e __init__ -e common | xargs)"
+
+env: ## Make the environment in .venv and fetch the Spark jars into .jars
+	@sh scripts/bootstrap.sh
+
+demo: env ## Simulated sales through the whole job: 200 models in MLflow, predictions in DuckDB
+	@$(BIN)/manymodels demo-data
+	@$(BIN)/manymodels run conf/retail.yaml
+
+test: env services lint ## Lint, types, layers, then all tests
+	$(BIN)/python -m pytest tests/unit -n 2
+	$(BIN)/python -m pytest tests --ignore tests/unit
+
+lint: env ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: env ## The tests that need neither Java nor a server
+	$(BIN)/python -m pytest tests/unit -n 2
+
+services: # Postgres and a browser, for the tests that use them
+	@sh scripts/test_services.sh
+
+wheel: env ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null && ls dist
+
+bench-%: env
+	@$(BIN)/python -m benchmarks.$* $(ARGS)
+
+clean: ## Remove what was made, but for the environment
+	rm -rf .manymodels dist build *.egg-info
