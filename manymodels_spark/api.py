@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pandas as pd
@@ -15,10 +15,12 @@ from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
+from manymodels_spark.predict import predict_partition
 from manymodels_spark.pyfunc import PartitionModel
 from manymodels_spark.session import get_session
 from manymodels_spark.spec import Spec
 from manymodels_spark.stages import index
+from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job, Progress, StageReport
 from manymodels_spark.stages.load import load
@@ -27,9 +29,10 @@ from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, QUARANTINE
+from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, SILVER
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from pyspark.sql import DataFrame, SparkSession
 
 
@@ -70,6 +73,17 @@ class ManyModels:
         report = train(self.job, Choice(only=where, force=force, failed=failed))
         return TrainingRun(self.job, report)
 
+    def last_training(self) -> TrainingRun:
+        """The newest training run, also one that ended with TooManyFailures. Raises ManyModelsError where there is none."""
+        from pyspark.sql import functions as F
+
+        runs = self.job.lake.read(RUNS).filter("stage = 'train' AND status = 'done'")
+        row = runs.orderBy(F.col("run_id").desc()).first()
+        if row is None:
+            raise ManyModelsError(f"{self.spec.name} was not trained yet. Call `train()` first")
+        report = StageReport("train", row["run_id"], dict(row["counts"]), int(row["calls"]), float(row["seconds"]), row["note"])
+        return TrainingRun(self.job, report)
+
     def promote(self, where: str | None = None, *, dry_run: bool = False) -> StageReport:
         """Apply the gates and copy the models that pass to production."""
         return promote(self.job, only=where, dry_run=dry_run)
@@ -104,6 +118,13 @@ class ManyModels:
     def quarantine(self) -> DataFrame:
         """The partitions without a model, each with its reason and what to do."""
         return self.job.lake.read(QUARANTINE)
+
+    def known_future(self, **partition: Value) -> pd.DataFrame:
+        """What the spec's calendar says of one partition: time and known-future columns. Raises ManyModelsError without one."""
+        rows = _known_future(self.job, PartitionKey.of(partition))
+        if rows is None:
+            raise ManyModelsError(f"the spec of {self.spec.name} has no prepare.calendar")
+        return rows
 
     def model(self, **partition: Value) -> ChampionModel:
         """The champion of one partition, e.g. `mm.model(store=3, item=7)`.
@@ -165,9 +186,41 @@ class TrainingRun:
         """The `n` partitions with the highest error."""
         return self.leaderboard().nlargest(n, self.job.spec.metric, keep="first").reset_index(drop=True)
 
+    def plot(self, **partition: Value) -> Figure:
+        """History, forecast and intervals of one partition's newly trained model, e.g. `run.plot(store=3, item=7)`.
+
+        Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
+        """
+        from manymodels_spark.report.plots import forecast_figure
+
+        spec, key = self.job.spec, PartitionKey.of(partition)
+        row = self._fit_of(key)
+        history = self.job.lake.read(SILVER).filter(f"partition_id = '{key.id}'").toPandas()
+        known = _known_future(self.job, key)
+        future = None if known is None else known[known[str(spec.columns.time)] > pd.Timestamp(row["cutoff"])]
+        forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=pd.Timestamp(row["cutoff"]))
+        time, target = str(spec.columns.time), spec.columns.target
+        return forecast_figure(history, forecast, time=time, target=target, title=f"{key}   {row['family']}")
+
+    def _fit_of(self, key: PartitionKey) -> Any:
+        mine = self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}' AND partition_id = '{key.id}'")
+        row = mine.filter("payload IS NOT NULL").first()
+        if row is None:
+            raise ManyModelsError(f"this run fitted no model for {key}. See `run.leaderboard()` for those that it did")
+        return row
+
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><td>{name}</td><td>{value:,}</td></tr>" for name, value in self.counts.items())
         return f"<table>{cells}<tr><td>seconds</td><td>{self.report.seconds:.1f}</td></tr></table>"
+
+
+def _known_future(job: Job, key: PartitionKey) -> pd.DataFrame | None:
+    """The calendar's rows of one partition, in the order of time; None where the spec has no calendar."""
+    if job.spec.prepare.calendar is None:
+        return None
+    own = job.lake.read(PARTITIONS).filter(f"partition_id = '{key.id}'")
+    rows = by_partition(job.lake.read(CALENDAR), own, job.spec).toPandas()
+    return rows.drop(columns="partition_id").sort_values(str(job.spec.columns.time), ignore_index=True)
 
 
 def _leader(row: dict[str, object], metric: str) -> dict[str, object]:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "new_rows", "read"]
 
 
-def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None) -> Batch | None:
+def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...] = ()) -> Batch | None:
     """What the source has beyond `seen` (all rows copied so far, with `_source` and `_batch`), or None.
+
+    `as_text` names the columns (times) that a file without types must not guess at.
 
     Raises SourceError where it cannot be read, without the secrets of its address.
     """
@@ -28,7 +30,7 @@ def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None) -> Bat
             case Jdbc():
                 return database.new_rows(spark, source, seen)
             case Files():
-                return files.new_rows(spark, source, seen)
+                return files.new_rows(spark, source, seen, as_text if source.kind == "csv" else ())
             case Delta():
                 return delta.new_rows(spark, source, seen)
     except ManyModelsError:
@@ -37,9 +39,9 @@ def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None) -> Bat
         raise SourceError(f"source {describe(source)} cannot be read: {first_line(error, source)}") from error
 
 
-def read(spark: SparkSession, source: Source) -> DataFrame:
+def read(spark: SparkSession, source: Source, as_text: tuple[str, ...] = ()) -> DataFrame:
     """All rows of the source. Raises SourceError where it cannot be read."""
-    batch = new_rows(spark, source, None)
+    batch = new_rows(spark, source, None, as_text)
     if batch is None:
         raise SourceError(f"source {describe(source)} has no rows: nothing was found to read. Check the path or table")
     return batch.rows

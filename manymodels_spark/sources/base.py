@@ -39,7 +39,7 @@ def digest(rows: DataFrame) -> tuple[int, int]:
 
 def first_line(error: Exception, source: Source) -> str:
     """The line of a long trace that says what happened, with the source's secrets blotted out."""
-    text = str(error)
+    text = f"{error}\n{getattr(error, '_stackTrace', '') or ''}"
     causes = re.findall(r"(?:Caused by: )?[\w.$]*(?:SQLException|PSQLException|SQLTransientException|UnknownHost\w*): (.+)", text)
     line = causes[-1] if causes else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     if isinstance(source, Jdbc):

@@ -13,10 +13,10 @@ from manymodels_spark.sources.base import BATCH, SOURCE, Batch
 from manymodels_spark.spec.source import Files, Wide, resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
 _DEFAULTS: dict[str, dict[str, str]] = {
-    "csv": {"header": "true", "inferSchema": "true", "enforceSchema": "false"},
+    "csv": {"header": "true", "inferSchema": "true", "enforceSchema": "false", "escape": '"'},
     "json": {},
     "parquet": {"mergeSchema": "true"},
 }
@@ -26,8 +26,11 @@ ONE_BY_ONE = 50
 _SCHEME = re.compile(r"^file:/+")
 
 
-def new_rows(spark: SparkSession, source: Files, seen: DataFrame | None) -> Batch | None:
-    """The rows of the files that were not copied yet in their present state; a changed file replaces itself."""
+def new_rows(spark: SparkSession, source: Files, seen: DataFrame | None, as_text: tuple[str, ...] = ()) -> Batch | None:
+    """The rows of the files that were not copied yet in their present state; a changed file replaces itself.
+
+    Columns of CSV files named in `as_text` stay as they are written, whatever they look like.
+    """
     present = _listing(spark, source)
     known: dict[str, str] = {}
     if seen is not None:
@@ -35,7 +38,7 @@ def new_rows(spark: SparkSession, source: Files, seen: DataFrame | None) -> Batc
     changed = {path: batch for path, batch in present.items() if known.get(path) != batch}
     if not changed:
         return None
-    rows = _read(spark, source, changed)
+    rows = _read(spark, source, changed, as_text)
     if source.wide is not None:
         rows = _long(rows, source.wide)
     if changed.keys() & known.keys():
@@ -57,7 +60,7 @@ def _listing(spark: SparkSession, source: Files) -> dict[str, str]:
     }
 
 
-def _read(spark: SparkSession, source: Files, batches: dict[str, str]) -> DataFrame:
+def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: tuple[str, ...]) -> DataFrame:
     from functools import reduce
 
     from pyspark.sql import functions as F
@@ -67,10 +70,21 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str]) -> DataFr
         reader = reader.option("basePath", resolve(source.path))
     groups = [[path] for path in batches] if source.kind == "csv" and len(batches) <= ONE_BY_ONE else [list(batches)]
     path = F.regexp_replace(F.col("_metadata.file_path"), _SCHEME.pattern, "file:///")
-    frames = [reader.load(group).withColumn(SOURCE, path) for group in groups]
+    frames = [_load(reader, group, as_text).withColumn(SOURCE, path) for group in groups]
     rows = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
     pairs = spark.createDataFrame(list(batches.items()), f"`{SOURCE}` string, `{BATCH}` string")
     return rows.join(F.broadcast(pairs), SOURCE)
+
+
+def _load(reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...]) -> DataFrame:
+    """The files' rows. A guess at a time's type would lose its zone, or that it has none: it is kept as text."""
+    from pyspark.sql import types as T
+
+    guessed = reader.load(paths)
+    if not any(field.name in as_text for field in guessed.schema):
+        return guessed
+    kinds = [T.StructField(f.name, T.StringType() if f.name in as_text else f.dataType) for f in guessed.schema]
+    return reader.schema(T.StructType(kinds)).load(paths)
 
 
 def _long(rows: DataFrame, wide: Wide) -> DataFrame:

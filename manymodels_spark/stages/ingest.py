@@ -29,7 +29,7 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
     lake, spec = job.lake, job.spec
     with job.stage("ingest") as report:
         seen = lake.read(BRONZE) if lake.exists(BRONZE) and not full_refresh else None
-        batch = new_rows(job.spark, spec.source, seen)
+        batch = new_rows(job.spark, spec.source, seen, _times(spec))
         if batch is not None:
             check_columns(spec, batch.rows.columns)
             _write(lake, _like(batch, seen), full_refresh)
@@ -56,6 +56,10 @@ def check_columns(spec: Spec, present: list[str]) -> None:
         lines = [f"  {role}: no column {name!r}.{_nearest(name, present)}" for role, name in missing.items()]
         has = ", ".join(name for name in present if name not in AUDIT)
         raise SourceError(f"source {describe(spec.source)} lacks columns of the spec\n" + "\n".join(lines) + f"\nIt has: {has}")
+
+
+def _times(spec: Spec) -> tuple[str, ...]:
+    return (spec.columns.time,) if spec.columns.time else ()
 
 
 def _nearest(name: str, present: list[str]) -> str:
@@ -121,7 +125,7 @@ def _refresh_calendar(job: Job) -> None:
     if spec.prepare.calendar is None:
         return
     time = str(spec.columns.time)
-    rows = read(job.spark, spec.prepare.calendar)
+    rows = read(job.spark, spec.prepare.calendar, _times(spec))
     missing = [name for name in [time, *spec.columns.known_future] if name not in rows.columns]
     if missing:
         raise SourceError(

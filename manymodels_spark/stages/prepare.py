@@ -45,7 +45,7 @@ def prepare(job: Job) -> StageReport:
         if not census.rows:
             raise SourceError("table bronze is empty: run `manymodels ingest SPEC` with a source that has rows")
         lake.overwrite(SILVER, _silver(lake, spec, rows, census), by=["bucket"])
-        _write_results(lake, spec, census, origin)
+        _write_results(lake, spec, census, _outliers(rows, census.table.filter("problem IS NULL"), spec), origin)
         _count(report, lake, census)
     return report
 
@@ -64,10 +64,7 @@ def _silver(lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> DataFram
     from pyspark.sql import functions as F
 
     sound = census.table.filter("problem IS NULL")
-    named = sound.select(ID, "low", "high", *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by))
-    on = [F.col(quote(name)).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in spec.partition_by]
-    placed = rows.join(F.broadcast(named.withColumnsRenamed({"low": "_low", "high": "_high"})), on)
-    clean = corrected(placed.drop(*spec.partition_by, *(f"_key_{name}" for name in spec.partition_by)), spec)
+    clean = corrected(_placed(rows, sound, spec), spec)
     spans = sound.select(ID, *(F.col(name).cast("timestamp").alias(name) for name in ("first", "last")))
     regular = completed(deduplicated(clean, spec), spec, spans, _calendar(lake, spec, sound))
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
@@ -77,6 +74,28 @@ def _silver(lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> DataFram
     return whole.select(*(quote(name) for name in [*order, *inputs])).repartition("bucket")
 
 
+def _placed(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
+    """The rows of sound partitions, with the partition's id and fences in place of its columns."""
+    from pyspark.sql import functions as F
+
+    named = sound.select(
+        ID, F.col("low").alias("_low"), F.col("high").alias("_high"),
+        *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by),
+    )  # fmt: skip
+    on = [F.col(quote(name)).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in spec.partition_by]
+    return rows.join(F.broadcast(named), on).drop(*spec.partition_by, *(f"_key_{name}" for name in spec.partition_by))
+
+
+def _outliers(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
+    """partition_id and the number of targets beyond its fences; empty where the spec has no rule for them."""
+    from pyspark.sql import functions as F
+
+    placed, value = _placed(rows, sound, spec), F.col(quote(spec.columns.target))
+    if spec.prepare.outliers is None:
+        return sound.select(ID, F.lit(0).alias("outliers")).limit(0)
+    return placed.filter((value < F.col("_low")) | (value > F.col("_high"))).groupBy(ID).agg(F.count("*").alias("outliers"))
+
+
 def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
     """The calendar's rows by partition id, where the spec has a calendar."""
     if spec.prepare.calendar is None:
@@ -84,14 +103,14 @@ def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
     return by_partition(lake.read(CALENDAR), sound, spec)
 
 
-def _write_results(lake: Lake, spec: Spec, census: Census, origin: str) -> None:
+def _write_results(lake: Lake, spec: Spec, census: Census, outliers: DataFrame, origin: str) -> None:
     """`quality`, then `partitions`, whose note says that all of it is done."""
     from pyspark.sql import functions as F
 
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
     facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("end"), hashed(spec).alias("_hash")]
     found = lake.read(SILVER).groupBy(ID).agg(*facts)
-    joined = census.table.join(found, ID, "left")
+    joined = census.table.join(found, ID, "left").join(outliers, ID, "left")
     lake.overwrite(QUALITY, quality(joined, spec))
     lake.overwrite(PARTITIONS, joined.select(
         ID, "bucket", "key", *(quote(name) for name in spec.partition_by),

@@ -34,5 +34,6 @@ def _checks(spec: Spec) -> dict[str, tuple[str, str]]:
         "bad_times": ("bad_times", "quarantined" if rules.bad_times == "quarantine" else "dropped"),
         "not_numeric": ("not_numeric", "quarantined"),
         "not_finite": ("not_finite", "quarantined" if rules.not_finite == "quarantine" else "dropped"),
+        "outliers": ("coalesce(outliers, 0)", "capped" if rules.outliers else "not looked for"),
         "negatives": ("negatives", {"keep": "kept", "zero": "set to zero", "drop": "dropped"}[rules.negatives]),
     }

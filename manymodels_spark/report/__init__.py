@@ -1,0 +1,1 @@
+"""Pictures and pages of what happened. Nothing here changes a table."""

@@ -1,0 +1,44 @@
+"""One partition as a picture: its history, its forecast and the intervals around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from manymodels_spark.errors import ManyModelsError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STEPS_OF_HISTORY = 6
+
+
+def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str) -> Figure:
+    """A matplotlib figure of the last rows of `history` (time, target) and `forecast` (time, prediction, lower_*, ...).
+
+    Raises ManyModelsError where matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ManyModelsError("a plot wants matplotlib. Install it: pip install matplotlib") from error
+    shown = history.sort_values(time).tail(max(60, STEPS_OF_HISTORY * len(forecast)))
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(shown[time], shown[target], color="#52606d", linewidth=1, label="history")
+    for number, level in enumerate(sorted(_levels(forecast), reverse=True)):
+        axes.fill_between(
+            forecast[time], forecast[f"lower_{level}"], forecast[f"upper_{level}"], color="#2b7de9",
+            alpha=0.15 + 0.1 * number, linewidth=0, label=f"{level} % interval",
+        )
+    axes.plot(forecast[time], forecast["prediction"], color="#2b7de9", linewidth=1.6, label="forecast")
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_ylabel(target)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+    return figure
+
+
+def _levels(forecast: pd.DataFrame) -> list[int]:
+    return [int(name.removeprefix("lower_")) for name in forecast if str(name).startswith("lower_")]

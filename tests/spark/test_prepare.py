@@ -1,0 +1,187 @@
+"""Prepare: typed, merged and completed rows; what is wrong is counted, and sets one partition aside, no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import days, write_csv
+
+from manymodels_spark.errors import SourceError
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.tables import PARTITIONS, QUALITY, SILVER
+
+pytestmark = pytest.mark.spark
+MakeJob = Callable[..., Job]
+
+
+def row(item: object, date: object, units: object, store: object = 1, **more: object) -> dict[str, object]:
+    return {"store": store, "item": item, "date": date, "units": units, **more}
+
+
+def prepared(make_job: MakeJob, folder: Path, rows: list[dict[str, object]], **changes: Any) -> Job:
+    write_csv(folder / "sales.csv", rows)
+    job = make_job(**changes)
+    ingest(job)
+    prepare(job)
+    return job
+
+
+def silver(job: Job, *more: str) -> list[tuple[Any, ...]]:
+    rows = job.lake.read(SILVER).selectExpr("coalesce(item, '')", "date_format(date, 'MM-dd HH:mm')", "units", *more).collect()
+    return sorted(tuple(row) for row in rows)
+
+
+def problems(job: Job) -> dict[str, str | None]:
+    return {str(row["item"]): row["problem"] for row in job.lake.read(PARTITIONS).select("item", "problem").collect()}
+
+
+def quality(job: Job, check: str) -> dict[str, int]:
+    rows = job.lake.read(QUALITY).filter(f"check = '{check}'").collect()
+    return {str(dict(PartitionKey.parse(row["key"]).values)["item"]): row["rows"] for row in rows if row["rows"]}
+
+
+def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_are_whole(make_job: MakeJob, tmp_path: Path) -> None:
+    day = days(4)
+    rows = [
+        *(row("sound", d, 1.0) for d in day),
+        *(row("empty", d, None) for d in day),
+        *(row("infinite", d, "Infinity" if d == day[1] else 2.0) for d in day),
+        *(row("text", d, "a few" if d == day[2] else 3.0) for d in day),
+        *(row("timeless", "soon" if d == day[3] else d, 4.0) for d in day),
+        *(row(None, d, 5.0) for d in day),
+        row("single", day[0], 6.0),
+    ]
+    job = prepared(make_job, tmp_path, rows)
+    assert problems(job) == {
+        "sound": None, "single": None, "empty": "all_null", "infinite": "not_finite", "text": "not_numeric",
+        "timeless": "bad_times", "None": "null_key",
+    }  # fmt: skip
+    assert {line[0] for line in silver(job)} == {"sound", "single"}
+    detail = {row["item"]: row["problem_detail"] for row in job.lake.read(PARTITIONS).collect()}
+    assert detail["text"] == "1 of 4 values of units are text that is no number"
+    assert quality(job, "not_numeric") == {"text": 1}
+    assert quality(job, "bad_times") == {"timeless": 1}
+
+
+def test_bad_rows_are_dropped_or_kept_where_the_spec_says_so(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", "soon", 1.0), row("a", "2026-01-01", "inf"), row("a", "2026-01-02", 3.0), row(None, "2026-01-01", 4.0)]
+    job = prepared(make_job, tmp_path, rows, prepare={"bad_times": "drop", "not_finite": "drop", "null_keys": "keep"})
+    assert problems(job) == {"a": None, "None": None}
+    assert [line[1:] for line in silver(job) if line[0] == "a"] == [("01-02 00:00", 3.0)]
+    table = {row["item"]: row for row in job.lake.read(PARTITIONS).collect()}
+    assert table[None]["partition_id"] == PartitionKey.of({"store": 1, "item": None}).id
+    assert table["a"]["rows"] == 1
+
+
+@pytest.mark.parametrize(("rule", "units", "price"), [("last", 5.0, 9.0), ("sum", 7.0, 9.0), ("mean", 3.5, 9.0)])
+def test_repeated_times_are_merged_by_rule(make_job: MakeJob, tmp_path: Path, rule: str, units: float, price: float) -> None:
+    rows = [
+        row("a", "2026-01-01", 5.0, price=9.0, changed="2026-01-03 00:00:00"),
+        row("a", "2026-01-01", 2.0, price=8.0, changed="2026-01-02 00:00:00"),
+        row("a", "2026-01-02", 1.0, price=7.0, changed="2026-01-02 00:00:00"),
+    ]
+    job = prepared(
+        make_job, tmp_path, rows, prepare={"duplicates": rule}, source={"csv": {"path": str(tmp_path / "sales.csv"), "watermark": "changed"}},
+        columns={"time": "date", "target": "units", "known_future": ["price"]},
+    )  # fmt: skip
+    assert silver(job, "price") == [("a", "01-01 00:00", units, price), ("a", "01-02 00:00", 1.0, 7.0)]
+    assert quality(job, "duplicates") == {"a": 1}
+
+
+def test_repeated_times_are_an_error_of_their_partition_where_the_spec_says_so(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", "2026-01-01", 5.0), row("a", "2026-01-01", 2.0), row("b", "2026-01-01", 1.0)]
+    job = prepared(make_job, tmp_path, rows, prepare={"duplicates": "error"})
+    assert problems(job) == {"a": "duplicate_times", "b": None}
+
+
+@pytest.mark.parametrize(("rule", "filled"), [("zero", 0.0), ("forward", 1.0), ("leave", None)])
+def test_missing_steps_are_filled_between_first_and_last_only(
+    make_job: MakeJob, tmp_path: Path, rule: str, filled: float | None
+) -> None:
+    rows = [row("a", "2026-01-01", 1.0), row("a", "2026-01-04", 4.0), row("b", "2026-01-03", 2.0), row("b", "2026-01-04", None)]
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": rule})
+    last_of_b = {"zero": 0.0, "forward": 2.0, "leave": None}[rule]
+    between = [] if filled is None else [("a", "01-02 00:00", filled), ("a", "01-03 00:00", filled)]
+    expected = [("a", "01-01 00:00", 1.0), *between, ("a", "01-04 00:00", 4.0), ("b", "01-03 00:00", 2.0), ("b", "01-04 00:00", last_of_b)]
+    assert silver(job) == expected
+    assert quality(job, "gaps") == ({} if filled is None else {"a": 2})
+
+
+def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", "2026-01-01", 1.0, price=1.0), row("a", "2026-01-03", 3.0, price=3.0)]
+    write_csv(tmp_path / "calendar.csv", [{"item": "a", "date": d, "price": 7.0} for d in days(9)])
+    job = prepared(
+        make_job, tmp_path, rows, columns={"time": "date", "target": "units", "known_future": ["price"]},
+        prepare={"gaps": "zero", "calendar": {"csv": str(tmp_path / "calendar.csv")}},
+    )  # fmt: skip
+    assert [line[3] for line in silver(job, "price")] == [1.0, 7.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"), [({"negatives": "keep"}, [-3.0, 5.0]), ({"negatives": "zero"}, [0.0, 5.0]), ({"negatives": "drop"}, [5.0])]
+)
+def test_negatives_are_touched_only_where_the_spec_asks(make_job: MakeJob, tmp_path: Path, rule: Any, expected: list[float]) -> None:
+    job = prepared(make_job, tmp_path, [row("a", "2026-01-01", -3.0), row("a", "2026-01-02", 5.0)], prepare=rule)
+    assert [line[2] for line in silver(job)] == expected
+    assert quality(job, "negatives") == {"a": 1}
+
+
+def test_outliers_are_capped_at_the_fences_and_counted(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", d, units) for d, units in zip(days(8), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0], strict=True)]
+    job = prepared(make_job, tmp_path, rows, prepare={"outliers": 2})
+    assert max(line[2] for line in silver(job)) == 6.0 + 2 * (6.0 - 2.0)
+    assert quality(job, "outliers") == {"a": 1}
+
+
+def test_history_keeps_the_newest_rows(make_job: MakeJob, tmp_path: Path) -> None:
+    job = prepared(make_job, tmp_path, [row("a", d, float(n)) for n, d in enumerate(days(6))], prepare={"history": 2})
+    assert [line[2] for line in silver(job)] == [4.0, 5.0]
+
+
+def test_mixed_zones_become_wall_time_of_the_specs_zone(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [
+        row("a", "2026-01-01T12:00:00+02:00", 1.0), row("a", "2026-01-01T11:00:00Z", 2.0), row("a", "2026-01-01T13:00:00", 3.0),
+    ]  # fmt: skip
+    columns = {"time": "date", "target": "units", "frequency": "h"}
+    job = prepared(make_job, tmp_path, rows, columns=columns, prepare={"timezone": "Europe/Madrid"})
+    assert [line[1:] for line in silver(job)] == [("01-01 11:00", 1.0), ("01-01 12:00", 2.0), ("01-01 13:00", 3.0)]
+
+
+def test_keys_keep_their_type_and_every_character(make_job: MakeJob, tmp_path: Path) -> None:
+    strange = ["a/b", "../x", "é", "🙂", 'say "no"', "x" * 500]
+    job = prepared(make_job, tmp_path, [row(item, "2026-01-01", 1.0, store=7) for item in strange])
+    found = {row["item"]: row["partition_id"] for row in job.lake.read(PARTITIONS).collect()}
+    assert found == {item: PartitionKey.of({"item": item, "store": 7}).id for item in strange}
+
+
+def test_a_change_touches_only_the_hash_of_its_partition_and_no_change_nothing(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row(item, d, 1.0) for item in "ab" for d in days(3)]
+    job = prepared(make_job, tmp_path, rows)
+    version, before = job.lake.version(SILVER), hashes(job)
+    assert prepare(job).note == "2 partitions, nothing new"
+    assert job.lake.version(SILVER) == version
+    write_csv(tmp_path / "sales.csv", [*reversed(rows[:3]), *rows[3:5], row("b", "2026-01-03", 2.0)])
+    ingest(job)
+    prepare(job)
+    after = hashes(job)
+    assert after["a"] == before["a"]
+    assert after["b"] != before["b"]
+
+
+def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", "2026-01-01", 1.0, price=2.0)]
+    with pytest.raises(SourceError, match=r"columns.target: 'date' is of type date. A number"):
+        prepared(make_job, tmp_path, rows, task="regression", columns={"target": "date"})
+    (tmp_path / "sales.json").write_text('{"store": 1, "item": "a", "date": 20260101, "units": 1.0}')
+    with pytest.raises(SourceError, match="columns.time: 'date' is of type bigint. A date"):
+        prepared(make_job, tmp_path, rows, name="other", source={"json": str(tmp_path / "sales.json")})
+
+
+def hashes(job: Job) -> dict[str, str]:
+    return {row["item"]: row["data_hash"] for row in job.lake.read(PARTITIONS).select("item", "data_hash").collect()}
