@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,25 +31,27 @@ class Fold:
 
 @dataclass
 class Trial:
-    """One candidate through all folds: its predictions, the metrics, the last fold's model, and what it took.
+    """One candidate through all folds: its predictions, the metrics, the latest fold's model, and what it took.
 
-    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes); fold 0 is the latest.
+    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest.
     """
 
     name: str
     family: Family[Any]
     predictions: list[Floats]
     metrics: list[dict[str, float]]
+    classes: list[list[str]] = field(default_factory=list)
     model: Any = None
     seconds: float = 0.0
     error: Exception | None = None
 
 
-def folds_of(rows: int, spec: Spec, seed: int) -> list[Fold]:
-    """The folds that the rows allow, latest first. Raises FitError(TOO_SHORT) where not even one fits."""
+def folds_of(rows: pd.DataFrame, spec: Spec, seed: int) -> list[Fold]:
+    """The folds that clean rows allow, latest first. Raises FitError(TOO_SHORT) where not even one fits."""
     if spec.task == "forecast":
-        return _rolling(rows, spec)
-    return _shuffled(rows, spec.backtest.folds, seed)
+        return _rolling(len(rows), spec)
+    labels = rows[spec.columns.target].to_numpy(dtype=str) if spec.task == "classification" else None
+    return _shuffled(len(rows), spec.backtest.folds, seed, labels)
 
 
 def try_family(
@@ -67,16 +69,17 @@ def try_family(
         trial.seconds += seconds
         trial.model = model if trial.model is None else trial.model
         trial.predictions.append(_tested(predicted, fold))
-        trial.metrics.append(judge(family, model, train, rows.iloc[fold.test], trial.predictions[-1], problem))
+        trial.classes.append(family.classes(model))
+        trial.metrics.append(judge(train, rows.iloc[fold.test], trial.predictions[-1], trial.classes[-1], problem))
     return trial
 
 
 def judge(
-    family: Family[Any], model: Any, train: pd.DataFrame, test: pd.DataFrame, predicted: Floats, problem: Problem
+    train: pd.DataFrame, test: pd.DataFrame, predicted: Floats, classes: Sequence[str], problem: Problem
 ) -> dict[str, float]:
-    """All metrics of one fold."""
+    """All metrics of one fold. `classes` name the columns of a classification's `predicted`."""
     if problem.task == "classification":
-        return metrics.of_classes(list(test[problem.target]), predicted, family.classes(model))
+        return metrics.of_classes(list(test[problem.target]), predicted, classes)
     past = train[problem.target].to_numpy() if problem.task == "forecast" else np.empty(0)
     return metrics.of_numbers(test[problem.target].to_numpy(), predicted, past, problem.season)
 
@@ -127,10 +130,20 @@ def _rolling(rows: int, spec: Spec) -> list[Fold]:
     return folds
 
 
-def _shuffled(rows: int, wanted: int, seed: int) -> list[Fold]:
-    """K folds of a seeded shuffle; with one fold, a fifth of the rows is held out."""
+def _shuffled(rows: int, wanted: int, seed: int, labels: NDArray[np.str_] | None) -> list[Fold]:
+    """K folds of a seeded shuffle, at most one per two rows; with one fold, a fifth of the rows is held out.
+
+    Classes are spread evenly over the folds, and the only row of a class is never held out: nothing could know it.
+    """
     if rows < 10:
         raise FitError(Reason.TOO_SHORT, f"{rows} rows, 10 needed for a fold")
-    order = np.random.default_rng(seed).permutation(rows)
-    tests = np.array_split(order, wanted) if wanted > 1 else [order[: max(1, rows // 5)]]
-    return [Fold(np.setdiff1d(order, test), np.sort(test)) for test in tests]
+    everyone = order = np.random.default_rng(seed).permutation(rows)
+    if labels is not None:
+        _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        order = order[np.argsort(inverse[order], kind="stable")]
+        order = order[counts[inverse[order]] > 1]
+    if len(order) == 0:
+        raise FitError(Reason.TOO_SHORT, f"{rows} rows of {rows} classes, a class of two rows is needed for a fold")
+    count = min(wanted, max(len(order) // 2, 1)) if wanted > 1 else 5
+    tests = [np.sort(order[number::count]) for number in range(count)][: wanted]
+    return [Fold(np.setdiff1d(everyone, test), test) for test in tests if len(test)]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.spec.model import Spec
+
+_NUMBERS = (int, float, str, Decimal, np.number, np.bool_)
+_ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?(\d\d)?)$", re.IGNORECASE)
 
 
 def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -24,9 +30,13 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         frame = _in_order(frame, columns.time, spec)
     target = _labels(frame[columns.target]) if spec.task == "classification" else _numbers(frame[columns.target], spec)
     frame = frame.assign(**{columns.target: target})[target.notna().to_numpy()]
-    if spec.task == "classification" and frame[columns.target].nunique() < 2:
-        raise FitError(Reason.ONE_CLASS, f"all {len(frame)} rows are of class {frame[columns.target].iat[0]!r}")
     return _with_inputs(frame, spec)
+
+
+def require_classes(rows: pd.DataFrame, spec: Spec) -> None:
+    """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class only: a fallback may do."""
+    if spec.task == "classification" and rows[spec.columns.target].nunique() < 2:
+        raise FitError(Reason.ONE_CLASS, f"all {len(rows)} rows are of class {rows[spec.columns.target].iat[0]!r}")
 
 
 def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
@@ -44,24 +54,38 @@ def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
 
 
 def _times(values: pd.Series, timezone: str) -> pd.Series:
-    """Times without zone, in the spec's timezone; text and mixed zones are read, what cannot be read is NaT."""
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        mixed = values.map(lambda value: getattr(value, "tzinfo", None) is not None or isinstance(value, str)).any()
-        values = pd.to_datetime(values, errors="coerce", utc=bool(mixed), format="mixed" if mixed else None)
-    if values.dt.tz is not None:
-        values = values.dt.tz_convert(timezone).dt.tz_localize(None)
-    return values
+    """Times without zone: those with one are turned into the spec's timezone, others are taken to be in it already.
+
+    Text and mixed zones are read; what cannot be read is NaT, and so are bare numbers, whose unit nobody knows.
+    """
+    if pd.api.types.is_numeric_dtype(values):
+        return pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns]")
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return values if values.dt.tz is None else values.dt.tz_convert(timezone).dt.tz_localize(None)
+    zoned = values.map(_has_zone).astype(bool)
+    plain = pd.to_datetime(values.where(~zoned), errors="coerce", format="mixed")
+    if not zoned.any():
+        return plain
+    instants = pd.to_datetime(values.where(zoned), errors="coerce", utc=True, format="mixed")
+    return plain.fillna(instants.dt.tz_convert(timezone).dt.tz_localize(None))
+
+
+def _has_zone(value: object) -> bool:
+    if isinstance(value, str):
+        return _ZONE.search(value.strip()) is not None
+    return getattr(value, "tzinfo", None) is not None
 
 
 def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
     if not pd.api.types.is_float_dtype(values):
-        numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+        numbers = _read(values)
         lost = numbers.isna() & values.notna()
         if lost.any():
             example = values[lost].iloc[0]
             raise FitError(Reason.NOT_NUMERIC, f"{int(lost.sum())} of {len(values)} targets are no numbers, e.g. {example!r}")
         values = numbers
-    array = values.to_numpy(dtype=np.float64)
+    values = values.astype(np.float64)
+    array = values.to_numpy()
     if np.isinf(array).any():
         if spec.prepare.not_finite == "quarantine":
             raise FitError(Reason.NOT_FINITE, f"{int(np.isinf(array).sum())} of {len(array)} targets are infinite")
@@ -69,6 +93,13 @@ def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
     if values.isna().all():
         raise FitError(Reason.ALL_NULL, f"none of {len(values)} rows has a value in {spec.columns.target}")
     return values
+
+
+def _read(values: pd.Series) -> pd.Series:
+    """Numbers and text that is a number; anything else, dates and lists too, is NaN."""
+    if not pd.api.types.is_numeric_dtype(values):
+        values = values.astype(object).map(lambda value: value if isinstance(value, _NUMBERS) else None)
+    return pd.to_numeric(values, errors="coerce").astype(np.float64)
 
 
 def _labels(values: pd.Series) -> pd.Series:

@@ -3,6 +3,10 @@
 Residuals grow with the step ahead, and few folds give few residuals per step. So a smooth scale is fitted over the
 steps, residuals are divided by it and pooled, and the quantile with the finite-sample correction (Vovk et al. 2005;
 Lei et al. 2018) is multiplied by the scale again.
+
+Two things would make such intervals too narrow, and both are answered with Student's t: residuals of one fold that
+follow each other (a random walk's) hold less information than their number says, and a handful of residuals has no
+95 % quantile at all.
 """
 
 from __future__ import annotations
@@ -55,9 +59,14 @@ def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: b
     errors = np.abs(np.concatenate(residuals))
     steps = np.concatenate([np.arange(1, len(fold) + 1, dtype=np.float64) for fold in residuals])
     intercept, slope = _growth(steps, errors) if stepwise else (1.0, 0.0)
-    scaled = np.sort(errors / (intercept + slope * np.sqrt(steps)))
+    scale = intercept + slope * np.sqrt(steps)
+    ordered = np.sort(errors / scale)
+    ends = np.cumsum([len(fold) for fold in residuals])[:-1]
+    count = _independent(np.split(np.concatenate(residuals) / scale, ends)) if stepwise else float(len(ordered))
     wanted = sorted({*levels, 50, 80, 90, 95})
-    return Intervals(intercept, slope, {level: _quantile(scaled, level / 100) for level in wanted})
+    # Student's part may rise less steeply than the residuals' own: a higher level is never narrower.
+    values = np.maximum.accumulate([_quantile(ordered, level / 100, count) for level in wanted])
+    return Intervals(intercept, slope, {level: float(value) for level, value in zip(wanted, values, strict=True)})
 
 
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
@@ -73,9 +82,36 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     return max(mean - slope * float(root.mean()), 1e-12), slope
 
 
-def _quantile(ordered: Floats, level: float) -> float:
-    rank = math.ceil((len(ordered) + 1) * level)
-    return float(ordered[min(rank, len(ordered)) - 1])
+def _independent(folds: Sequence[Floats]) -> float:
+    """How many independent residuals the folds are worth, by their first autocorrelation; at least one a fold."""
+    total = sum(float(np.square(fold).sum()) for fold in folds)
+    count = sum(len(fold) for fold in folds)
+    pairs = count - len(folds)
+    if total == 0 or pairs < 2:
+        return float(count)
+    found = sum(float((fold[1:] * fold[:-1]).sum()) for fold in folds) / total
+    # Independent residuals show this much by chance.
+    chance = 1 / math.sqrt(pairs)
+    correlation = min(max((found - chance) / (1 - chance), 0.0), 1.0)
+    return max(count * (1 - correlation) / (1 + correlation), float(len(folds)))
+
+
+def _quantile(ordered: Floats, level: float, independent: float) -> float:
+    count = len(ordered)
+    rank = math.ceil((count + 1) * level)
+    widened = _student(level, independent) / _student(level, count)
+    if rank <= count:
+        return float(ordered[rank - 1]) * widened
+    spread = math.sqrt(float(np.square(ordered).mean()) * (1 + 1 / count))
+    return max(float(ordered[-1]), spread * _student(level, count)) * widened
+
+
+def _student(level: float, freedom: float) -> float:
+    """Half-width of Student's central interval in units of its scale."""
+    # Here, since predictions do not need it.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(freedom, 1.0), (1 + level) / 2))
 
 
 def coverage(residuals: Sequence[Floats], level: int, *, stepwise: bool) -> float:

@@ -17,17 +17,19 @@ import numpy as np
 import pandas as pd
 
 from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, try_family
-from manymodels_spark.checks import clean
+from manymodels_spark.checks import clean, require_classes
 from manymodels_spark.conformal import calibrate, coverage
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
 from manymodels_spark.models.base import Family, Problem
 from manymodels_spark.payload import seal, sha256
+from manymodels_spark.profile import profile, ruled_out, seasons_of
 from manymodels_spark.results import Failure, FitResult, Score, Status
 from manymodels_spark.spec.model import HIGHER_IS_BETTER, Candidate, Spec
 
 REFERENCE = "seasonal_naive"
+_LONGEST_MESSAGE = 2000
 
 
 def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> FitResult:
@@ -37,11 +39,13 @@ def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> FitResul
     """
     began = time.perf_counter()
     try:
-        result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed)).result()
+        # Overflows show in the numbers and are judged there.
+        with np.errstate(all="ignore"):
+            result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed)).result()
     except FitError as error:
         result = _failure(rows, error.reason, str(error))
     except Exception as error:
-        result = _failure(rows, Reason.FIT_FAILED, f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+        result = _failure(rows, _reason(error), f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
     return _timed(result, time.perf_counter() - began)
 
 
@@ -57,28 +61,36 @@ class _Fit:
     def result(self) -> FitResult:
         """Try, choose, fit and seal; the fallback where no candidate can be tried or all fail."""
         try:
-            folds = folds_of(len(self.rows), self.spec, self.problem.seed)
-            trials = [self._try(candidate, folds) for candidate in self.spec.candidates]
-            return self._champion(trials, folds)
+            require_classes(self.rows, self.spec)
+            folds = folds_of(self.rows, self.spec, self.problem.seed)
+            out = self._ruled_out()
+            tried = [candidate for position, candidate in enumerate(self.spec.candidates) if position not in out]
+            return self._champion([self._try(candidate, folds) for candidate in tried], folds, out)
         except FitError as error:
             if self.spec.fallback is None or self.rows.empty:
                 raise
             return self._fallback(self.spec.fallback, error)
 
+    def _ruled_out(self) -> dict[int, str]:
+        """Positions of the candidates that the series' profile rules out, with why; none unless the spec asks for it."""
+        if self.problem.task != "forecast" or not self.spec.backtest.rule_out:
+            return {}
+        seasons = seasons_of(self.problem.frequency, self.problem.season)
+        found = profile(self.rows[self.problem.target].to_numpy(), seasons)
+        return ruled_out(found, self.spec.candidates)
+
     def _try(self, candidate: Candidate, folds: Sequence[Fold]) -> Trial:
         return try_family(label(candidate), registry.build(candidate), self.rows, folds, self.problem)
 
-    def _champion(self, trials: list[Trial], folds: Sequence[Fold]) -> FitResult:
+    def _champion(self, trials: list[Trial], folds: Sequence[Fold], out: dict[int, str]) -> FitResult:
         self.family_seconds += sum(trial.seconds for trial in trials)
-        ranked = rank([trial for trial in trials if trial.error is None], self.spec.metric, len(self.rows))
-        if not ranked:
-            raise _all_failed(trials)
-        members = ranked[: self._size()]
+        members, models = self._members(trials)
         how = "median" if self.spec.combine.startswith("median") else "mean"
         best = members[0] if len(members) == 1 else self._combined(members, folds, how)
-        document, residuals = self._document(best, members, folds, how)
+        document, residuals = self._document(best, list(zip(members, models, strict=True)), folds, how)
         payload = seal(document)
         scores = [_score(trial) for trial in [*trials, *([best] if len(members) > 1 else [])]]
+        scores += [Score(label(self.spec.candidates[i]), {}, [], 0.0, f"ruled out: {why}") for i, why in out.items()]
         return FitResult(
             status=Status.FITTED,
             rows=len(self.rows),
@@ -94,6 +106,15 @@ class _Fit:
             sha256=sha256(payload),
         )
 
+    def _members(self, trials: list[Trial]) -> tuple[list[Trial], list[Any]]:
+        """The best trials and their models; one whose fit on all rows fails gives way to the next."""
+        while ranked := rank([t for t in trials if t.error is None], self.spec.metric, len(self.rows)):
+            members = ranked[: self._size()]
+            models = [self._refitted(member) for member in members]
+            if all(member.error is None for member in members):
+                return members, models
+        raise _all_failed(trials)
+
     def _size(self) -> int:
         """Members of the champion: 1, or the k of best_k."""
         return 1 if self.spec.combine == "best" else int(self.spec.combine.rpartition("_")[2])
@@ -104,22 +125,23 @@ class _Fit:
         predictions = [combine([m.predictions[k] for m in members], axis=0) for k in range(len(folds))]
         first = members[0]
         scored = [
-            judge(first.family, first.model, self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, self.problem)
-            for fold, predicted in zip(folds, predictions, strict=True)
+            judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, classes, self.problem)
+            for fold, predicted, classes in zip(folds, predictions, first.classes, strict=True)
         ]
         return Trial(f"{how}_best_{len(members)}", first.family, predictions, scored)
 
     def _document(
-        self, best: Trial, members: list[Trial], folds: Sequence[Fold], how: str
+        self, best: Trial, members: list[tuple[Trial, Any]], folds: Sequence[Fold], how: str
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         """The payload's document, and the champion's residuals by fold."""
-        models = [self._refitted(member) for member in members]
         residuals: list[np.ndarray] = []
         document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train), how)
-        document["members"] = [_member(m.family, model) for m, model in zip(members, models, strict=True)]
+        document["members"] = [_member(trial.family, model) for trial, model in members]
         if self.problem.task != "classification":
             target = self.rows[self.problem.target].to_numpy()
             residuals = [target[fold.test] - p for fold, p in zip(folds, best.predictions, strict=True)]
+            if not all(np.isfinite(fold).all() for fold in residuals):
+                raise FitError(Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow")
             made = calibrate(residuals, self.spec.backtest.intervals, stepwise=self.problem.task == "forecast")
             document["intervals"] = made.as_dict()
         return document, residuals
@@ -128,9 +150,13 @@ class _Fit:
         if not self.spec.refit:
             return trial.model
         began = time.perf_counter()
-        model = trial.family.fit(self.rows, self.problem)
-        self.family_seconds += time.perf_counter() - began
-        return model
+        try:
+            return trial.family.fit(self.rows, self.problem)
+        except Exception as error:
+            trial.error = error
+            return None
+        finally:
+            self.family_seconds += time.perf_counter() - began
 
     def _header(self, used: int, how: str) -> dict[str, Any]:
         """All of the document but members and intervals; `used` rows trained the model."""
@@ -144,7 +170,9 @@ class _Fit:
         }  # fmt: skip
 
     def _time(self, position: int) -> str | None:
-        return None if self.problem.time is None else pd.Timestamp(self.rows[self.problem.time].iat[position]).isoformat()
+        if self.problem.time is None:
+            return None
+        return pd.DatetimeIndex(self.rows[self.problem.time])[position].isoformat()
 
     def _reference(self, trials: list[Trial], folds: Sequence[Fold]) -> dict[str, float]:
         """How the seasonal naive did on the same folds, to compare with."""
@@ -164,7 +192,11 @@ class _Fit:
         """The spec's fallback on all rows, without a backtest: marked as such, with the cause in its scores."""
         family = registry.build(candidate)
         began = time.perf_counter()
-        model = family.fit(self.rows, self.problem)
+        try:
+            model = family.fit(self.rows, self.problem)
+        except Exception as error:
+            message = f"{cause}; the fallback {family.name} failed too: {type(error).__name__}: {error}"
+            raise FitError(cause.reason, message) from error
         self.family_seconds += time.perf_counter() - began
         payload = seal({**self._header(len(self.rows), "mean"), "members": [_member(family, model)]})
         return FitResult(
@@ -192,15 +224,21 @@ def rank(trials: list[Trial], metric: str, rows: int) -> list[Trial]:
 
     Where the metric cannot be computed (all actuals are zero, say), the root mean squared error decides.
     """
-    sign = -1.0 if metric in HIGHER_IS_BETTER else 1.0
     values = {id(trial): mean_metrics(trial.metrics) for trial in trials}
     use = metric if any(metric in found for found in values.values()) else "rmse"
 
     def order(trial: Trial) -> tuple[float, float]:
-        value = values[id(trial)].get(use, math.inf * sign)
-        return round(sign * value, 12), trial.family.cost(rows)
+        value = values[id(trial)].get(use)
+        return math.inf if value is None else round(_loss(use, value), 12), trial.family.cost(rows)
 
     return sorted(trials, key=order)
+
+
+def _loss(metric: str, value: float) -> float:
+    """The metric's value turned so that less is better: a bias counts by its size."""
+    if metric == "bias":
+        return abs(value)
+    return -value if metric in HIGHER_IS_BETTER else value
 
 
 def _member(family: Family[Any], model: Any) -> dict[str, Any]:
@@ -219,13 +257,19 @@ def _score(trial: Trial) -> Score:
 
 
 def _all_failed(trials: list[Trial]) -> FitError:
-    reasons = [trial.error.reason for trial in trials if isinstance(trial.error, FitError)]
-    reason = reasons[0] if len(reasons) == len(trials) and len(set(reasons)) == 1 else Reason.FIT_FAILED
-    return FitError(reason, "; ".join(f"{t.name}: {type(t.error).__name__}: {t.error}" for t in trials)[:2000])
+    reasons = {_reason(trial.error) for trial in trials}
+    reason = reasons.pop() if len(reasons) == 1 else Reason.FIT_FAILED
+    return FitError(reason, "; ".join(f"{t.name}: {type(t.error).__name__}: {t.error}" for t in trials))
+
+
+def _reason(error: Exception | None) -> Reason:
+    if isinstance(error, FitError):
+        return error.reason
+    return Reason.OUT_OF_MEMORY if isinstance(error, MemoryError) else Reason.FIT_FAILED
 
 
 def _failure(rows: pd.DataFrame, reason: Reason, message: str, exception: str | None = None) -> FitResult:
-    return FitResult(Status.FAILED, rows=len(rows), failure=Failure(reason, message, exception))
+    return FitResult(Status.FAILED, rows=len(rows), failure=Failure(reason, message[:_LONGEST_MESSAGE], exception))
 
 
 def _timed(result: FitResult, seconds: float) -> FitResult:

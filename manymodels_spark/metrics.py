@@ -139,6 +139,6 @@ def _auc_of(positive: NDArray[np.bool_], score: Floats) -> float:
     misses = len(positive) - hits
     if hits == 0 or misses == 0:
         return math.nan
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     return (float(ranks[positive].sum()) - hits * (hits + 1) / 2) / (hits * misses)

@@ -38,6 +38,8 @@ def open_payload(data: bytes, expected_sha256: str | None = None, *, allow_pickl
         raise PayloadError(f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again") from error
     if not isinstance(document, dict) or document.get("manymodels") != FORMAT:
         raise PayloadError("the payload has a format that this version does not know. Install a newer manymodels-spark")
+    if not isinstance(document.get("members"), list):
+        raise PayloadError("the payload has no members, so there is no model in it. Train the partition again")
     if not allow_pickle and any(member.get("pickled") for member in document["members"]):
         raise PayloadError("the payload holds a pickled model, and loading pickles was not allowed")
     return document

@@ -69,8 +69,9 @@ class LoadedPartition:
     ) -> pd.DataFrame:
         assert self.cutoff is not None
         wanted = None
+        future = None if future is None else self._with_times(future)
         if future is not None and horizon is None and since is None:
-            wanted = pd.DatetimeIndex(pd.to_datetime(future[self.problem.time]))
+            wanted = pd.DatetimeIndex(future[self.problem.time])
         times = self._times(wanted, horizon, since)
         predicted = self._combined(self._frame(times, future))
         steps = np.arange(1, len(times) + 1, dtype=np.float64)
@@ -79,24 +80,41 @@ class LoadedPartition:
             return table.set_index(self.problem.time).reindex(wanted).rename_axis(self.problem.time).reset_index()
         return table[times > (self.cutoff if since is None else since)].head(horizon or self.problem.horizon).reset_index(drop=True)
 
+    def _with_times(self, future: pd.DataFrame) -> pd.DataFrame:
+        """The rows with their times read; zones are refused, since the model's times have none."""
+        name = str(self.problem.time)
+        if name not in future:
+            raise FitError(Reason.MISSING_FEATURE, f"column {name} is missing in the steps to predict")
+        times = pd.to_datetime(future[name], errors="coerce", format="mixed")
+        if times.isna().any():
+            raise FitError(Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {name}")
+        if times.dt.tz is not None:
+            raise FitError(Reason.BAD_TIMES, f"{name} has time zone {times.dt.tz}; give local times without one")
+        return future.assign(**{name: times})
+
     def _times(
         self, wanted: pd.DatetimeIndex | None, horizon: int | None, since: pd.Timestamp | None
     ) -> pd.DatetimeIndex:
         """All steps from the one after the cutoff to the last one wanted."""
-        first, step = self.cutoff, pd.tseries.frequencies.to_offset(self.problem.frequency)
+        frequency = "7D" if self.problem.frequency == "W" else self.problem.frequency
+        first, step, ahead = self.cutoff, pd.tseries.frequencies.to_offset(frequency), horizon or self.problem.horizon
         assert first is not None
-        if wanted is not None:
-            last = wanted.max()
-        else:
-            start = max(first, since) if since is not None else first
-            last = pd.date_range(start, periods=(horizon or self.problem.horizon) + 2, freq=step)
-            last = last[last > start][(horizon or self.problem.horizon) - 1]
-        times = pd.date_range(first, last, freq=step)
+        try:
+            if wanted is not None:
+                last = wanted.max()
+            else:
+                start = max(first, since) if since is not None else first
+                following = pd.date_range(start, periods=min(ahead, LONGEST + 1) + 2, freq=step)
+                last = following[following > start][min(ahead, LONGEST + 1) - 1]
+            times = pd.date_range(first, last, freq=step)
+        except pd.errors.OutOfBoundsDatetime as error:
+            raise FitError(Reason.BAD_TIMES, f"{ahead} steps of {frequency} reach beyond the year 2262") from error
         times = times[times > first]
         if len(times) > LONGEST:
-            raise FitError(Reason.MISSING_FEATURE, f"{len(times)} steps from the cutoff {first}, at most {LONGEST} are predicted")
+            message = f"more than {LONGEST} steps from the cutoff {first} are asked for, and at most that many predicted"
+            raise FitError(Reason.BAD_TIMES, message)
         if len(times) == 0:
-            raise FitError(Reason.MISSING_FEATURE, f"no step after the cutoff {first} is asked for")
+            raise FitError(Reason.BAD_TIMES, f"no step after the cutoff {first} is asked for")
         return times
 
     def _frame(self, times: pd.DatetimeIndex, future: pd.DataFrame | None) -> pd.DataFrame:
@@ -107,8 +125,10 @@ class LoadedPartition:
             return frame
         if future is None:
             raise FitError(Reason.MISSING_FEATURE, f"the model wants {', '.join(names)} of the steps to predict, and none were given")
-        known = future.assign(**{str(self.problem.time): pd.to_datetime(future[self.problem.time])})
-        known = known.drop_duplicates(self.problem.time, keep="last").set_index(self.problem.time)
+        missing = [name for name in names if name not in future]
+        if missing:
+            raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the steps to predict")
+        known = future.drop_duplicates(self.problem.time, keep="last").set_index(self.problem.time)
         values = known.reindex(times)[names].astype(np.float64)
         if values.isna().to_numpy().any():
             gap = times[values.isna().any(axis=1).to_numpy()]
@@ -150,4 +170,5 @@ def _load(member: dict[str, Any]) -> tuple[Any, Any]:
 def _problem(document: dict[str, Any]) -> Problem:
     names = ("task", "target", "time", "frequency", "season", "horizon", "holidays")
     lists = ("known_future", "features", "static")
-    return Problem(**{name: document[name] for name in names}, **{name: tuple(document[name]) for name in lists})
+    values: dict[str, Any] = {name: document[name] for name in names}
+    return Problem(**values | {name: tuple(document[name]) for name in lists})

@@ -20,7 +20,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, np.generic):
         return {_KIND: "scalar", "type": value.dtype.str, "data": _text(value.tobytes())}
     if isinstance(value, int):
-        return value
+        # JSON's writer holds 64 bits.
+        return value if -(2**63) <= value < 2**63 else {_KIND: "integer", "text": str(value)}
     if isinstance(value, float):
         # JSON knows neither NaN nor infinity.
         return {_KIND: "float", "hex": value.hex()}
@@ -45,6 +46,8 @@ def decode(value: Any) -> Any:
             return flat.reshape(value["shape"]).copy()
         case "scalar":
             return np.frombuffer(base64.b64decode(value["data"]), dtype=np.dtype(value["type"]))[0]
+        case "integer":
+            return int(value["text"])
         case "float":
             return float.fromhex(value["hex"])
         case "tuple":

@@ -9,7 +9,7 @@ import tempfile
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import orjson
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.models import CmdStanPyBackend
 from prophet.serialize import model_from_dict, model_to_dict
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from manymodels_spark.models.base import Family, Json, Options, Problem
 
@@ -42,6 +42,12 @@ class ProphetOptions(Options):
     cap: float | None = None
     floor: float | None = None
     regressors: bool = True
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.growth == "logistic" and (self.cap is None or self.cap <= (self.floor or 0.0)):
+            raise ValueError("growth: logistic wants `cap`, above `floor`: the most that the target can reach")
+        return self
 
 
 class FastBackend(CmdStanPyBackend):
@@ -68,7 +74,7 @@ class FastBackend(CmdStanPyBackend):
         return OrderedDict((name, values.reshape((1, -1))) for name, values in params.items())
 
 
-class QuickProphet(Prophet):  # type: ignore[misc]
+class QuickProphet(Prophet):
     """A Prophet that shares one backend with all others of the process."""
 
     def _load_stan_backend(self, stan_backend: str | None) -> None:
@@ -117,7 +123,7 @@ class ProphetFamily(Family[Prophet]):
 
     def dump(self, model: Prophet) -> Json:
         """Prophet's own serialisation with the history cut to its last row."""
-        full = model.history
+        full: Any = model.history
         model.history = full.tail(1).reset_index(drop=True)
         try:
             return model_to_dict(model)
@@ -154,7 +160,7 @@ class ProphetFamily(Family[Prophet]):
         """The rows as Prophet names them: ds, cap and floor, and regressors x0, x1, ..."""
         columns: dict[str, Any] = {"ds": rows[problem.time].to_numpy()}
         if self.options.growth == "logistic":
-            columns["cap"] = self.options.cap if self.options.cap is not None else 1.0
+            columns["cap"] = self.options.cap
             columns["floor"] = self.options.floor or 0.0
         for name, column in zip(self._regressors(problem), problem.known_future, strict=False):
             columns[name] = rows[column].to_numpy(dtype=np.float64)

@@ -55,7 +55,7 @@ class Stats(Family[Any]):
         """The library's fitted model."""
         values = rows[problem.target].to_numpy(dtype=np.float64)
         values = values[-self.options.last :] if self.options.last else values
-        model = self._make(self.arguments(problem, len(values)))
+        model = self._class()(**self.arguments(problem, len(values)))
         return model.fit(np.ascontiguousarray(values))
 
     def predict(self, model: Any, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
@@ -77,9 +77,6 @@ class Stats(Family[Any]):
 
     def _class(self) -> Any:
         return getattr(importlib.import_module("statsforecast.models"), self.library)
-
-    def _make(self, arguments: dict[str, Any]) -> Any:
-        return self._class()(**arguments)
 
 
 def _portable(state: Any) -> Any:
@@ -210,7 +207,7 @@ class MSTL(Stats):
     name, library = "mstl", "MSTL"
     seconds = (0.05, 5e-4)
 
-    class Options(Options):  # type: ignore[misc]
+    class Options(Options):
         """`seasons`: the lengths, by default the spec's one; `last`: fit on the last so many rows only."""
 
         seasons: list[Annotated[int, Field(ge=2)]] = []
@@ -221,13 +218,10 @@ class MSTL(Stats):
         wanted = self.options.seasons or [problem.season]
         return {"season_length": [s for s in wanted if rows >= 2 * s + 2] or [1]}
 
-    def fit(self, rows: pd.DataFrame, problem: Problem) -> Any:
-        """The last season of each decomposed season, and the fitted rest."""
-        model = super().fit(rows, problem)
-        return model
-
     def dump(self, model: Any) -> Json:
         """The seasonal columns' last cycles and the trend's model."""
+        if isinstance(model, _Mstl):
+            return {"cycles": encode(model.cycles), "trend": AutoETS(EtsOptions()).dump(model.trend)}
         seasons = list(np.atleast_1d(model.season_length))
         names = [name for name in model.model_.columns if name.startswith("seasonal")]
         cycles = [model.model_[name].to_numpy()[-int(s) :] for name, s in zip(names, seasons, strict=False)]
@@ -273,7 +267,7 @@ class Croston(Stats):
 
     name, library = "croston", "CrostonClassic"
 
-    class Options(Options):  # type: ignore[misc]
+    class Options(Options):
         """`variant`: classic, sba or optimized; `last`: fit on the last so many rows only."""
 
         variant: Literal["classic", "sba", "optimized"] = "classic"
@@ -293,7 +287,7 @@ class TSB(Stats):
 
     name, library = "tsb", "TSB"
 
-    class Options(Options):  # type: ignore[misc]
+    class Options(Options):
         """Smoothing of demand's size and of its probability; `last`: fit on the last so many rows only."""
 
         alpha_demand: Annotated[float, Field(gt=0, le=1)] = 0.1

@@ -1,0 +1,165 @@
+"""Prophet's shortcuts change nothing: parameters and predictions equal stock Prophet's bit for bit, and nothing stays on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+from prophet import Prophet
+from prophet.serialize import model_to_json
+
+from manymodels_spark.models.base import Problem
+from manymodels_spark.models.prophet import FastBackend, ProphetFamily, ProphetOptions, backend
+from manymodels_spark.payload import seal
+
+DAILY = Problem("forecast", "units", "date", "D", season=7, horizon=28)
+CASES: dict[str, tuple[Problem, dict[str, Any], int]] = {
+    "plain": (DAILY, {}, 400),
+    "few rows, so Newton": (DAILY, {}, 60),
+    "two rows": (DAILY, {}, 2),
+    "promotion and holidays": (replace(DAILY, known_future=("promotion",), holidays="ES"), {}, 400),
+    "holidays of a region": (replace(DAILY, holidays="US-CA"), {}, 400),
+    "multiplicative": (DAILY, {"seasonality_mode": "multiplicative", "yearly": 4}, 400),
+    "logistic": (DAILY, {"growth": "logistic", "cap": 300.0, "floor": 10.0}, 400),
+    "flat": (DAILY, {"growth": "flat", "weekly": False}, 400),
+    "no changepoints": (DAILY, {"changepoints": 0}, 200),
+    "hourly": (replace(DAILY, frequency="h", season=24), {"daily": True}, 300),
+}
+
+
+def series(count: int, frequency: str) -> pd.DataFrame:
+    """A series with a week, a slope and a promotion; an outlier and a hole, as real ones have."""
+    noise = np.random.default_rng(11)
+    step = np.arange(count)
+    promotion = (noise.random(count) < 0.1).astype(float)
+    units = 60 + 0.05 * step + 9 * np.sin(2 * np.pi * step / 7) + 20 * promotion + noise.normal(0, 4, count)
+    units[count // 2] += 100
+    rows = pd.DataFrame({"date": pd.date_range("2024-10-01", periods=count, freq=frequency), "units": units})
+    rows["promotion"] = promotion
+    return rows.drop(index=range(100, 103)) if count > 200 else rows
+
+
+def stock(family: ProphetFamily, problem: Problem, rows: pd.DataFrame) -> Prophet:
+    """What a user of Prophet alone would write."""
+    model = family.new(problem, Prophet)
+    model.uncertainty_samples = 1000
+    frame = family.frame(rows, problem).assign(y=rows["units"].to_numpy())
+    for name in [name for name in frame if name.startswith("x")]:
+        model.add_regressor(name)
+    return model.fit(frame)
+
+
+@dataclass
+class Pair:
+    """One series fitted by stock Prophet and by the family."""
+
+    problem: Problem
+    family: ProphetFamily
+    stock: Prophet
+    ours: Prophet
+    future: pd.DataFrame
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def pair(request: pytest.FixtureRequest) -> Pair:
+    problem, options, count = CASES[request.param]
+    family = ProphetFamily(ProphetOptions(**options))
+    rows = series(count + 28, problem.frequency)
+    train, future = rows.head(len(rows) - 28), rows.tail(28)[["date", "promotion"]]
+    return Pair(problem, family, stock(family, problem, train), family.fit(train, problem), future)
+
+
+def test_the_parameters_equal_stock_prophets_bit_for_bit(pair: Pair) -> None:
+    assert pair.ours.params.keys() == pair.stock.params.keys()
+    for name, values in pair.stock.params.items():
+        np.testing.assert_array_equal(pair.ours.params[name], values, err_msg=name)
+
+
+def test_the_predictions_equal_stock_prophets_bit_for_bit(pair: Pair) -> None:
+    wanted = pair.stock.predict(pair.family.frame(pair.future, pair.problem))["yhat"].to_numpy()
+    np.testing.assert_array_equal(pair.family.predict(pair.ours, pair.future, pair.problem), wanted)
+
+
+def test_the_stripped_payload_predicts_the_same_bit_for_bit(pair: Pair) -> None:
+    stored = orjson.loads(orjson.dumps(pair.family.dump(pair.ours)))
+    assert len(pd.read_json(StringIO(stored["history"]), orient="table")) == 1
+    wanted = pair.stock.predict(pair.family.frame(pair.future, pair.problem))["yhat"].to_numpy()
+    np.testing.assert_array_equal(
+        pair.family.predict(pair.family.load(stored), pair.future, pair.problem), wanted
+    )
+
+
+def test_dumping_leaves_the_model_with_its_history(pair: Pair) -> None:
+    before = len(pair.ours.history)
+    pair.family.dump(pair.ours)
+    assert len(pair.ours.history) == before
+
+
+def test_the_payload_of_a_long_series_is_a_small_part_of_prophets_own_json() -> None:
+    family = ProphetFamily(ProphetOptions())
+    model = family.fit(series(1_500, "D"), DAILY)
+    sealed = seal({"members": [{"state": family.dump(model)}]})
+    assert len(sealed) < 0.1 * len(model_to_json(model))
+
+
+def test_a_fit_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    family = ProphetFamily(ProphetOptions())
+    for count in (50, 120):
+        family.fit(series(count, "D"), DAILY)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_a_fit_that_fails_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    class Failing:
+        def optimize(self, **kwargs: Any) -> Any:
+            assert Path(kwargs["data"]).exists()
+            raise RuntimeError("Stan gave up")
+
+    monkeypatch.setattr(backend(), "model", Failing())
+    with pytest.raises(RuntimeError, match="Stan gave up"):
+        ProphetFamily(ProphetOptions()).fit(series(120, "D"), DAILY)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_where_lbfgs_fails_newton_is_tried_as_stock_prophet_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    real = backend().model
+
+    class Picky:
+        def optimize(self, **kwargs: Any) -> Any:
+            tried.append(kwargs["algorithm"])
+            if kwargs["algorithm"] == "LBFGS":
+                raise RuntimeError("line search failed")
+            return real.optimize(**kwargs)
+
+    monkeypatch.setattr(backend(), "model", Picky())
+    ProphetFamily(ProphetOptions()).fit(series(150, "D"), DAILY)
+    assert tried == ["LBFGS", "Newton"]
+
+
+def test_all_fits_of_a_process_share_one_backend() -> None:
+    family = ProphetFamily(ProphetOptions())
+    first, second = family.new(DAILY), family.new(DAILY)
+    assert isinstance(first.stan_backend, FastBackend)
+    assert first.stan_backend is second.stan_backend
+
+
+def test_the_same_rows_give_the_same_payload_bit_for_bit() -> None:
+    family = ProphetFamily(ProphetOptions())
+    rows = series(150, "D")
+    payloads = {seal({"members": [{"state": family.dump(family.fit(rows, DAILY))}]}) for _ in range(2)}
+    assert len(payloads) == 1
