@@ -17,8 +17,6 @@ from manymodels_spark.tracking.repository import ModelRepository, Registered
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-PROXIED = "mlflow-artifacts:"
-
 
 def write_files(
     payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
@@ -29,7 +27,7 @@ def write_files(
     """
     if not models:
         return
-    if any(model.location.startswith(PROXIED) for model in models.values()):
+    if any(artifacts.by_server(model.location) for model in models.values()):
         _upload(payloads, models, template, repository)
     else:
         _write(payloads, models, template)
@@ -58,7 +56,7 @@ def _upload(
 ) -> None:
     def one(row: Any) -> str:
         model = models[row["partition_id"]]
-        repository.upload(model.model_id, template.files(model.model_id, bytes(row["payload"])))
+        repository.upload(model.model_id, template.files(model.model_id, bytes(row["payload"])), model.location)
         return str(row["partition_id"])
 
     wanted = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))

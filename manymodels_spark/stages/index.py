@@ -11,6 +11,7 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.tables import CHAMPIONS
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.registry import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ INDEX_SCHEMA = (
 
 def rebuild(job: Job) -> StageReport:
     """Write the `champions` table anew from the production MLflow. Counts: champions."""
-    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    repository = open_production(job.spec)
     with job.stage("index") as report:
         champions = current_champions(repository)
         write_index(job, champions.values())
@@ -37,7 +38,7 @@ def rebuild(job: Job) -> StageReport:
 
 def verify(job: Job) -> list[str]:
     """The partitions whose row in the index is not what MLflow says; empty where all is well."""
-    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    repository = open_production(job.spec)
     truth = {str(row[0]): row for row in map(_row, current_champions(repository).values())}
     stored = {str(row["partition_id"]): tuple(row) for row in job.lake.read(CHAMPIONS).select(*_columns()).collect()}
     return sorted(p for p in truth.keys() | stored.keys() if _comparable(truth.get(p)) != _comparable(stored.get(p)))
@@ -51,6 +52,12 @@ def current_champions(repository: ModelRepository) -> dict[str, Registered]:
         if model.ready and (other is None or (model.created, model.model_id) > (other.created, other.model_id)):
             champions[model.partition_id] = model
     return champions
+
+
+def taken_back(repository: ModelRepository) -> set[str]:
+    """The development models that were rolled back: a promotion leaves them alone."""
+    models = repository.search(t.where(SPEC=repository.spec, ROLE=t.ROLLED_BACK))
+    return {model.tags[t.SOURCE_MODEL] for model in models if t.SOURCE_MODEL in model.tags}
 
 
 def write_index(job: Job, champions: Iterable[Registered]) -> None:

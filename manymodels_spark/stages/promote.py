@@ -15,16 +15,17 @@ import orjson
 import pandas as pd
 
 from manymodels_spark.frames import records
-from manymodels_spark.gates import Decision, Facts, judge
+from manymodels_spark.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.files import write_files
-from manymodels_spark.stages.index import current_champions, write_index
+from manymodels_spark.stages.index import current_champions, taken_back, write_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.select import in_scope, latest
 from manymodels_spark.tables import FITS, MODELS, PROMOTIONS
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.registry import open_production
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False) -> Stag
     Counts: candidates, promoted, kept (the champion is that model already), refused, champions. With `dry_run`
     the decisions are stored and counted, and production is not touched.
     """
-    repository = ModelRepository.open(job.spec.mlflow.production, job.spec)
+    repository = open_production(job.spec)
     with job.stage("promote") as report:
         champions = current_champions(repository)
-        candidates = _candidates(job, only)
-        judged = [_judge(job.spec, row, champions.get(row["partition_id"])) for row in candidates]
+        gone = taken_back(repository)
+        judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone) for row in _candidates(job, only)]
         job.progress.start("promote", len(judged))
         models = {} if dry_run else _copy_all(job, repository, report.run_id, judged)
         if models:
@@ -85,7 +86,9 @@ def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     return records(logged.orderBy("partition_id").toPandas())
 
 
-def _judge(spec: Spec, row: dict[str, Any], champion: Registered | None) -> Judged:
+def _judge(spec: Spec, row: dict[str, Any], champion: Registered | None, gone: set[str]) -> Judged:
+    if row["model_id"] in gone:
+        return Judged(row, champion, Decision(False, (Verdict("rolled back", False, "it was a champion and was taken back"),)), REFUSED)
     if champion is not None and champion.tags.get(t.SOURCE_MODEL) == row["model_id"]:
         return Judged(row, champion, Decision(True, ()), KEPT)
     now = datetime.now(UTC).replace(tzinfo=None)

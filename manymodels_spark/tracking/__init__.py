@@ -14,3 +14,5 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # MLflow tells of every table that it creates in a new database, and of every run on standard error.
 for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
     logging.getLogger(_name).setLevel(logging.WARNING)
+# A line with a link for every closed run would stand in the middle of a progress bar.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")

@@ -5,19 +5,25 @@ Training writes to a development repository, promotion copies to a production on
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
+import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository, Spec
-from manymodels_spark.spec.source import resolve
+from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.client import Client
+from manymodels_spark.tracking.client import Client, public
+from manymodels_spark.tracking.experiment import artifact_root, find_or_create
+from manymodels_spark.tracking.faults import LostAnswer
+from manymodels_spark.tracking.limits import is_azureml
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -66,27 +72,26 @@ class ModelRepository:
     def open(cls, where: Repository, spec: Spec) -> ModelRepository:
         """Connect and find or make the spec's experiment. Raises TrackingError before any work is done."""
         client = Client.connect(where.tracking, where.registry)
-        name = where.experiment or spec.name
-        found = client.call(client.mlflow.get_experiment_by_name, name)
-        if found is None:
-            root = artifact_root(where, client.uri)
-            experiment_id = client.call(client.mlflow.create_experiment, name, artifact_location=root)
-        elif found.lifecycle_stage != "active":
-            raise TrackingError(f"experiment {name!r} was deleted in MLflow. Restore it or set mlflow.*.experiment")
-        else:
-            experiment_id = found.experiment_id
-        return cls(client, str(experiment_id), spec.name)
+        experiment_id = find_or_create(client, where, spec.name)
+        if is_azureml(client.uri):
+            from manymodels_spark.tracking.runs import RunRepository
+
+            return RunRepository(client, experiment_id, spec.name, artifact_root(where, client.uri))
+        return cls(client, experiment_id, spec.name)
 
     def start_run(self, name: str, tags: Mapping[str, str]) -> str:
         """Open the one MLflow run of a job, or find the one that an interrupted job opened; its id."""
-        query = t.where(JOB=tags[t.JOB]) if t.JOB in tags else ""
         api = self.client.mlflow
-        if query:
+        tags = {t.BATCH: uuid.uuid4().hex, t.KIND: "job", **tags}
+        query = t.where(KIND="job", JOB=tags[t.JOB]) if t.JOB in tags else t.where(BATCH=tags[t.BATCH])
+        for _ in range(self.client.attempts):
             found = self.client.call(api.search_runs, [self.experiment_id], query, max_results=1, kind="search")
             if found:
                 return str(found[0].info.run_id)
-        run = self.client.call(api.create_run, self.experiment_id, tags=dict(tags), run_name=name)
-        return str(run.info.run_id)
+            with suppress(LostAnswer):
+                run = self.client.call(api.create_run, self.experiment_id, tags=tags, run_name=name, safe=False)
+                return str(run.info.run_id)
+        raise TrackingError(f"MLflow at {public(self.client.uri)} loses every answer to create_run. See the server's log")
 
     def end_run(self, run_id: str, metrics: Mapping[str, float], *, failed: bool = False) -> None:
         """Close a run with the job's own metrics."""
@@ -95,36 +100,66 @@ class ModelRepository:
         self.client.call(api.set_terminated, run_id, "FAILED" if failed else "FINISHED")
 
     def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
-        """Create the models (pending, without artifacts), one call each; by partition id."""
+        """Create the models (pending, without artifacts), one call each and each exactly once; by partition id.
 
-        def one(record: ModelRecord) -> Registered:
+        Where an answer was lost, the models of this call are looked up by a tag of its own: what is there is taken,
+        what is missing is made, and what came twice is deleted. Raises TrackingError where the server stays away.
+        """
+        batch, made, doubt = uuid.uuid4().hex, dict[str, Registered](), self.client.limits.verify
+        for _ in range(self.client.attempts):
+            missing = [record for record in records if record.partition_id not in made]
+            answers = self.client.map(lambda record: self._create_one(record, run_id, batch), missing)
+            made |= {model.partition_id: model for model in answers if model is not None}
+            doubt = doubt or None in answers
+            if doubt:
+                made |= self._settle(batch, made)
+            if None not in answers:
+                break
+        if len(made) < len(records):
+            raise TrackingError(
+                f"{len(records) - len(made)} of {len(records)} models could not be created in MLflow at "
+                f"{public(self.client.uri)}: it loses its answers. See the server's log, then run the same command again"
+            )
+        return {record.partition_id: replace(made[record.partition_id], metrics=record.metrics) for record in records}
+
+    def _create_one(self, record: ModelRecord, run_id: str | None, batch: str) -> Registered | None:
+        """The new model, or None where the answer was lost."""
+        tags = {**record.tags, t.BATCH: batch}
+        with suppress(LostAnswer):
             model = self.client.call(
-                self.client.mlflow.create_logged_model,
-                self.experiment_id,
-                name=record.name,
-                source_run_id=run_id,
-                tags=dict(record.tags),
-                params=dict(record.params),
-                model_type="manymodels",
-                safe=False,
+                self.client.mlflow.create_logged_model, self.experiment_id, name=record.name, source_run_id=run_id,
+                tags=tags, params=dict(record.params), model_type="manymodels", safe=False,
             )
             return Registered(
-                model.model_id, record.partition_id, model.artifact_location, record.tags, record.metrics,
-                model.creation_timestamp,
+                model.model_id, record.partition_id, model.artifact_location, tags, record.metrics,
+                model.creation_timestamp, ready=False,
             )
+        return None
 
-        return {record.partition_id: model for record, model in zip(records, self.client.map(one, records), strict=True)}
+    def _settle(self, batch: str, known: Mapping[str, Registered]) -> dict[str, Registered]:
+        """One model a partition of what a call of `create` left behind; those beside it are deleted."""
+        return self._one_each(self.search(t.where(BATCH=batch)), known)
+
+    def _one_each(self, found: Iterable[Registered], known: Mapping[str, Registered]) -> dict[str, Registered]:
+        models: defaultdict[str, list[Registered]] = defaultdict(list)
+        for model in found:
+            models[model.partition_id].append(model)
+        chosen = {partition: known.get(partition) or min(some, key=_age) for partition, some in models.items()}
+        self.delete(m.model_id for p, some in models.items() for m in some if m.model_id != chosen[p].model_id)
+        return chosen
 
     def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]]) -> None:
         """Metrics of many models in batches of 1,000 a call; NaN and infinite values are left out."""
         from mlflow.entities import Metric
 
+        # Equal values of equal names at one moment are one row to the server, which then sorts out each batch one by
+        # one: a moment of its own for every model spares that (3.6 times faster in the SQLite store).
         now = int(time.time() * 1000)
         metrics = [
-            Metric(name, value, now, 0, model_id=model_id, run_id=run_id)
-            for model_id, values in models
+            Metric(name, value, now + number, 0, model_id=model_id, run_id=run_id)
+            for number, (model_id, values) in enumerate(models)
             for name, value in values.items()
-            if value == value and abs(value) != float("inf")
+            if math.isfinite(value)
         ]
         chunks = [metrics[start : start + BATCH] for start in range(0, len(metrics), BATCH)]
         self.client.map(lambda chunk: self.client.call(self.client.mlflow.log_batch, run_id, chunk, kind="batch"), chunks)
@@ -138,20 +173,51 @@ class ModelRepository:
 
         self.client.map(one, model_ids)
 
-    def upload(self, model_id: str, files: Mapping[str, bytes]) -> None:
-        """Send a model's files through MLflow, for artifact roots that only the server reaches."""
+    def upload(self, model_id: str, files: Mapping[str, bytes], location: str | None = None) -> None:
+        """Send a model's files through MLflow, for artifact roots that only the server reaches.
+
+        Where its artifact location is given, MLflow need not be asked for it: one call less.
+        """
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)
-            self.client.call(self.client.mlflow.log_model_artifacts, model_id, folder, kind="artifacts")
+            if location is None:
+                self.client.call(self.client.mlflow.log_model_artifacts, model_id, folder, kind="artifacts")
+            else:
+                root: Any = get_artifact_repository(location, tracking_uri=self.client.uri)
+                self.client.call(root.log_artifacts, folder, kind="artifacts")
+
+    def read(self, model: Registered) -> bytes:
+        """A model's payload, checked against its tag. Raises PayloadError for a missing or altered one."""
+        return artifacts.read_payload(model.location, model.sha256 or None, self.client.uri)
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
         """Set or replace tags of one model."""
         self.client.call(self.client.mlflow.set_logged_model_tags, model_id, dict(tags))
 
     def delete(self, model_ids: Iterable[str]) -> None:
-        """Delete models (their artifacts stay until `retention` removes them)."""
-        self.client.map(lambda model_id: self.client.call(self.client.mlflow.delete_logged_model, model_id), model_ids)
+        """Delete models (see `remove` for their artifacts); one that is gone already is no error."""
+        self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_logged_model, model_id), model_ids)
+
+    def remove(self, models: Sequence[Registered]) -> None:
+        """Delete models with their artifacts. The files go first: a removal that is cut short is seen and repeated."""
+
+        def files(model: Registered) -> None:
+            self.client.call(artifacts.delete, model.location, self.client.uri, kind="artifacts")
+
+        self.client.map(files, models)
+        self.delete(model.model_id for model in models)
+
+    def _gone(self, function: Callable[..., object], *args: Any) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.call(function, *args)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def search(self, query: str) -> Iterator[Registered]:
         """All models that a filter selects (see `tags.where`), page by page."""
@@ -172,24 +238,11 @@ class ModelRepository:
 
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
         """What an interrupted or repeated wave left behind, one model a partition; surplus ones are deleted."""
-        found: defaultdict[str, list[Registered]] = defaultdict(list)
-        for model in self.search(t.where(SPEC=self.spec, JOB=job, WAVE=str(wave))):
-            found[model.partition_id].append(model)
-        for models in found.values():
-            models.sort(key=lambda model: (model.created, model.model_id))
-        self.delete(model.model_id for models in found.values() for model in models[1:])
-        return {partition: models[0] for partition, models in found.items()}
+        return self._one_each(self.search(t.where(SPEC=self.spec, JOB=job, WAVE=str(wave))), {})
 
 
-def artifact_root(where: Repository, uri: str) -> str | None:
-    """Where models' files go: as the spec says, beside an SQLite file, or as the server decides."""
-    if where.artifacts:
-        root = resolve(where.artifacts)
-        return root if "://" in root or root.startswith("dbfs:") else Path(root).absolute().as_uri()
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///")).absolute()
-        return (database.parent / "artifacts" / database.stem).as_uri()
-    return None
+def _age(model: Registered) -> tuple[int, str]:
+    return model.created, model.model_id
 
 
 def _registered(model: LoggedModel) -> Registered:

@@ -1,0 +1,217 @@
+"""Tracking: thousands of fitted models into MLflow, promoted and found again, against the way of the tutorials.
+
+Half of the models are Prophet's, half scikit-learn's. They are fitted before any clock runs; then each is logged with
+tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite, a
+reachable artifact root) on the same cores. The tutorials' way (`start_run`, tags, parameters, metrics, `log_model`
+with a registered name) logs the same kinds of models in the same run. Speed-ups are ratios of seconds per model.
+Run: `python -m benchmarks.tracking [MODELS] [TUTORIAL_MODELS] [CHAMPIONS]`.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.common import clock, cores, emit, scratch
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.payload import sha256
+from manymodels_spark.results import FitResult
+from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.tracking import artifacts
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.registry import RegistryRepository
+from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+from tests.integration import mlflow_server
+
+DAYS = 180
+BATCH = 1000
+CANDIDATES: tuple[dict[str, Any], ...] = (
+    {"prophet": {"weekly": True, "yearly": False}},
+    {"gradient_boosting": {"iterations": 30, "lags": [1, 7]}},
+)
+Fitted = tuple[PartitionKey, FitResult]
+
+
+def main(models: int = 2000, tutorial: int = 20, champions: int = 10_000) -> None:
+    """Fit, log, promote and find, each way, and print the figures."""
+    with scratch() as folder:
+        with clock(f"{models} models fitted"):
+            fitted = fit_all(models)
+        server = mlflow_server.start(folder / "server", workers=2)
+        try:
+            places = {"in_process": f"sqlite:///{folder}/embedded.db", "http": server.url}
+            figures: dict[str, Any] = {}
+            for name, uri in places.items():
+                figures |= {f"{key}_{name}": value for key, value in compare(name, uri, fitted, tutorial).items()}
+            figures |= promote_twice(server.url, fitted)
+            figures |= find(server.url, server.store, champions)
+        finally:
+            server.stop()
+    figures["calls_per_model_train"] = figures.pop("calls_per_model_train_http")
+    figures.pop("calls_per_model_train_in_process")
+    emit("tracking", workload={"models": models, "tutorial_models": tutorial, "champions": champions, "days": DAYS}, **figures)
+
+
+def fit_all(count: int) -> list[Fitted]:
+    """`count` real models, one a partition; a partition that cannot be fitted ends the benchmark."""
+    with ProcessPoolExecutor(cores()) as pool:
+        fitted = list(pool.map(fit_one, range(count), chunksize=20))
+    if bad := [key for key, result in fitted if result.payload is None]:
+        raise SystemExit(f"{len(bad)} partitions were not fitted, first {bad[0]}")
+    return fitted
+
+
+def fit_one(number: int) -> Fitted:
+    """One partition's model."""
+    key = PartitionKey.of({"store": number // 50, "item": number % 50})
+    return key, fit_partition(series(number), spec(number % 2), key)
+
+
+def series(number: int) -> pd.DataFrame:
+    """Half a year of daily units: a level, a week and noise."""
+    noise = np.random.default_rng(number).normal(0, 2, DAYS)
+    units = 20 + number % 10 + 5 * np.sin(np.arange(DAYS) * 2 * np.pi / 7) + noise
+    return pd.DataFrame({"date": pd.date_range("2026-01-01", periods=DAYS), "units": units})
+
+
+def spec(family: int, **changes: Any) -> Spec:
+    """The spec of one family's half."""
+    return Spec.model_validate({
+        "name": "bench", "partition_by": ["store", "item"], "source": {"csv": "none.csv"}, "horizon": 14,
+        "columns": {"target": "units", "time": "date"}, "candidates": [CANDIDATES[family]], "backtest": {"folds": 1},
+        **changes,
+    })
+
+
+def compare(name: str, uri: str, fitted: Sequence[Fitted], tutorial: int) -> dict[str, float]:
+    """Log all models our way and a few the tutorials' way, to the same place."""
+    repository = ModelRepository.open(Repository(tracking=uri), spec(0))
+    repository.client.calls.clear()
+    with clock(f"{len(fitted)} models logged, {name}") as ours:
+        log_all(repository, fitted, "train")
+    calls = repository.client.total / len(fitted)
+    fits = [tutorial_model(number) for number in range(tutorial)]
+    seconds = []
+    for number, (flavor, model) in enumerate(fits):
+        with clock() as one:
+            log_as_tutorials_do(uri, name, number, flavor, model)
+        seconds.append(one.seconds)
+    theirs = statistics.mean(seconds)
+    print(f"{tutorial} models logged as tutorials do, {name}  {sum(seconds):.2f} s", flush=True)
+    each = ours.seconds / len(fitted)
+    return {
+        "seconds_per_model": each, "tutorial_seconds_per_model": theirs, "speedup": theirs / each,
+        "calls_per_model_train": calls,
+    }
+
+
+def log_all(repository: ModelRepository, fitted: Sequence[Fitted], job: str, former: Sequence[Registered] = ()) -> list[Registered]:
+    """One job: a run, and the models in batches, in the order of the stages `train` and `promote`."""
+    template = template_of(spec(0))
+    run = repository.start_run(f"bench {job}", {t.SPEC: "bench", t.JOB: job})
+    logged: list[Registered] = []
+    for start in range(0, len(fitted), BATCH):
+        batch = fitted[start : start + BATCH]
+        records = [record(key, result, job) for key, result in batch]
+        models = repository.create(records, run)
+        for key, result in batch:
+            model = models[key.id]
+            artifacts.write(model.location, template.files(model.model_id, result.payload or b""))
+        repository.log_metrics(run, [(models[one.partition_id].model_id, one.metrics) for one in records])
+        repository.finalize(model.model_id for model in models.values())
+        logged += models.values()
+    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
+    repository.end_run(run, {"models": float(len(logged))})
+    return logged
+
+
+def record(key: PartitionKey, result: FitResult, job: str, payload: bytes | None = None) -> ModelRecord:
+    """What is logged of one model, as much as a training run logs."""
+    tags = {
+        **t.partition_tags(key), t.SPEC: "bench", t.SPEC_HASH: "0" * 16, t.JOB: job, t.DATA_VERSION: "1", t.WAVE: "1",
+        t.VERSION: "1", t.COMMIT: "0" * 40, t.FAMILY: str(result.family), t.FINGERPRINT: "0" * 64, t.STATUS: "fitted",
+        t.SHA256: sha256(payload or result.payload or b""), t.SOURCE_MODEL: "m-0", t.ROLE: t.CHAMPION,
+    }
+    params = {"family": str(result.family), "options": "{}", "candidates": str(result.family)}
+    return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, params, dict(result.metrics))
+
+
+def tutorial_model(number: int) -> tuple[str, Any]:
+    """A fitted model of the library itself, of the family that the partition of that number has."""
+    rows = series(number)
+    if number % 2 == 0:
+        from prophet import Prophet
+
+        return "prophet", Prophet(yearly_seasonality=False).fit(rows.set_axis(["ds", "y"], axis=1))
+    from sklearn.linear_model import Ridge
+
+    lags = pd.DataFrame({"lag_1": rows["units"].shift(1), "lag_7": rows["units"].shift(7)}).iloc[7:]
+    return "sklearn", Ridge().fit(lags, rows["units"].iloc[7:])
+
+
+def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: Any) -> None:
+    """One run per model: tags, parameters, metrics, `log_model` with a registered name."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("tutorial")
+    log: Callable[..., Any] = getattr(mlflow, flavor).log_model
+    with mlflow.start_run(run_name=f"store {number}"):
+        mlflow.set_tags({"store": number // 50, "item": number % 50, "family": flavor})
+        mlflow.log_params({"family": flavor, "horizon": 14})
+        mlflow.log_metrics({"wape": 0.1, "smape": 0.1, "mase": 0.9})
+        log(model, name="model", registered_model_name=f"tutorial-{place}-{number}")
+
+
+def promote_twice(uri: str, fitted: Sequence[Fitted]) -> dict[str, float]:
+    """Two promotions of all models in both forms; the second one, with former champions, is the dearer and counts."""
+    figures = {}
+    for form, key in ((ModelRepository, "calls_per_model_promote"), (RegistryRepository, "calls_per_model_promote_registered")):
+        where = Repository(tracking=uri, experiment=f"production {form.__name__}")
+        former: list[Registered] = []
+        for number in (1, 2):
+            repository = form.open(where, spec(0))
+            list(repository.search(t.where(SPEC="bench", ROLE=t.CHAMPION)))
+            with clock(f"{len(fitted)} models promoted, {form.__name__}") as measured:
+                former = log_all(repository, fitted, f"promotion-{number}", former)
+        figures[key] = repository.client.total / len(fitted)
+        figures[key.replace("calls", "seconds")] = measured.seconds / len(fitted)
+        gc.collect()
+    return figures
+
+
+def find(uri: str, store: str, count: int) -> dict[str, float]:
+    """Find the champions of `count` partitions over HTTP. They are put into the server's store in-process."""
+    where = Repository(tracking=store, experiment="found")
+    direct = ModelRepository.open(where, spec(0))
+    direct = replace(direct, client=replace(direct.client, limits=replace(direct.client.limits, threads=1)))
+    result = fit_one(1)[1]
+    keys = [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)]
+    make = partial(record, result=result, job="seed", payload=b"none")
+    with clock(f"{count} champions made"):
+        run = direct.start_run("seed", {t.SPEC: "bench", t.JOB: "seed"})
+        models = direct.create([make(key) for key in keys], run)
+        direct.log_metrics(run, [(model.model_id, result.metrics) for model in models.values()])
+        direct.finalize(model.model_id for model in models.values())
+    repository = ModelRepository.open(Repository(tracking=uri, experiment="found"), spec(0))
+    repository.client.calls.clear()
+    with clock(f"champions of {count} partitions found") as measured:
+        found = {model.partition_id for model in repository.search(t.where(SPEC="bench", ROLE=t.CHAMPION))}
+    if len(found) != count:
+        raise SystemExit(f"{len(found)} champions were found, {count} expected")
+    return {"champions_seconds": measured.seconds, "champions_calls": repository.client.total}
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:4]))

@@ -1,0 +1,130 @@
+"""Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken back.
+
+Nothing is copied or deleted: roles change. The model that was taken back keeps its tags and gets the role
+`rolled_back`, by which a promotion knows that it must not come back by itself.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages.index import current_champions, write_index
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.promote import PROMOTIONS_SCHEMA
+from manymodels_spark.stages.select import in_scope
+from manymodels_spark.tables import PROMOTIONS
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.tracking.repository import ModelRepository, Registered
+
+OUTCOME = "rolled back"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One partition's rollback: the champion that steps down and the model that takes its place."""
+
+    champion: Registered
+    target: Registered
+
+
+def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run: bool = False) -> StageReport:
+    """Make the former champion of each partition champion again, or the model of a training run or promotion `to`.
+
+    Counts: champions (in scope), rolled_back, already (there), impossible (no such model). Raises ManyModelsError
+    where nothing at all fits `to`. Called again after an interruption, it finishes what is left.
+    """
+    repository = open_production(job.spec)
+    with job.stage("rollback") as report:
+        champions = current_champions(repository)
+        wanted = _scope(job, only, champions)
+        history = by_partition(repository.search(t.where(SPEC=job.spec.name)))
+        targets = {partition: target_of(champions[partition], history[partition], to) for partition in wanted}
+        changes = [Change(champions[p], model) for p, model in targets.items() if model is not None]
+        changes = [change for change in changes if change.champion.model_id != change.target.model_id]
+        report.counts.update(
+            champions=len(wanted), rolled_back=len(changes),
+            already=sum(model is not None for model in targets.values()) - len(changes),
+            impossible=sum(model is None for model in targets.values()),
+        )
+        if wanted and report.counts["impossible"] == len(wanted):
+            raise ManyModelsError(_nothing(to, len(wanted)))
+        if not dry_run:
+            swap(repository, changes)
+            _record(job, report.run_id, changes, to)
+            write_index(job, current_champions(repository).values())
+        report.calls = repository.client.total
+        report.note = _note(report.counts, to, dry_run)
+    return report
+
+
+def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Registered | None:
+    """The model to go back to; None where the partition has none.
+
+    `previous` is the one that the champion replaced, or the newest former champion older than it; otherwise the
+    newest model of the training run or promotion that is named `to`.
+    """
+    ready = [model for model in models if model.ready]
+    if to != t.PREVIOUS:
+        return max((m for m in ready if to in (m.tags.get(t.PROMOTION), m.tags.get(t.JOB))), key=_age, default=None)
+    named = [model for model in ready if model.model_id == champion.tags.get(t.REPLACES)]
+    former = [m for m in ready if m.tags.get(t.ROLE) == t.PREVIOUS and _age(m) < _age(champion)]
+    return max(named or former, key=_age, default=None)
+
+
+def swap(repository: ModelRepository, changes: Sequence[Change]) -> None:
+    """Give the roles. The old model is champion before the new one steps down: a partition always has one."""
+    repository.client.map(lambda change: repository.set_tags(change.target.model_id, {t.ROLE: t.CHAMPION}), changes)
+    repository.client.map(lambda change: repository.set_tags(change.champion.model_id, {t.ROLE: t.ROLLED_BACK}), changes)
+
+
+def by_partition(models: Iterable[Registered]) -> defaultdict[str, list[Registered]]:
+    """Models by partition id."""
+    found: defaultdict[str, list[Registered]] = defaultdict(list)
+    for model in models:
+        found[model.partition_id].append(model)
+    return found
+
+
+def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> list[str]:
+    if only is None:
+        return sorted(champions)
+    rows = in_scope(job.lake, only).select("partition_id").collect()
+    return sorted(champions.keys() & {str(row["partition_id"]) for row in rows})
+
+
+def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
+    """The rollback in the table of promotions, beside the decisions that it takes back."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    rows = [
+        (
+            run_id, change.champion.partition_id, change.target.tags.get(t.KEY), change.target.tags.get(t.SOURCE_MODEL),
+            change.target.tags.get(t.JOB), OUTCOME, f"back to {to}", change.target.model_id, change.champion.model_id, now,
+        )
+        for change in changes
+    ]
+    if rows:
+        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
+
+
+def _nothing(to: str, partitions: int) -> str:
+    if to == t.PREVIOUS:
+        return f"none of {partitions} partitions has a former champion: each was promoted once. Nothing was changed"
+    return (
+        f"no model of the {partitions} partitions comes from a training run or promotion {to!r}. Expected `previous` "
+        "or a run's id, as in the tables `runs` and `promotions`. Nothing was changed"
+    )
+
+
+def _note(counts: Mapping[str, int], to: str, dry_run: bool) -> str:
+    would = "would go " if dry_run else ""
+    rest = f", {counts['impossible']} have none" if counts["impossible"] else ""
+    return f"{counts['rolled_back']} of {counts['champions']} champions {would}back to {to}{rest}"
+
+
+def _age(model: Registered) -> tuple[int, str]:
+    return model.created, model.model_id

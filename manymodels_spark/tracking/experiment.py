@@ -1,0 +1,65 @@
+"""The MLflow experiment of a spec: its name, its artifact root, found or made once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from manymodels_spark.errors import TrackingError
+from manymodels_spark.spec.model import Repository
+from manymodels_spark.spec.source import resolve
+from manymodels_spark.tracking.client import Client, public
+from manymodels_spark.tracking.faults import LostAnswer
+from manymodels_spark.tracking.limits import is_azureml
+
+WORKSPACE_FOLDER = "/Shared/"
+
+
+def find_or_create(client: Client, where: Repository, spec: str) -> str:
+    """The id of the experiment; made where it is missing, also when another process makes it at the same moment.
+
+    Raises TrackingError soon where the server cannot be reached, and where the experiment was deleted.
+    """
+    name = experiment_name(where, spec, client.uri)
+    found = client.call(client.mlflow.get_experiment_by_name, name, patience=3)
+    if found is None:
+        if made := _create(client, where, name):
+            return made
+        found = client.call(client.mlflow.get_experiment_by_name, name)
+    if found is None:
+        raise TrackingError(f"experiment {name!r} could not be made in MLflow at {public(client.uri)}. Run again")
+    if found.lifecycle_stage != "active":
+        raise TrackingError(f"experiment {name!r} was deleted in MLflow. Restore it or set mlflow.*.experiment")
+    return str(found.experiment_id)
+
+
+def experiment_name(where: Repository, spec: str, uri: str) -> str:
+    """As the spec says, else the spec's name; Databricks wants the path of a workspace folder."""
+    name = where.experiment or spec
+    return name if name.startswith("/") or not uri.startswith("databricks") else f"{WORKSPACE_FOLDER}{name}"
+
+
+def artifact_root(where: Repository, uri: str) -> str | None:
+    """Where models' files go: as the spec says, beside an SQLite file, or as the server decides."""
+    if where.artifacts:
+        root = resolve(where.artifacts)
+        return root if "://" in root or root.startswith("dbfs:") else Path(root).absolute().as_uri()
+    if uri.startswith("sqlite:///"):
+        database = Path(uri.removeprefix("sqlite:///")).absolute()
+        return (database.parent / "artifacts" / database.stem).as_uri()
+    return None
+
+
+def _create(client: Client, where: Repository, name: str) -> str | None:
+    """The new experiment's id; None where another process was faster or the answer was lost."""
+    from mlflow.exceptions import MlflowException
+
+    # Azure ML decides on its experiments' artifacts itself.
+    root = None if is_azureml(client.uri) else artifact_root(where, client.uri)
+    with suppress(LostAnswer):
+        try:
+            return str(client.call(client.mlflow.create_experiment, name, artifact_location=root, safe=False))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    return None

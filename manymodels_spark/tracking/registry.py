@@ -1,0 +1,172 @@
+"""The other form of a production repository: a registered model per partition, a version per promotion, aliases.
+
+It offers what `ModelRepository` offers, so that promotion, index, rollback and retention need not know the form. A
+model's id is `name/version`: `models:/<id>` loads it, and `models:/<name>@champion` whatever is champion now. The tags
+of the versions are the truth and are searched in bulk; the aliases follow them.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from manymodels_spark.errors import TrackingError
+from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.client import public
+from manymodels_spark.tracking.faults import LostAnswer
+from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+PAGE = 10_000
+ALIASES = (t.CHAMPION, t.PREVIOUS)
+
+
+def open_production(spec: Spec) -> ModelRepository:
+    """The production repository of a spec, in the form that `promote.form` asks for."""
+    form = RegistryRepository if spec.promote.form == "registered_models" else ModelRepository
+    return form.open(spec.mlflow.production, spec)
+
+
+@dataclass
+class RegistryRepository(ModelRepository):
+    """The production models of one spec as versions of registered models."""
+
+    _names: set[str] = field(default_factory=set)
+    _roles: dict[str, str] = field(default_factory=dict)
+    _locations: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, where: Repository, spec: Spec) -> RegistryRepository:
+        """Connect, and find or make the experiment in which the promotions' runs and artifacts are."""
+        base = ModelRepository.open(where, spec)
+        return cls(base.client, base.experiment_id, base.spec)
+
+    def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
+        """A new version for each record, staged until `finalize`; by partition id. Each is made exactly once.
+
+        The artifacts belong below those of the run, which a server demands of a version's source.
+        """
+        if run_id is None:
+            raise TrackingError("registered models want the run of their promotion")
+        root = str(self.client.call(self.client.mlflow.get_run, run_id).info.artifact_uri)
+        self.client.map(self._name, {self.name_of(record) for record in records} - self._names)
+        batch, made = uuid.uuid4().hex, dict[str, Registered]()
+        for _ in range(self.client.attempts):
+            missing = [record for record in records if record.partition_id not in made]
+            answers = self.client.map(lambda record: self._version(record, run_id, root, batch), missing)
+            made |= {model.partition_id: model for model in answers if model is not None}
+            if None not in answers:
+                break
+            made |= self._settle(batch, made)
+        if len(made) < len(records):
+            raise TrackingError(
+                f"{len(records) - len(made)} of {len(records)} versions could not be created in MLflow at "
+                f"{public(self.client.uri)}: it loses its answers. See the server's log, then run again"
+            )
+        for record in records:
+            model = made[record.partition_id]
+            self._roles[model.model_id] = record.tags.get(t.ROLE, t.CHAMPION)
+            self._locations[model.model_id] = model.location
+        return {record.partition_id: replace(made[record.partition_id], metrics=record.metrics) for record in records}
+
+    def name_of(self, record: ModelRecord) -> str:
+        """The registered model of a partition: spec, slug and id; it never changes."""
+        return f"{self.spec}--{record.name}"
+
+    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]]) -> None:
+        """Nothing to do: a version has no metrics of its own, its tags carry them since `create`."""
+
+    def finalize(self, model_ids: Iterable[str]) -> None:
+        """Give staged versions the role that they were created for, and its alias."""
+        self.client.map(lambda model_id: self.set_tags(model_id, {t.ROLE: self._roles[model_id]}), model_ids)
+
+    def upload(self, model_id: str, files: Mapping[str, bytes], location: str | None = None) -> None:
+        """Send a version's files to its source, for artifact roots that only the server reaches."""
+        super().upload(model_id, files, location or self._locations[model_id])
+
+    def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
+        """Set or replace tags of a version, one call each; a role that is an alias moves the alias, too."""
+        name, version = _parts(model_id)
+        api = self._api()
+        for key, value in tags.items():
+            self.client.call(api.set_model_version_tag, name, version, key, value)
+        if (role := tags.get(t.ROLE)) in ALIASES:
+            self.client.call(api.set_registered_model_alias, name, role, version)
+
+    def delete(self, model_ids: Iterable[str]) -> None:
+        """Delete versions; one that is gone already is no error."""
+        self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_model_version, *_parts(model_id)), model_ids)
+
+    def search(self, query: str) -> Iterator[Registered]:
+        """All versions that a filter selects (see `tags.where`), up to 10,000 a page."""
+        token = None
+        while True:
+            page = self.client.call(
+                self.client.mlflow.search_model_versions, query, max_results=PAGE, page_token=token, kind="search"
+            )
+            for version in page:
+                self._names.add(version.name)
+                yield _registered(version)
+            token = page.token
+            if not token:
+                return
+
+    def _api(self) -> Any:
+        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call more."""
+        part = getattr(self.client.mlflow, "_get_registry_client", None)
+        return part() if callable(part) else self.client.mlflow
+
+    def _name(self, name: str) -> None:
+        """Make a registered model; one that is there already is no error."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.call(self.client.mlflow.create_registered_model, name, tags={t.SPEC: self.spec})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        self._names.add(name)
+
+    def _version(self, record: ModelRecord, run_id: str, root: str, batch: str) -> Registered | None:
+        """The new version, or None where the answer was lost."""
+        tags = {
+            **record.tags, t.BATCH: batch, t.ROLE: t.STAGED, t.METRICS: json.dumps(dict(record.metrics), sort_keys=True)
+        }
+        location = f"{root.rstrip('/')}/models/{record.partition_id}"
+        with suppress(LostAnswer):
+            version = self.client.call(
+                self.client.mlflow.create_model_version, self.name_of(record), location, run_id=run_id, tags=tags,
+                await_creation_for=0, safe=False,
+            )
+            return replace(_registered(version), partition_id=record.partition_id, tags=tags, location=location)
+        return None
+
+
+def _registered(version: ModelVersion) -> Registered:
+    tags = dict(version.tags)
+    return Registered(
+        f"{version.name}/{version.version}",
+        tags.get(t.PARTITION, ""),
+        str(version.source),
+        tags,
+        _metrics(tags.get(t.METRICS)),
+        int(version.creation_timestamp or 0),
+        ready=tags.get(t.ROLE) != t.STAGED and str(version.status) == "READY",
+    )
+
+
+def _metrics(text: str | None) -> dict[str, float]:
+    values: dict[str, Any] = json.loads(text) if text else {}
+    return {name: float(value) for name, value in values.items()}
+
+
+def _parts(model_id: str) -> tuple[str, str]:
+    name, _, version = model_id.rpartition("/")
+    return name, version

@@ -1,0 +1,87 @@
+"""Rollback and retention as stages: roles in MLflow, the index, the record of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import days, write_csv
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages.index import read_index, verify
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.retire import retire
+from manymodels_spark.stages.rollback import rollback
+from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.train import train
+from manymodels_spark.tables import PROMOTIONS
+
+pytestmark = pytest.mark.spark
+PARTITIONS = 3
+
+
+def promoted(make_job: Callable[..., Job], folder: Path, times: int, **changes: Any) -> tuple[Job, list[str]]:
+    """A job of three stores whose models were trained and promoted `times` times; the promotions' ids."""
+    rows = [{"store": store, "item": 1, "date": day, "units": store + number % 7}
+            for store in range(PARTITIONS) for number, day in enumerate(days(35))]
+    write_csv(folder / "sales.csv", rows)
+    job = make_job(**changes)
+    ingest(job)
+    prepare(job)
+    ids = []
+    for _ in range(times):
+        train(job, Choice(force=True))
+        ids.append(promote(job).run_id)
+    return job, ids
+
+
+def champions(job: Job) -> dict[str, str]:
+    """Partition id to the promotion that made its champion."""
+    return {row["partition_id"]: row["promotion"] for row in read_index(job).collect()}
+
+
+def test_back_to_the_former_champion_and_to_a_named_promotion(make_job: Callable[..., Job], tmp_path: Path) -> None:
+    job, ids = promoted(make_job, tmp_path, 2)
+    assert set(champions(job).values()) == {ids[1]}
+
+    dry = rollback(job, only="store = 1", dry_run=True)
+    assert dry.counts == {"champions": 1, "rolled_back": 1, "already": 0, "impossible": 0}
+    assert set(champions(job).values()) == {ids[1]}
+
+    report = rollback(job, only="store = 1")
+    assert report.note == "1 of 1 champions back to previous"
+    assert sorted(champions(job).values()) == sorted([ids[0], ids[1], ids[1]])
+    assert verify(job) == []
+    recorded = job.lake.read(PROMOTIONS).filter("outcome = 'rolled back'").collect()
+    assert [(row["promotion"], row["reason"]) for row in recorded] == [(report.run_id, "back to previous")]
+
+    everywhere = rollback(job, to=ids[0])
+    assert everywhere.counts == {"champions": 3, "rolled_back": 2, "already": 1, "impossible": 0}
+    assert set(champions(job).values()) == {ids[0]}
+    with pytest.raises(ManyModelsError, match="none of 3 partitions has a former champion"):
+        rollback(job)
+    with pytest.raises(ManyModelsError, match="no model .* comes from a training run or promotion 'nowhere'"):
+        rollback(job, to="nowhere")
+
+
+def test_retention_keeps_the_newest_and_whatever_a_champion_stands_on(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    job, _ = promoted(make_job, tmp_path, 3)
+    with pytest.raises(ManyModelsError, match=r"nothing says which models .* --keep N"):
+        retire(job)
+    assert retire(job, older_than=timedelta(days=1)).counts == {"models": 18, "retired": 0, "protected": 0}
+    expected = {"models": 18, "retired": 6, "protected": 6}
+    assert retire(job, keep=1, dry_run=True).counts == expected
+    before = set(tmp_path.rglob("payload.bin"))
+    assert retire(job, keep=1).counts == expected
+    assert len(before) - len(set(tmp_path.rglob("payload.bin"))) == 6
+    assert retire(job, keep=1).counts == {"models": 12, "retired": 0, "protected": 6}
+    assert verify(job) == []
+    assert rollback(job).counts["rolled_back"] == PARTITIONS
