@@ -1,0 +1,197 @@
+"""The HTTP face of the service: `create_app(source, settings)` gives a FastAPI app for uvicorn or any ASGI server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Annotated
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+from starlette.exceptions import HTTPException
+
+from manymodels_spark._version import __version__
+from manymodels_spark.serving import documents, page, sizes
+from manymodels_spark.serving.auth import Gate
+from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.details import Catalogue
+from manymodels_spark.serving.failures import ScoreError, invalid
+from manymodels_spark.serving.middleware import Guard, body_of, failure, json_response
+from manymodels_spark.serving.partitions import named
+from manymodels_spark.serving.readiness import Readiness
+from manymodels_spark.serving.service import Answer, ScoringService
+from manymodels_spark.serving.settings import MIB, ServingSettings
+from manymodels_spark.serving.sources import ChampionSource
+from manymodels_spark.serving.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """One process's cache, service and threads, behind the routes."""
+
+    def __init__(self, source: ChampionSource, settings: ServingSettings) -> None:
+        self.settings = settings
+        self.cache = ModelCache(source, settings)
+        self.service = ScoringService(self.cache, settings)
+        self.catalogue = Catalogue(self.cache)
+        self.readiness = Readiness(self.cache, settings)
+        self.telemetry = Telemetry(self.cache)
+        self._predictors = ThreadPoolExecutor(settings.predictors, "predict")
+        self._asking = ThreadPoolExecutor(2, "ask")
+
+    async def score(self, request: Request) -> Response:
+        """POST /v1/score."""
+        body = await body_of(request, int(self.settings.body_mb * MIB), self.settings.body_seconds)
+        try:
+            async with asyncio.timeout(self.settings.request_seconds):
+                answer = await self._answer(body)
+        except TimeoutError:
+            seconds = f"{self.settings.request_seconds:g}"
+            error = ScoreError(503, "timeout", f"no answer within {seconds} seconds. Send fewer items or a shorter horizon", 1)
+            answer = self.service.failed(error)
+        for outcome in answer.outcomes:
+            self.telemetry.items.labels(outcome).inc()
+        self.telemetry.model_seconds.observe(answer.model_seconds)
+        headers = {"Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}"}
+        if answer.retry_after is not None:
+            headers["Retry-After"] = str(answer.retry_after)
+        return Response(answer.body, answer.status, headers, "application/json")
+
+    async def _answer(self, body: bytes) -> Answer:
+        loop = asyncio.get_running_loop()
+        try:
+            if not self.service.knows_columns:
+                await loop.run_in_executor(self._asking, self.service.learn_columns)
+            work = self.service.begin(body)
+            if pending := [asyncio.wrap_future(future) for future in work.pending]:
+                await asyncio.wait(pending, timeout=self.settings.load_seconds)
+                for future in pending:
+                    future.cancelled() or (future.done() and future.exception())
+            if self.service.is_quick(work):
+                return self.service.finish(work)
+            return await loop.run_in_executor(self._predictors, self.service.finish, work)
+        except ScoreError as error:
+            return self.service.failed(error)
+
+    async def model(self, text: str) -> Response:
+        """GET /v1/models/{partition}."""
+        loop = asyncio.get_running_loop()
+        try:
+            if not self.service.knows_columns:
+                await loop.run_in_executor(self._asking, self.service.learn_columns)
+            future = self.cache.load(named(text, self.cache.loader.kinds))
+            entry = await asyncio.wait_for(asyncio.wrap_future(future), self.settings.load_seconds)
+            return json_response(self.catalogue.describe(entry))
+        except Exception as error:
+            return failure(self.service.explain(error))
+
+    async def models(self, text: str, limit: int) -> Response:
+        """GET /v1/models."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._asking, partial(self.catalogue.search, text, limit))
+        return json_response(found)
+
+    def start(self) -> None:
+        """Load the warm list, and take what there is out of the garbage collector's sight."""
+        sizes.few_arenas()
+        self.readiness.begin()
+        gc.collect()
+        gc.freeze()
+
+    def stop(self) -> None:
+        """End the threads."""
+        self.cache.close()
+        self._predictors.shutdown(wait=False, cancel_futures=True)
+        self._asking.shutdown(wait=False, cancel_futures=True)
+
+
+def create_app(source: ChampionSource, settings: ServingSettings | None = None) -> FastAPI:
+    """The app over a source of champions. Its `state.server` is the Server, for tests and embedding."""
+    server = Server(source, settings or ServingSettings())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server.start()
+        yield
+        server.stop()
+
+    app = FastAPI(
+        title="Many Models", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Scores every partition with its champion, which is loaded on first use.",
+    )
+    app.state.server = server
+    app.add_middleware(Guard, gate=Gate(server.settings), telemetry=server.telemetry)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(RequestValidationError, _plain)
+    app.add_exception_handler(ScoreError, _plain)
+    _add_scoring(app, server)
+    _add_operations(app, server)
+    documents.complete(app)
+    return app
+
+
+def _add_scoring(app: FastAPI, server: Server) -> None:
+    @app.post("/v1/score", summary="Score one partition or many", **documents.SCORE)
+    async def score(request: Request) -> Response:
+        return await server.score(request)
+
+    @app.get("/v1/models", summary="Find partitions", **documents.MODELS)
+    async def models(
+        q: Annotated[str, Query(max_length=200, description="Part of the key, e.g. store=3")] = "",
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> Response:
+        return await server.models(q, limit)
+
+    @app.get("/v1/models/{partition:path}", summary="One partition's champion", **documents.MODEL)
+    async def model(partition: str) -> Response:
+        return await server.model(partition)
+
+
+def _add_operations(app: FastAPI, server: Server) -> None:
+    @app.get("/healthz", summary="Whether the process lives")
+    async def healthz() -> Response:
+        return json_response({"status": "alive"})
+
+    @app.get("/readyz", summary="Whether requests can be answered", responses={503: {"description": "Not yet"}})
+    async def readyz() -> Response:
+        status, content = server.readiness.state()
+        return json_response(content, status)
+
+    @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        return Response(server.telemetry.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return page.response("index.html")
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def asset(name: str) -> Response:
+        return page.response(name)
+
+
+async def _plain(request: Request, error: Exception) -> Response:
+    """Every refusal in one form: {"error": {"code", "message"}}."""
+    if isinstance(error, ScoreError):
+        return failure(error)
+    if isinstance(error, RequestValidationError):
+        details = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+        return failure(invalid("; ".join(details)))
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    words: dict[int, tuple[str, str]] = {
+        404: ("not_found", "there is nothing at this address. See /openapi.json"),
+        405: ("method_not_allowed", "this address does not take this method. See /openapi.json"),
+    }
+    code, message = words.get(status, ("refused", "the request cannot be served"))
+    response = failure(ScoreError(status, code, message))
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response
+
+

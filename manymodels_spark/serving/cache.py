@@ -1,0 +1,262 @@
+"""The models in memory: least recently used ones go first, within measured bytes and the process's own memory.
+
+One load per model however many ask at once; what is not there is remembered for a while; a new champion replaces
+the old one behind the scenes. It knows threads and futures, neither HTTP nor MLflow.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from manymodels_spark.errors import ManyModelsError, PayloadError
+from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.serving import sizes
+from manymodels_spark.serving.disk import DiskTier
+from manymodels_spark.serving.loader import Loader, Opened
+from manymodels_spark.serving.settings import MIB, ServingSettings
+from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition
+
+log = logging.getLogger(__name__)
+NEGATIVES = 10_000
+PRESSURE_PAUSE = 1.0
+PROBE_SECONDS = 10.0
+
+
+class Busy(ManyModelsError):
+    """More models are waiting to be loaded than the server allows; the request may be repeated."""
+
+
+@dataclass
+class Entry:
+    """One model in memory. `checked` is the clock's time at which the source last named it champion; `partition` is
+    its key as JSON holds it, `texts` are its inputs that hold text, `seconds` what its last prediction took.
+    """
+
+    champion: Champion
+    model: LoadedPartition
+    size: int
+    checked: float
+    partition: dict[str, Any] = field(default_factory=dict)
+    texts: frozenset[str] = frozenset()
+    seconds: float = math.inf
+
+
+class ModelCache:
+    """Champions by partition id. All methods may be called from any thread; only `load` threads wait for I/O."""
+
+    def __init__(
+        self,
+        source: ChampionSource,
+        settings: ServingSettings,
+        clock: Callable[[], float] = time.monotonic,
+        resident: Callable[[], int] = sizes.resident,
+    ) -> None:
+        self.settings = settings
+        self.disk = DiskTier(settings.disk, int(settings.disk_mb * MIB)) if settings.disk else None
+        self.loader = Loader(source, self.disk, settings, clock)
+        self.counts: Counter[str] = Counter()
+        self.bytes = 0
+        self._clock, self._resident = clock, resident
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._negative: OrderedDict[str, tuple[float, ManyModelsError]] = OrderedDict()
+        self._loading: dict[str, Future[Entry]] = {}
+        self._refreshing: set[str] = set()
+        self._probing = False
+        self._lock = threading.Lock()
+        self._relieved_at = -PRESSURE_PAUSE
+        self._pool = ThreadPoolExecutor(settings.loaders, "load")
+        # Refreshes have a thread of their own: a source that hangs must not hold up loads from disk.
+        self._background = ThreadPoolExecutor(1, "refresh")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, partition_id: str) -> bool:
+        return partition_id in self._entries
+
+    def get(self, partition_id: str) -> Entry | None:
+        """The model where it is in memory, without waiting for anything; a stale one is refreshed meanwhile."""
+        with self._lock:
+            entry = self._entries.get(partition_id)
+            if entry is None:
+                return None
+            self._entries.move_to_end(partition_id)
+            self.counts["hits"] += 1
+            due = self._clock() - entry.checked >= self.settings.ttl and partition_id not in self._refreshing
+            if due:
+                self._refreshing.add(partition_id)
+        if due:
+            self._background.submit(self._refresh, partition_id, entry)
+        return entry
+
+    def load(self, partition_id: str) -> Future[Entry]:
+        """The model, now or later. Its future raises UnknownPartition, PayloadError, SourceDown or Busy.
+
+        All who ask for one model while it is loading get the same future, which nobody can cancel.
+        """
+        entry = self.get(partition_id)
+        if entry is not None:
+            return _done(entry)
+        with self._lock:
+            known = self._negative.get(partition_id)
+            if known is not None and known[0] > self._clock():
+                self.counts["negative_hits"] += 1
+                return _failed(known[1])
+            waiting = self._loading.get(partition_id)
+            if waiting is not None:
+                self.counts["joined"] += 1
+                return waiting
+            if len(self._loading) >= self.settings.pending_loads:
+                self.counts["busy"] += 1
+                return _failed(Busy(f"{len(self._loading)} models are being loaded already. Ask again in a moment"))
+            self.counts["misses"] += 1
+            future = _running()
+            self._loading[partition_id] = future
+        self._pool.submit(self._fill, partition_id, future)
+        return future
+
+    def probe(self) -> None:
+        """See whether the source can be reached, in the background, where it was not asked for a while."""
+        with self._lock:
+            if self._probing or self._clock() - self.loader.contact < PROBE_SECONDS:
+                return
+            self._probing = True
+        self._background.submit(self._probe)
+
+    def known(self) -> list[Champion]:
+        """The champions in memory, the least recently used first."""
+        with self._lock:
+            return [entry.champion for entry in self._entries.values()]
+
+    def close(self) -> None:
+        """Stop loading; what waits is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._background.shutdown(wait=False, cancel_futures=True)
+
+    def _probe(self) -> None:
+        try:
+            self.loader.ping()
+        finally:
+            self._probing = False
+
+    def _fill(self, partition_id: str, future: Future[Entry]) -> None:
+        """Load one model and answer all who wait for it."""
+        try:
+            entry = self._entry(self.loader.open(partition_id))
+            self._insert(entry)
+        except Exception as error:
+            known = error if isinstance(error, ManyModelsError) else _unusable(error)
+            self._remember(partition_id, known)
+            self._settle(partition_id)
+            future.set_exception(known)
+        else:
+            self._settle(partition_id)
+            future.set_result(entry)
+
+    def _settle(self, partition_id: str) -> None:
+        with self._lock:
+            self._loading.pop(partition_id, None)
+
+    def _entry(self, opened: Opened) -> Entry:
+        champion, size = opened.champion, sizes.measure(opened.model)
+        return Entry(champion, opened.model, size, opened.checked, champion.partition, opened.texts)
+
+    def _insert(self, entry: Entry) -> None:
+        partition_id = entry.champion.partition_id
+        with self._lock:
+            self.counts["loads"] += 1
+            old = self._entries.pop(partition_id, None)
+            self.bytes += entry.size - (old.size if old else 0)
+            self._entries[partition_id] = entry
+            self._negative.pop(partition_id, None)
+            self._shrink(self.settings.cache_mb * MIB, self.settings.cache_models)
+        self._relieve()
+
+    def _shrink(self, limit: float, models: int | None = None) -> None:
+        """Drop the least recently used models until the rest fit; the newest one always stays. Under the lock."""
+        while len(self._entries) > 1 and (self.bytes > limit or (models is not None and len(self._entries) > models)):
+            _, entry = self._entries.popitem(last=False)
+            self.bytes -= entry.size
+            self.counts["evictions"] += 1
+
+    def _relieve(self) -> None:
+        """Where the process takes more memory than it may, drop a fifth of the models and give the pages back."""
+        if self.settings.rss_mb is None or self._resident() <= self.settings.rss_mb * MIB:
+            return
+        with self._lock:
+            if self._clock() - self._relieved_at < PRESSURE_PAUSE:
+                return
+            self._relieved_at = self._clock()
+            self._shrink(self.bytes * 0.8)
+            self.counts["pressure"] += 1
+        sizes.give_back()
+
+    def _remember(self, partition_id: str, error: ManyModelsError) -> None:
+        """Keep a failure that would only repeat itself; a source that is down may be back at any moment."""
+        self.counts["load_failures"] += 1
+        if isinstance(error, SourceDown):
+            return
+        with self._lock:
+            self._negative[partition_id] = (self._clock() + self.settings.negative_ttl, error)
+            self._negative.move_to_end(partition_id)
+            while len(self._negative) > NEGATIVES:
+                self._negative.popitem(last=False)
+
+    def _refresh(self, partition_id: str, entry: Entry) -> None:
+        """Ask the source again: the same champion, a new one (which replaces it in one step), or none any more."""
+        try:
+            opened = self.loader.renew(entry.champion)
+            if opened is None:
+                entry.checked = self._clock()
+            else:
+                self._insert(self._entry(opened))
+                self.counts["swaps"] += 1
+            self.counts["refreshes"] += 1
+        except UnknownPartition as error:
+            self._forget(partition_id)
+            self._remember(partition_id, error)
+        except Exception as error:
+            # The model at hand goes on answering; the source is asked again soon, not at every request.
+            self.counts["refresh_failures"] += 1
+            entry.checked = self._clock() - self.settings.ttl + min(self.settings.retry_after, self.settings.ttl)
+            log.warning("partition %s keeps its model: %s", partition_id, error)
+        finally:
+            with self._lock:
+                self._refreshing.discard(partition_id)
+
+    def _forget(self, partition_id: str) -> None:
+        with self._lock:
+            entry = self._entries.pop(partition_id, None)
+            self.bytes -= entry.size if entry else 0
+
+
+def _unusable(error: Exception) -> PayloadError:
+    log.error("a model cannot be opened", exc_info=error)
+    return PayloadError(f"the model cannot be opened ({type(error).__name__}). Train and promote the partition again")
+
+
+def _running() -> Future[Entry]:
+    """A future that cannot be cancelled: one client that goes away must not fail the others."""
+    future: Future[Entry] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _done(entry: Entry) -> Future[Entry]:
+    future = _running()
+    future.set_result(entry)
+    return future
+
+
+def _failed(error: ManyModelsError) -> Future[Entry]:
+    future = _running()
+    future.set_exception(error)
+    return future

@@ -1,0 +1,90 @@
+"""From a spec to a running server: uvicorn in this process, or several that each make their own app."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manymodels_spark.check import load_spec
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.serving.settings import PREFIX, ServingSettings
+from manymodels_spark.serving.sources import ChampionSource, FolderChampions
+from manymodels_spark.spec.source import resolve
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+SPEC, MODELS = f"{PREFIX}SPEC", f"{PREFIX}MODELS"
+BACKLOG = 2048
+
+
+def source_of(spec: str | Path, models: str | Path | None = None) -> ChampionSource:
+    """The production MLflow of a spec, or a folder of model files. Raises ManyModelsError before anything starts."""
+    loaded = load_spec(spec)
+    if models:
+        if not Path(models).is_dir():
+            raise ManyModelsError(f"{models} is no folder. Give the folder that holds the model files, or leave it out")
+        return FolderChampions(Path(models))
+    from manymodels_spark.serving.mlflow_source import MlflowChampions
+
+    resolve(loaded.mlflow.production.tracking)
+    return MlflowChampions.of(loaded)
+
+
+def launch(
+    spec: str, settings: ServingSettings, *, host: str, port: int, workers: int = 1, models: Path | None = None
+) -> None:
+    """Serve until interrupted. Raises ManyModelsError where the server's packages are missing."""
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ManyModelsError("serving needs more packages: pip install 'manymodels-spark[serve]'") from error
+    source_of(spec, models)
+    _to_environment(spec, settings, models)
+    log_requests()
+    uvicorn.run(
+        "manymodels_spark.serving.launch:from_environment", factory=True, host=host, port=port, workers=workers,
+        access_log=False, log_level="warning", server_header=False, backlog=BACKLOG, timeout_keep_alive=30,
+        timeout_graceful_shutdown=20,
+    )
+
+
+def from_environment() -> FastAPI:
+    """The app as MANYMODELS_SERVE_SPEC and its fellows say; for `uvicorn --factory` and other ASGI servers."""
+    from manymodels_spark.serving.app import create_app
+
+    spec = os.environ.get(SPEC)
+    if not spec:
+        raise ManyModelsError(f"{SPEC} is not set. Set it to the path of the spec and start again")
+    log_requests()
+    return create_app(source_of(spec, os.environ.get(MODELS)), ServingSettings.of_environment())
+
+
+def log_requests() -> None:
+    """One JSON line a request to the standard output; everything else at the level of the program."""
+    logger = logging.getLogger("manymodels_spark.serving.access")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def _to_environment(spec: str, settings: ServingSettings, models: Path | None) -> None:
+    """Worker processes are new interpreters: they are told through the environment."""
+    os.environ[SPEC] = str(Path(spec).absolute())
+    if models:
+        os.environ[MODELS] = str(models.absolute())
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if name == "keys":
+            text = "".join(f"{key.get_secret_value()}\n" for key in value)
+        elif isinstance(value, tuple):
+            text = "".join(f"{line}\n" for line in value)
+        else:
+            text = str(value)
+        os.environ[PREFIX + name.upper()] = text

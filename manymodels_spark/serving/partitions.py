@@ -1,0 +1,108 @@
+"""From what a client writes to a partition id: JSON values become typed as the partition columns are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import orjson
+
+from manymodels_spark.keys import PartitionKey, Value
+from manymodels_spark.serving.failures import invalid
+from manymodels_spark.serving.schemas import Item
+from manymodels_spark.serving.sources import is_partition_id
+
+_EXPECTED = {
+    "bool": "true or false", "int": "a whole number", "float": "a number", "decimal": "a number, or text such as \"1.50\"",
+    "string": "text", "date": "text such as \"2026-11-24\"", "timestamp": "text such as \"2026-11-24T03:00:00\"",
+    "instant": "text such as \"2026-11-24T03:00:00+00:00\"", "binary": "hexadecimal text",
+}  # fmt: skip
+
+
+def partition_id_of(item: Item, kinds: Mapping[str, str]) -> str:
+    """The id of the partition that an item names. Raises ScoreError (422)."""
+    if item.partition_id is not None:
+        return checked(item.partition_id)
+    assert item.partition is not None
+    return key_of(item.partition, kinds).id
+
+
+def checked(partition_id: str) -> str:
+    """The id itself where it has the form of one. Raises ScoreError (422)."""
+    if not is_partition_id(partition_id):
+        raise invalid("partition_id: 20 characters of a-z and 2-7 are expected, as answers give it. Or give `partition`")
+    return partition_id
+
+
+def named(text: str, kinds: Mapping[str, str]) -> str:
+    """The id of a partition in a URL: the id itself, or the key as a JSON object. Raises ScoreError (422)."""
+    if not text.startswith("{"):
+        return checked(text)
+    try:
+        values = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise invalid("the partition in the URL is no valid JSON. Expected its id, or an object such as {\"store\": 3}") from None
+    return key_of(values, kinds).id
+
+
+def key_of(values: Mapping[str, Any], kinds: Mapping[str, str]) -> PartitionKey:
+    """The key of JSON values, typed by `kinds` (column to type; empty: as JSON types them). Raises ScoreError (422)."""
+    if kinds and set(values) != set(kinds):
+        raise invalid(f"partition: columns {', '.join(sorted(kinds))} are expected, each once, and no others")
+    if not values:
+        raise invalid("partition: at least one column is expected")
+    try:
+        key = PartitionKey.of({name: _typed(name, value, kinds.get(name, "null")) for name, value in values.items()})
+        key.id  # noqa: B018  (text that is no valid Unicode shows here)
+    except (TypeError, UnicodeError):
+        raise invalid("partition: text, numbers, true, false or null are expected as values") from None
+    return key
+
+
+def _typed(name: str, value: Any, kind: str) -> Value:
+    if value is None or kind == "null":
+        return _scalar(value)
+    try:
+        return _read(value, kind)
+    except (ValueError, TypeError, InvalidOperation):
+        raise invalid(f"partition.{name[:80]}: {_EXPECTED[kind]} is expected") from None
+
+
+def _scalar(value: Any) -> Value:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(type(value).__name__)
+
+
+def _read(value: Any, kind: str) -> Value:
+    """A JSON value as the type that `keys.PartitionKey` names. Raises ValueError or TypeError."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    match kind:
+        case "bool" if isinstance(value, bool):
+            return value
+        case "int" if number and isinstance(value, int):
+            return int(value)
+        case "float" if number:
+            return float(value)
+        case "decimal" if number or isinstance(value, str):
+            return Decimal(str(value))
+        case _ if not isinstance(value, str):
+            raise TypeError(kind)
+        case "string":
+            return str(value)
+        case "date":
+            return date.fromisoformat(value)
+        case "timestamp" | "instant":
+            return _moment(datetime.fromisoformat(value), kind)
+        case "binary":
+            return bytes.fromhex(value)
+        case _:
+            raise ValueError(kind)
+
+
+def _moment(value: datetime, kind: str) -> datetime:
+    if kind == "timestamp" and value.tzinfo is not None:
+        raise ValueError("a time without a zone is expected")
+    return value if kind == "timestamp" else value.replace(tzinfo=value.tzinfo or UTC)

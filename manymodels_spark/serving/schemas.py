@@ -1,0 +1,100 @@
+"""What a request may look like: pydantic models that refuse by name, and the examples of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from manymodels_spark.serving.failures import ScoreError, invalid
+
+Scalar = bool | int | float | str | None
+Level = Annotated[int, Field(ge=1, le=99)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Split(_Part):
+    """Rows as MLflow's scoring server takes them in `dataframe_split`; an index is allowed and not used."""
+
+    columns: list[str]
+    data: list[list[Scalar]]
+    index: list[Scalar] | None = None
+
+
+class Item(_Part):
+    """One partition to score: by its key or id, for a horizon, or for given rows (times and features)."""
+
+    partition: dict[str, Scalar] | None = Field(
+        None, description="The partition key, column to value. Dates and times are ISO 8601 text."
+    )
+    partition_id: str | None = Field(None, description="Its id instead, as answers and the list of models give it.")
+    horizon: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Steps after the last training row; by default the model's own. Forecasts only."
+    )
+    dataframe_split: Split | None = None
+    dataframe_records: list[dict[str, Scalar]] | None = None
+    intervals: Annotated[list[Level], Field(max_length=20)] = Field(
+        [], description="Levels in percent, e.g. [80, 95]: adds lower_80, upper_80, ..."
+    )
+    orient: Literal["records", "split"] = Field("records", description="The form of the predictions.")
+
+    @property
+    def rows(self) -> int:
+        """How many rows were given."""
+        return len(self.dataframe_split.data if self.dataframe_split else self.dataframe_records or ())
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.partition is None) == (self.partition_id is None):
+            raise ValueError("give either `partition` (column to value) or `partition_id`")
+        if self.dataframe_split is not None and self.dataframe_records is not None:
+            raise ValueError("give the rows once, as `dataframe_split` or as `dataframe_records`")
+        return self
+
+
+class Batch(_Part):
+    """Many partitions in one request; each succeeds or fails on its own."""
+
+    items: Annotated[list[Item], Field(min_length=1)]
+
+
+def item_of(data: Any) -> Item:
+    """One item of a request. Raises ScoreError (422) naming the field."""
+    try:
+        return Item.model_validate(data)
+    except ValidationError as error:
+        raise invalid(_reason(error)) from None
+
+
+def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:
+    """The items of a decoded body, and whether the body is a batch. A bad item of a batch fails alone."""
+    if not isinstance(data, dict):
+        raise invalid("the body is no JSON object. Expected one item, or {\"items\": [...]}")
+    if "items" not in data:
+        return [item_of(data)], False
+    listed = data["items"]
+    if len(data) > 1 or not isinstance(listed, list) or not listed:
+        raise invalid("a batch is {\"items\": [...]} with at least one item and nothing beside it")
+    if len(listed) > limit:
+        raise ScoreError(413, "too_many_items", f"{len(listed)} items in one request, at most {limit} are taken. Send them in parts")
+    return [_try(one) for one in listed], True
+
+
+def _try(data: Any) -> Item | ScoreError:
+    try:
+        return item_of(data)
+    except ScoreError as error:
+        return error
+
+
+def _reason(error: ValidationError) -> str:
+    """The first mistakes, each with its place; never a value, which may be anybody's data."""
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False, include_context=False)[:3]:
+        where = ".".join(str(part) for part in detail["loc"])
+        text = detail["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {text}" if where else text)
+    return "; ".join(dict.fromkeys(lines))

@@ -1,0 +1,62 @@
+"""How much memory a model and the process take, and giving freed memory back to the system."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import psutil
+
+# What all models share: never counted, never followed.
+_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
+
+
+def measure(root: Any) -> int:
+    """Bytes of an object and of all that only it leads to: arrays by their buffers, classes and code not counted."""
+    seen: set[int] = set()
+    stack, total = [root], 0
+    while stack:
+        value = stack.pop()
+        if id(value) in seen or isinstance(value, _SHARED):
+            continue
+        seen.add(id(value))
+        total += sys.getsizeof(value, 0)
+        stack.extend(gc.get_referents(value))
+    return total
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(_process().memory_info().rss)
+
+
+def give_back() -> None:
+    """Collect cycles and return free pages to the system, where the C library knows how (glibc)."""
+    gc.collect()
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def few_arenas(count: int = 2) -> None:
+    """Keep threads from having a heap each: with many, freed models leave holes that nobody else fills (glibc)."""
+    mallopt = getattr(_libc(), "mallopt", None)
+    if mallopt is not None:
+        mallopt(-8, count)
+
+
+@lru_cache(maxsize=1)
+def _process() -> psutil.Process:
+    return psutil.Process()
+
+
+@lru_cache(maxsize=1)
+def _libc() -> Any:
+    try:
+        return ctypes.CDLL(None)
+    except (OSError, TypeError):
+        return None
