@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.tables import Lake
 from manymodels_spark.warehouse.base import Export
+from manymodels_spark.warehouse.checksum import Checksum
+from manymodels_spark.warehouse.digest import batch_checksum, total
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -46,9 +48,18 @@ class Exporter:
         raw = self.lake.read(table, version)
         rows = plain(raw, leave_out)
         files = self._snapshot(table, raw) if self.local and rows.columns == raw.columns else None
+        checksum = None
         if files is None:
-            files = self._written(rows, f"{table}/v{version}/rows")
-        return Export(self.identity(table), version, arrow_schema(rows), raw.count(), files)
+            folder = f"{table}/v{version}/rows"
+            files = self._written(rows, folder)
+            checksum = self._checksum(folder, arrow_schema(rows))
+        return Export(self.identity(table), version, arrow_schema(rows), raw.count(), files, checksum=checksum)
+
+    def in_lake(self, table: str, version: int) -> Export:
+        """The Delta table itself, for a warehouse that reads it where it lies; its only file is its folder."""
+        raw = self.lake.read(table, version)
+        place = str(self._detail(table)["location"])
+        return Export(self.identity(table), version, arrow_schema(plain(raw)), raw.count(), (place,))
 
     def changed(self, table: str, version: int, base: int, key: tuple[str, ...]) -> Export | None:
         """The rows of the keys that differ between two versions; None where this cannot be told any more."""
@@ -68,7 +79,8 @@ class Exporter:
         chosen = rows.join(keys, same, "left_semi")
         files = self._written(chosen, f"{folder}/rows")
         count = self.lake.spark.read.parquet(self._folder(f"{folder}/rows")).count()
-        return Export(self.identity(table), version, arrow_schema(rows), count, files, key, replaces, base)
+        checksum = self._checksum(f"{folder}/rows", arrow_schema(rows))
+        return Export(self.identity(table), version, arrow_schema(rows), count, files, key, replaces, base, checksum)
 
     def identity(self, table: str) -> str:
         """The table's own id, which changes when the table is created anew."""
@@ -115,6 +127,14 @@ class Exporter:
             return tuple(sorted(str(path) for path in Path(folder).glob("*.parquet")))
         return self._fetched(folder) if self.local else (f"{folder}/*.parquet",)
 
+    def _checksum(self, name: str, schema: pa.Schema) -> Checksum | None:
+        """The checksum of what was written, by executors, where a warehouse reads the files without us."""
+        if self.local:
+            return None
+        rows = self.lake.spark.read.parquet(self._folder(name))
+        parts = rows.mapInArrow(_digests(schema), "numbers array<bigint>").collect()
+        return total((Checksum.of(part["numbers"]) for part in parts), schema)
+
     def _fetched(self, folder: str) -> tuple[str, ...]:
         """Copies of remote files on this machine, one in memory at a time."""
         spark = self.lake.spark
@@ -153,6 +173,18 @@ def _cell(rows: DataFrame, name: str, kind: Any) -> Column:
     if isinstance(kind, (T.ArrayType, T.MapType, T.StructType)):
         return F.to_json(cell)
     return cell
+
+
+def _digests(schema: pa.Schema) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """One row per batch: its count, a sum per column and the mixed one. Text is hashed as UTF-16, as SQL Server has it."""
+
+    def digests(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            found = batch_checksum(pa.Table.from_batches([batch]).select(schema.names).cast(schema), "utf-16-le")
+            numbers = pa.array([[found.rows, *found.columns, found.mixed]], pa.list_(pa.int64()))
+            yield pa.RecordBatch.from_arrays([numbers], ["numbers"])
+
+    return digests
 
 
 def _has_nested(rows: DataFrame) -> bool:

@@ -60,9 +60,11 @@ class _Loading:
     def _predictions(self, version: int) -> bool:
         """Load what differs between the last loaded version and this one; the whole version where that is unknown."""
         table = self.job.spec.warehouse.table or self._name(PREDICTIONS)
+        self.report.counts["rows"] = 0
+        if self.warehouse.reads == "delta":
+            return self.warehouse.load(table, self.exporter.in_lake(PREDICTIONS, version), self.report.run_id)
         last = None if self.full else self.warehouse.last(table)
         known = last is not None and last.source == self.exporter.identity(PREDICTIONS)
-        self.report.counts["rows"] = 0
         if last is not None and known and last.version >= version:
             return False
         changes = self.exporter.changed(PREDICTIONS, version, last.version, KEY) if last is not None and known else None
@@ -74,6 +76,8 @@ class _Loading:
     def _side(self, table: str) -> bool:
         """Load a small table whole; False where its version is in the warehouse already."""
         name, version = self._name(table), self.job.lake.version(table)
+        if self.warehouse.reads == "delta":
+            return self.warehouse.load(name, self.exporter.in_lake(table, version), self.report.run_id)
         last = None if self.full else self.warehouse.last(name)
         if last is not None and (last.source, last.version) == (self.exporter.identity(table), version):
             return False

@@ -1,0 +1,8 @@
+CREATE OR ALTER VIEW [dbo].[p] AS
+SELECT [partition_id], [cutoff], [prediction], [price]
+FROM OPENROWSET(BULK 'https://account.dfs.core.windows.net/lake/retail/predictions/', FORMAT = 'DELTA') WITH (
+    [partition_id] varchar(max) COLLATE Latin1_General_100_BIN2_UTF8,
+    [cutoff] datetime2(6),
+    [prediction] float(53),
+    [price] decimal(9, 2)
+) AS lake
