@@ -21,13 +21,15 @@ CORE = [
     "PyYAML>=6",
     "rich>=13",
     "scikit-learn>=1.5",
+    "scipy>=1.11",
     "skops>=0.11",
     "statsforecast>=2.0",
+    "threadpoolctl>=3.2",
 ]
 LOCAL = ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "duckdb>=1.2"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
-SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20", "psutil>=5.9"]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20", "psutil>=5.9", "pyjwt[crypto]>=2.8"]
 AZURE = [
     "azure-ai-ml>=1.35,<2",
     "azure-identity>=1.17",
@@ -39,6 +41,7 @@ AZURE = [
 DEV = [
     "azureml-inference-server-http>=1.4",
     "azure-mgmt-datafactory==9.3.0",
+    "azure-synapse-artifacts==0.22.0",
     "build",
     "check-jsonschema>=0.39",
     "databricks-bundles>=1",
@@ -79,7 +82,7 @@ setup(
         "azure": AZURE,
         "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *DEV],
     },
-    entry_points={"console_scripts": ["manymodels = manymodels_spark.cli:main"]},
+    entry_points={"console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"]},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Console",

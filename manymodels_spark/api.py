@@ -19,6 +19,7 @@ from manymodels_spark.predict import predict_partition
 from manymodels_spark.pyfunc import PartitionModel
 from manymodels_spark.session import get_session
 from manymodels_spark.spec import Spec
+from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages import index
 from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.ingest import ingest
@@ -137,7 +138,7 @@ class ManyModels:
             raise ManyModelsError(f"no champion for {key}. See `mm.quarantine`, and table promotions for refused models")
         from manymodels_spark.tracking.artifacts import read_payload
 
-        return ChampionModel(read_payload(row["location"], row["sha256"]))
+        return ChampionModel(read_payload(row["location"], row["sha256"], resolve(self.spec.mlflow.production.tracking)))
 
 
 class ChampionModel(PartitionModel):

@@ -24,8 +24,9 @@ class PartitionModel:
     def predict(self, rows: pd.DataFrame | None = None, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predictions as a DataFrame.
 
-        Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is None or empty, for
-        `params["horizon"]` steps after the last training row. Other tasks: one prediction per row.
+        Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is empty (MLflow takes an
+        empty DataFrame, not None), for `params["horizon"]` steps after the last training row. Other tasks: one
+        prediction per row.
         """
         options = params or {}
         if rows is not None and len(rows) > 0:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from manymodels_spark._version import __version__
-from manymodels_spark.cli import inspecting, running, tools
+from manymodels_spark.cli import inspecting, models, running, serving, tools
 from manymodels_spark.cli.common import FriendlyGroup
 
 
@@ -17,8 +17,18 @@ def main() -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
 
 
-for command in (*running.COMMANDS, *inspecting.COMMANDS, *tools.COMMANDS):
+for command in (*running.COMMANDS, *models.COMMANDS, *serving.COMMANDS, *inspecting.COMMANDS, *tools.COMMANDS):
     main.add_command(command)
+
+
+def job() -> None:
+    """The command line for platforms that take any SystemExit, even that of success, for a failure."""
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import click
-from rich.table import Table
 
 from manymodels_spark.check import load_spec
 from manymodels_spark.cli.common import console, job_of, spec_argument
@@ -41,12 +40,10 @@ def quarantine(spec: str, retry: bool) -> None:
     job = job_of(spec)
     if retry:
         train(job, Choice(failed=True))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("reason", "partitions", "example", "what happened", "what to do"):
-        table.add_column(name, overflow="fold")
     for row in by_reason(job.lake):
-        table.add_row(row.reason, f"{row.partitions:,}", row.example, row.message, row.advice)
-    console.print(table)
+        console.print(f"[bold]{row.reason:<16}[/] {row.partitions:,} partitions, such as {row.example}", highlight=False)
+        console.print(f"    what happened  {row.message}", markup=False, highlight=False)
+        console.print(f"    what to do     {row.advice}", markup=False, highlight=False)
 
 
 @click.command()

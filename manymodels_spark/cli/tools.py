@@ -1,4 +1,4 @@
-"""Commands around the pipeline: demonstration data."""
+"""Commands around the pipeline: demonstration data, settings for spark-submit."""
 
 from __future__ import annotations
 
@@ -28,4 +28,13 @@ def demo_data(path: Path, stores: int, items: int, days: int, seed: int, replace
     console.print(f"{path}: {stores * items} partitions of {days} days", highlight=False)
 
 
-COMMANDS = (demo_data,)
+@click.command("spark-conf")
+def spark_conf() -> None:
+    """Print Spark's settings for a machine of one's own, for `spark-submit --properties-file`."""
+    from manymodels_spark.session import local_settings
+
+    for name, value in local_settings().items():
+        click.echo(f"{name} {value}")
+
+
+COMMANDS = (demo_data, spark_conf)

@@ -41,4 +41,4 @@ def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str,
 
 
 def _levels(forecast: pd.DataFrame) -> list[int]:
-    return [int(name.removeprefix("lower_")) for name in forecast if str(name).startswith("lower_")]
+    return [int(str(name).removeprefix("lower_")) for name in forecast if str(name).startswith("lower_")]

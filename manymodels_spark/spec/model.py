@@ -131,6 +131,7 @@ class Backtest(Part):
     gap: Annotated[int, Field(ge=0)] = 0
     metric: Metric | None = None
     intervals: list[Annotated[int, Field(ge=1, le=99)]] = [80, 95]
+    rule_out: bool = False
 
 
 class Gate(Part):

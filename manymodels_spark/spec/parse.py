@@ -72,7 +72,8 @@ def _message(detail: Any, loc: Loc) -> str:
         return "is required and missing"
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace("'", "")
-        return f"{given!r} is not valid. Expected {expected}.{_nearest(str(given), expected.replace(' or ', ', ').split(', '), listed=False)}"
+        close = _nearest(str(given), expected.replace(" or ", ", ").split(", "), listed=False)
+        return f"{given!r} is not valid. Expected {expected}.{close}"
     if kind in ("greater_than_equal", "greater_than"):
         bound = context.get("ge", context.get("gt"))
         more = "from" if kind == "greater_than_equal" else "above"

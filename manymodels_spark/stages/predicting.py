@@ -15,6 +15,7 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.payload import sha256
 from manymodels_spark.predict import predict_partition
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import artifacts
 
 if TYPE_CHECKING:
@@ -92,10 +93,10 @@ def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKe
         raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
     if isinstance(own["model_id"], str):
         named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"], "fallback": False}
-        return _verified(own), named
+        return _verified(spec, own), named
     if spec.fallback is None:
         raise Unscored("no_champion", "no model of this partition passed the gates. See table promotions")
-    plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best", "fallback": None})
+    plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best"})
     history = rows[rows[spec.columns.time] <= own["cutoff"]] if spec.task == "forecast" else rows
     result = fit_partition(history, plain, key)
     if result.payload is None:
@@ -103,10 +104,10 @@ def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKe
     return result.payload, {"family": result.family, "model_id": None, "sha256": result.sha256, "fallback": True}
 
 
-def _verified(own: dict[str, Any]) -> bytes:
+def _verified(spec: Spec, own: dict[str, Any]) -> bytes:
     """The champion's payload from the lake, or from MLflow's artifacts where the lake has lost it."""
     if own["payload"] is None:
-        return artifacts.read_payload(own["location"], own["sha256"])
+        return artifacts.read_payload(own["location"], own["sha256"], resolve(spec.mlflow.production.tracking))
     payload = bytes(own["payload"])
     if sha256(payload) != own["sha256"]:
         raise PayloadError(f"the payload of {own['model_id']} in table fits is not the one that was promoted")

@@ -119,8 +119,9 @@ def test_a_new_column_is_kept_and_a_vanished_or_retyped_one_is_an_error(make_job
 def test_a_missing_column_is_named_with_the_nearest_one(make_job: MakeJob, tmp_path: Path) -> None:
     write_csv(tmp_path / "sales.csv", sales())
     job = make_job(columns={"time": "date", "target": "unit"})
-    with pytest.raises(SourceError, match=r"columns.target: no column 'unit'. Did you mean 'units'\?(.|\n)*It has: store, item, date, units"):
+    with pytest.raises(SourceError, match=r"columns.target: no column 'unit'. Did you mean 'units'\?") as caught:
         ingest(job)
+    assert "It has: store, item, date, units" in str(caught.value)
     assert not job.lake.exists(BRONZE)
 
 

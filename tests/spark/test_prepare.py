@@ -86,8 +86,9 @@ def test_repeated_times_are_merged_by_rule(make_job: MakeJob, tmp_path: Path, ru
         row("a", "2026-01-01", 2.0, price=8.0, changed="2026-01-02 00:00:00"),
         row("a", "2026-01-02", 1.0, price=7.0, changed="2026-01-02 00:00:00"),
     ]
+    source = {"csv": {"path": str(tmp_path / "sales.csv"), "watermark": "changed"}}
     job = prepared(
-        make_job, tmp_path, rows, prepare={"duplicates": rule}, source={"csv": {"path": str(tmp_path / "sales.csv"), "watermark": "changed"}},
+        make_job, tmp_path, rows, prepare={"duplicates": rule}, source=source,
         columns={"time": "date", "target": "units", "known_future": ["price"]},
     )  # fmt: skip
     assert silver(job, "price") == [("a", "01-01 00:00", units, price), ("a", "01-02 00:00", 1.0, 7.0)]

@@ -1,0 +1,227 @@
+"""Train, promote, score and load on one small job: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from builders import days, make_spec, write_csv
+
+from manymodels_spark.errors import ManyModelsError, TooManyFailures, TrackingError, WarehouseError
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.stages import index
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.load import load
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.record import Recorder
+from manymodels_spark.stages.score import score
+from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.train import train
+from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, UNSCORED
+from manymodels_spark.tracking.repository import ModelRepository
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+
+WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
+GATES = {"all": [{"metric": "wape", "below": 0.5}]}
+
+
+def rows_of(item: str, count: int, level: float = 1.0) -> list[dict[str, object]]:
+    return [{"store": 1, "item": item, "date": day, "units": level * WEEK[n % 7]} for n, day in enumerate(days(count))]
+
+
+def wild(item: str, count: int) -> list[dict[str, object]]:
+    """A series that last week says nothing of: its gate stays shut."""
+    return [{**row, "units": 500.0 * ((n * 7919) % 13 == 0)} for n, row in enumerate(rows_of(item, count))]
+
+
+BASE = [
+    *rows_of("a", 40), *rows_of("b", 40, 2.0), *rows_of("c", 40, 3.0), *wild("wild", 40), *rows_of("short", 4),
+    *({**row, "units": None} for row in rows_of("empty", 20)),
+]  # fmt: skip
+
+
+def ready(folder: Path, spark: SparkSession, rows: list[dict[str, object]] = BASE, **changes: Any) -> Job:
+    write_csv(folder / "sales.csv", rows)
+    job = Job.of(make_spec(folder, **{"promote": GATES, **changes}), spark)
+    ingest(job)
+    prepare(job)
+    return job
+
+
+def keyed(job: Job, table: str, *columns: str) -> dict[str, tuple[Any, ...]]:
+    """Item to the named columns."""
+    rows = job.lake.read(table).select("key", *columns).collect()
+    return {str(PartitionKey.parse(row["key"]).as_dict()["item"]): tuple(row)[1:] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def done(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, dict[str, Any]]:
+    """A job whose stages ran once, with their reports."""
+    job = ready(tmp_path_factory.mktemp("job"), spark, limits={"partitions_per_wave": 3})
+    reports = {"train": train(job), "promote": promote(job), "score": score(job), "load": load(job)}
+    return job, reports
+
+
+def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(done: tuple[Job, dict[str, Any]]) -> None:
+    job, reports = done
+    counts = reports["train"].counts
+    assert counts == {"partitions": 6, "fitted": 4, "fallback": 0, "unchanged": 0, "quarantined": 2}
+    assert {item: found[0] for item, found in keyed(job, QUARANTINE, "reason").items()} == {"short": "too_short", "empty": "all_null"}
+    assert job.lake.read(MODELS).count() == counts["fitted"]
+    assert job.lake.read(FITS).filter("status = 'failed'").count() == counts["quarantined"]
+
+
+def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Job, dict[str, Any]]) -> None:
+    job, reports = done
+    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    models = {model.tags["item"]: model for model in repository.search("tags.`manymodels.spec` = 'sales'")}
+    assert sorted(models) == ["a", "b", "c", "wild"]
+    assert models["a"].tags["store"] == "1"
+    assert models["a"].metrics["wape"] == pytest.approx(0.0)
+    assert models["a"].metrics["rows"] == 40
+    assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
+
+
+def test_promotion_applies_the_gates_and_tells_why_it_refused(done: tuple[Job, dict[str, Any]]) -> None:
+    job, reports = done
+    assert {name: reports["promote"].counts[name] for name in ("promoted", "kept", "refused", "champions")} == {
+        "promoted": 3, "kept": 0, "refused": 1, "champions": 3,
+    }  # fmt: skip
+    outcome, reason = keyed(job, PROMOTIONS, "outcome", "reason")["wild"]
+    assert outcome == "refused"
+    assert "wape" in reason and "0.5" in reason
+    assert reports["promote"].calls <= 5 * 3
+
+
+def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_reason(done: tuple[Job, dict[str, Any]]) -> None:
+    job, reports = done
+    rows = job.lake.read(PREDICTIONS).filter("item = 'b'").orderBy("date").collect()
+    assert [row["prediction"] for row in rows] == pytest.approx([2 * WEEK[n % 7] for n in range(40, 47)])
+    assert str(rows[0]["date"])[:10] == "2026-02-10"
+    assert all(row["lower_80"] <= row["prediction"] <= row["upper_80"] for row in rows)
+    reasons = {item: found[0].split(":")[0] for item, found in keyed(job, UNSCORED, "error").items()}
+    assert reasons == {"wild": "no_champion", "short": "no_champion", "empty": "quarantined"}
+    assert reports["score"].counts == {"partitions": 6, "scored": 3, "fallback": 0, "unscored": 3, "rows": 21}
+
+
+def test_the_warehouse_holds_what_the_lake_holds(done: tuple[Job, dict[str, Any]]) -> None:
+    job, _ = done
+    with duckdb.connect(str(job.spec.warehouse.path), read_only=True) as connection:  # type: ignore[union-attr]
+        found = connection.execute("SELECT count(*), round(sum(prediction), 6) FROM sales_predictions").fetchone()
+    lake = job.lake.read(PREDICTIONS).selectExpr("count(*)", "round(sum(prediction), 6)").first()
+    assert found == tuple(lake or ())
+    assert load(job).counts["rows"] == 0, "the same version is loaded once"
+
+
+def test_the_index_is_what_mlflow_says_and_can_be_thrown_away(done: tuple[Job, dict[str, Any]]) -> None:
+    job, _ = done
+    assert index.verify(job) == []
+    before = sorted(map(str, index.read_index(job).drop("metrics").collect()))
+    index.write_index(job, [])
+    assert len(index.verify(job)) == 3
+    assert index.rebuild(job).counts["champions"] == 3
+    assert sorted(map(str, index.read_index(job).drop("metrics").collect())) == before
+
+
+def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark)
+    train(job), promote(job), score(job)
+    again = train(job)
+    assert again.counts == {"partitions": 6, "fitted": 0, "fallback": 0, "unchanged": 4, "quarantined": 2}
+    assert promote(job).counts["kept"] == 3
+    rows, version = job.lake.read(PREDICTIONS).count(), job.lake.version(PREDICTIONS)
+    score(job)
+    assert job.lake.version(PREDICTIONS) == version, "predictions of the same rows and champions stand"
+    score(job, force=True)
+    assert job.lake.read(PREDICTIONS).count() == rows, "scored again, they are replaced"
+
+    write_csv(tmp_path / "sales.csv", [*BASE, {"store": 1, "item": "a", "date": "2026-02-10", "units": 8.0}])
+    ingest(job), prepare(job)
+    changed = train(job)
+    assert (changed.counts["fitted"], changed.counts["unchanged"]) == (1, 3)
+    assert promote(job).counts == {"candidates": 4, "promoted": 1, "kept": 2, "refused": 1, "champions": 3}
+    assert score(job).counts["rows"] == 21
+    assert job.lake.read(PREDICTIONS).filter("item = 'a'").select("cutoff").distinct().count() == 2
+
+    assert train(job, Choice(only="item = 'b'", force=True)).counts["fitted"] == 1
+    with pytest.raises(ManyModelsError, match="--only 'itme = 1' is no condition on"):
+        train(job, Choice(only="itme = 1"))
+
+
+def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ready(tmp_path, spark)
+    logged = Recorder.record
+
+    def dies(self: Recorder, wave: int, *, resumed: bool = False) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "record", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(job)
+    assert job.lake.read(FITS).filter("status = 'fitted'").count() == 4
+    assert job.lake.read(MODELS).count() == 0
+
+    monkeypatch.setattr(Recorder, "record", logged)
+    assert train(job).counts == {"partitions": 6, "fitted": 4, "fallback": 0, "unchanged": 0, "quarantined": 2}
+    assert job.lake.read(FITS).filter("status = 'fitted'").count() == 4, "what was fitted is not fitted again"
+    assert job.lake.read(MODELS).count() == 4
+
+
+def test_what_has_no_champion_is_scored_by_the_fallback_and_marked(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, fallback="naive")
+    assert train(job).counts["fallback"] == 1, "the short series"
+    promote(job)
+    counts = score(job).counts
+    assert (counts["scored"], counts["fallback"], counts["unscored"]) == (5, 2, 1)
+    marked = job.lake.read(PREDICTIONS).filter("fallback").select("item", "family", "model_id").distinct().collect()
+    assert sorted(tuple(row) for row in marked) == [("short", "naive", None), ("wild", "naive", None)]
+
+
+def test_too_many_failures_end_the_run_with_all_else_done(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, limits={"failures": "10%"})
+    with pytest.raises(TooManyFailures, match=r"2 of 6 partitions are in quarantine \(33.3%\), and limits.failures allows 10.0%"):
+        train(job)
+    assert job.lake.read(MODELS).count() == 4
+
+
+def test_an_mlflow_out_of_reach_is_told_before_anything_is_fitted(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, mlflow={"development": {"tracking": "http://127.0.0.1:1"}})
+    with pytest.raises(TrackingError, match=r"http://127.0.0.1:1"):
+        train(job)
+    assert not job.lake.exists(FITS)
+
+
+def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, rows_of("a", 40), warehouse={"postgres": "postgresql://u:hunter2@127.0.0.1:1/db"})
+    train(job), promote(job), score(job)
+    with pytest.raises(WarehouseError) as caught:
+        load(job)
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert job.lake.read(PREDICTIONS).count() == 7
+
+
+def test_one_class_of_rows_and_text_labels_go_through_a_classification(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [{"store": 1, "item": "a", "heat": float(n % 50), "fails": "yes" if n % 50 > 24 else "no"} for n in range(120)]
+    rows += [{"store": 1, "item": "b", "heat": float(n), "fails": "no"} for n in range(30)]
+    job = ready(
+        tmp_path, spark, rows, task="classification", columns={"target": "fails", "features": ["heat"]}, candidates=["linear"],
+        promote={"all": [{"metric": "accuracy", "above": 0.8}]},
+    )  # fmt: skip
+    assert train(job).counts == {"partitions": 2, "fitted": 1, "fallback": 0, "unchanged": 0, "quarantined": 1}
+    assert keyed(job, QUARANTINE, "reason") == {"b": ("one_class",)}
+    assert promote(job).counts["promoted"] == 1
+    score(job)
+    found = job.lake.read(PREDICTIONS).groupBy("prediction").count().collect()
+    assert {row["prediction"] for row in found} == {"yes", "no"}
+    assert sum(row["count"] for row in found) == 120
