@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def scores(train: dict[str, np.ndarray], test: dict[str, np.ndarray], predicted: dict[str, np.ndarray]) -> tuple[float, float, float]:
-    """sMAPE (percent), MASE with m = 1 and OWA against Naive2's published figures, means over the series."""
+    """SMAPE (percent), MASE with m = 1 and OWA against Naive2's published figures, means over the series."""
     smape, mase = [], []
     for name, values in train.items():
         actual, forecast = test[name], predicted[name]

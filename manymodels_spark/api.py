@@ -15,7 +15,7 @@ from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.predict import LoadedPartition, predict_partition
 from manymodels_spark.pyfunc import PartitionModel
 from manymodels_spark.session import get_session
 from manymodels_spark.spec import Spec
@@ -138,17 +138,24 @@ class ManyModels:
             raise ManyModelsError(f"no champion for {key}. See `mm.quarantine`, and table promotions for refused models")
         from manymodels_spark.tracking.artifacts import read_payload
 
-        return ChampionModel(read_payload(row["location"], row["sha256"], resolve(self.spec.mlflow.production.tracking)))
+        payload = read_payload(row["location"], row["sha256"], resolve(self.spec.mlflow.production.tracking))
+        return ChampionModel(payload, _known_future(self.job, key))
 
 
 class ChampionModel(PartitionModel):
-    """The champion of one partition."""
+    """The champion of one partition. `known` are its rows of the spec's calendar, where it has one."""
+
+    def __init__(self, payload: bytes, known: pd.DataFrame | None = None) -> None:
+        super().__init__(payload)
+        self.known = known
 
     def predict(  # type: ignore[override]
         self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
     ) -> pd.DataFrame:
-        """Predictions for `rows`, or for `horizon` steps after the training rows."""
-        return super().predict(rows, {"horizon": horizon} if horizon else None)
+        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says of them)."""
+        if rows is not None:
+            return super().predict(rows)
+        return predict_partition(self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 
 import click
 
@@ -62,11 +63,12 @@ def train(spec: str, only: str | None, failed: bool, older_than: str | None, for
 @spec_argument
 @only_option
 @click.option("--dry-run", is_flag=True, help="Judge, but copy nothing.")
-def promote(spec: str, only: str | None, dry_run: bool) -> None:
+@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="With --dry-run: write what passed, for approval.")
+def promote(spec: str, only: str | None, dry_run: bool, write: Path | None) -> None:
     """Apply the gates and copy the models that pass to the production MLflow."""
     from manymodels_spark.stages.promote import promote as stage
 
-    stage(job_of(spec), only=only, dry_run=dry_run)
+    stage(job_of(spec), only=only, dry_run=dry_run, write=write)
 
 
 @click.command()

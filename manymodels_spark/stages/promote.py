@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +19,7 @@ from manymodels_spark.frames import records
 from manymodels_spark.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.approval import approved, write_request
 from manymodels_spark.stages.files import write_files
 from manymodels_spark.stages.index import current_champions, taken_back, write_index
 from manymodels_spark.stages.job import Job, StageReport
@@ -53,17 +55,21 @@ class Judged:
     outcome: str
 
 
-def promote(job: Job, *, only: str | None = None, dry_run: bool = False) -> StageReport:
+def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: Path | None = None) -> StageReport:
     """Judge the newest model of every partition against the gates and make those that pass champions.
 
     Counts: candidates, promoted, kept (the champion is that model already), refused, champions. With `dry_run`
-    the decisions are stored and counted, and production is not touched.
+    the decisions are stored and counted, and production is not touched; `write` then names a file for what passed,
+    to be approved (see `promote.approval`).
     """
     repository = open_production(job.spec)
     with job.stage("promote") as report:
         champions = current_champions(repository)
         gone = taken_back(repository)
-        judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone) for row in _candidates(job, only)]
+        signed = None if dry_run else approved(job.spec.promote.approval)
+        judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone, signed) for row in _candidates(job, only)]
+        if write is not None:
+            write_request(write, ((one.row, one.decision.reason) for one in judged if one.outcome == PROMOTED))
         job.progress.start("promote", len(judged))
         models = {} if dry_run else _copy_all(job, repository, report.run_id, judged)
         if models:
@@ -86,13 +92,18 @@ def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     return records(logged.orderBy("partition_id").toPandas())
 
 
-def _judge(spec: Spec, row: dict[str, Any], champion: Registered | None, gone: set[str]) -> Judged:
+def _judge(
+    spec: Spec, row: dict[str, Any], champion: Registered | None, gone: set[str], signed: set[str] | None
+) -> Judged:
     if row["model_id"] in gone:
         return Judged(row, champion, Decision(False, (Verdict("rolled back", False, "it was a champion and was taken back"),)), REFUSED)
     if champion is not None and champion.tags.get(t.SOURCE_MODEL) == row["model_id"]:
         return Judged(row, champion, Decision(True, ()), KEPT)
     now = datetime.now(UTC).replace(tzinfo=None)
     decision = judge(spec.promote, spec.metric, _facts(row), None if champion is None else _champion(champion), now)
+    if decision.passed and signed is not None and row["model_id"] not in signed:
+        awaits = Verdict("approval", False, f"awaits approval in {spec.promote.approval}")
+        decision = Decision(False, (awaits, *decision.verdicts))
     return Judged(row, champion, decision, PROMOTED if decision.passed else REFUSED)
 
 

@@ -225,3 +225,21 @@ def test_one_class_of_rows_and_text_labels_go_through_a_classification(spark: Sp
     found = job.lake.read(PREDICTIONS).groupBy("prediction").count().collect()
     assert {row["prediction"] for row in found} == {"yes", "no"}
     assert sum(row["count"] for row in found) == 120
+
+
+def test_a_promotion_waits_for_the_signed_off_file(spark: SparkSession, tmp_path: Path) -> None:
+    request = tmp_path / "approved.csv"
+    job = ready(tmp_path, spark, [*rows_of("a", 40), *rows_of("b", 40)], promote={**GATES, "approval": str(request)})
+    train(job)
+    with pytest.raises(ManyModelsError, match=r"promote.approval: .*approved.csv cannot be read"):
+        promote(job)
+    assert promote(job, dry_run=True, write=request).counts["promoted"] == 2
+    lines = request.read_text().splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == ["item=a  store=1", "item=b  store=1"]
+
+    request.write_text("\n".join(lines[:2]))
+    counts = promote(job).counts
+    assert (counts["promoted"], counts["refused"]) == (1, 1)
+    assert "awaits approval" in keyed(job, PROMOTIONS, "reason")["b"][0]
+    request.write_text("\n".join(lines))
+    assert promote(job).counts["promoted"] == 1
