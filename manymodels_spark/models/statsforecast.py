@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models.base import Family, Json, Options, Problem
 from manymodels_spark.models.codec import decode, encode
 
@@ -213,10 +214,19 @@ class MSTL(Stats):
         seasons: list[Annotated[int, Field(ge=2)]] = []
         last: Annotated[int, Field(ge=2)] | None = None
 
+    def min_rows(self, problem: Problem) -> int:
+        """Two cycles of the shortest season and a little more: with fewer there is nothing to decompose."""
+        return 2 * min(self._seasons(problem)) + 2
+
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """The seasons that the rows hold twice."""
-        wanted = self.options.seasons or [problem.season]
-        return {"season_length": [s for s in wanted if rows >= 2 * s + 2] or [1]}
+        return {"season_length": [s for s in self._seasons(problem) if rows >= 2 * s + 2]}
+
+    def _seasons(self, problem: Problem) -> list[int]:
+        seasons = self.options.seasons or [problem.season]
+        if min(seasons) < 2:
+            raise FitError(Reason.FIT_FAILED, "mstl wants seasons of two steps or more. Name them: mstl: {seasons: [52]}")
+        return seasons
 
     def dump(self, model: Any) -> Json:
         """The seasonal columns' last cycles and the trend's model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,12 +20,8 @@ def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str,
 
     Raises ManyModelsError where matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ManyModelsError("a plot wants matplotlib. Install it: pip install matplotlib") from error
     shown = history.sort_values(time).tail(max(60, STEPS_OF_HISTORY * len(forecast)))
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = _picture()
     axes = figure.subplots()
     axes.plot(shown[time], shown[target], color="#52606d", linewidth=1, label="history")
     for number, level in enumerate(sorted(_levels(forecast), reverse=True)):
@@ -38,6 +35,22 @@ def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str,
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
     return figure
+
+
+def _picture() -> Figure:
+    """A figure that a notebook shows by itself, without pyplot and its global state."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ManyModelsError("a plot wants matplotlib. Install it: pip install matplotlib") from error
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = BytesIO()
+            self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    return Picture(figsize=(10, 3.6), layout="constrained")
 
 
 def _levels(forecast: pd.DataFrame) -> list[int]:

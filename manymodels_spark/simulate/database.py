@@ -44,10 +44,10 @@ def write_source_database(path: Path, *, stores: int, items: int, days: int, see
 def append_days(path: Path, days: int) -> int:
     """Let `days` more days pass in the database; the number of rows of sales that they brought."""
     with _connect(path) as connection:
-        made = connection.execute("SELECT stores, items, days, seed FROM _made_with").fetchone()
-        if made is None:
+        made = connection.execute("SELECT stores, items, days, seed FROM _made_with").fetchall()
+        if not made:
             raise ManyModelsError(f"{path} was not written by `manymodels demo-data`")
-        stores, items, before, seed = made
+        stores, items, before, seed = made[0]
         sales = _sales(stores, items, before + days, seed)
         fresh = sales[sales["date"] >= sales["date"].min() + pd.Timedelta(days=before)]
         _insert(connection, "sales", fresh)

@@ -38,7 +38,7 @@ PROMOTIONS_SCHEMA = (
     "promotion string, partition_id string, key string, source_model string, source_run string, outcome string, "
     "reason string, model_id string, replaced string, decided_at timestamp"
 )
-PROMOTED, KEPT, REFUSED = "promoted", "kept", "refused"
+PROMOTED, KEPT, REFUSED, WOULD_PROMOTE = "promoted", "kept", "refused", "would_promote"
 _CANDIDATE = (
     "run_id", "partition_id", "key", "family", "status", "rows", "fingerprint", "sha256", "metrics", "scores",
     "cutoff", "fitted_at", "model_id", "data_version",
@@ -207,8 +207,9 @@ def _refusals(job: Job) -> set[tuple[str, str]]:
 
 def _decision_row(one: Judged, promotion: str, model: Registered | None, now: datetime) -> tuple[object, ...]:
     row = one.row
+    outcome = WOULD_PROMOTE if one.outcome == PROMOTED and model is None else one.outcome
     return (
-        promotion, row["partition_id"], row["key"], row["model_id"], row["run_id"], one.outcome, one.decision.reason,
+        promotion, row["partition_id"], row["key"], row["model_id"], row["run_id"], outcome, one.decision.reason,
         model.model_id if model else None, one.champion.model_id if one.champion else None, now,
     )
 
