@@ -7,7 +7,7 @@ import sys
 import click
 
 from manymodels_spark._version import __version__
-from manymodels_spark.cli import inspecting, models, running, serving, tools
+from manymodels_spark.cli import inspecting, looking, models, running, serving, tools
 from manymodels_spark.cli.common import FriendlyGroup
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
 
 
-for command in (*running.COMMANDS, *models.COMMANDS, *serving.COMMANDS, *inspecting.COMMANDS, *tools.COMMANDS):
+for command in (*running.COMMANDS, *models.COMMANDS, *serving.COMMANDS, *inspecting.COMMANDS, *looking.COMMANDS, *tools.COMMANDS):
     main.add_command(command)
 
 

@@ -56,8 +56,16 @@ def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
         ("mlflow", f"{report.calls:,} calls{_calls_per_model(report)}     mlflow ui --backend-store-uri "
                    f"{job.spec.mlflow.development.tracking}"),
         ("lake", job.lake.location("")),
+        ("report", f"manymodels report {path}     predictions by SQL: {_sql(job)}"),
     ]
     return lines
+
+
+def _sql(job: Job) -> str:
+    """Where the predictions can be queried."""
+    warehouse = job.spec.warehouse
+    table = warehouse.table or f"{job.spec.name}_predictions"
+    return f"{table} in {warehouse.path}" if warehouse.kind == "duckdb" else f"{table} in {warehouse.kind}"
 
 
 def _shares(job: Job, table: str, column: str) -> str:

@@ -1,0 +1,219 @@
+"""The report's sections in their order: what came in and went out, how good the models are, who needs a person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from manymodels_spark.frames import records
+from manymodels_spark.report import figures, svg
+from manymodels_spark.report.page import running
+from manymodels_spark.report.page.markup import (
+    Markup,
+    heading,
+    paragraph,
+    percent,
+    scroll,
+    section,
+    several,
+    table,
+    to_partition,
+)
+from manymodels_spark.report.records import FAILED, FALLBACK, FITTED, NEVER, ReportData, column
+
+_KINDS = {
+    "": "all", FITTED: "fitted", FALLBACK: "fallback", FAILED: "in quarantine", NEVER: "never fitted", "detail": "with history",
+}  # fmt: skip
+
+
+def sections(data: ReportData, listed: int) -> str:
+    """The body of the page; `listed` partitions are in the data of its script."""
+    parts: list[tuple[str, str, Callable[[], Markup]]] = [
+        ("counts", "Counts", lambda: running.counts(data)),
+        ("errors", "Errors", lambda: errors(data)),
+        ("models", "Models", lambda: models(data)),
+        ("where", "Where", lambda: where(data)),
+        ("picks", "Best and worst", lambda: picks(data)),
+        ("coverage", "Intervals", lambda: coverage(data)),
+        ("quarantine", "Quarantine", lambda: quarantine(data)),
+        ("decisions", "Promotion", lambda: running.decisions(data)),
+        ("time", "Time", lambda: running.time(data)),
+        ("partitions", "Partitions", lambda: partitions(data, listed)),
+    ]
+    links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in parts)
+    head = (
+        f"<header><h1>{escape(data.spec)}</h1><p class='soft'>{escape(data.task)} of {escape(data.target)} by "
+        f"{escape(', '.join(data.partition_by))}, written {escape(data.made_at)}</p><nav>{links}</nav></header>"
+    )
+    body = "".join(make() for _, _, make in parts)
+    return f"{head}<main>{tiles(data)}{body}</main><footer>Metrics are means over the backtest's folds.</footer>"
+
+
+def tiles(data: ReportData) -> str:
+    """The few numbers that a person looks for first."""
+    frame = data.partitions
+    known = figures.finite(frame, "metric")
+    both = figures.finite(known, "naive")
+    usable = int(frame["status"].isin([FITTED, FALLBACK]).sum())
+    shown = [
+        (f"{len(frame):,}", "partitions", ""),
+        (f"{usable:,}", f"with a model ({percent(usable, len(frame))})", "" if usable else "bad"),
+        (f"{int((frame['status'] == FAILED).sum()):,}", "in quarantine", ""),
+        (f"{sum(share.count for share in data.champions):,}", "champions in production", ""),
+        (svg.number(float(known["metric"].median()) if len(known) else None), f"median {data.metric}", ""),
+        (svg.number(float(both["naive"].median()) if len(both) else None), f"median {data.metric}, seasonal naive", ""),
+    ]
+    return '<div class="tiles">' + "".join(
+        f'<div class="tile"><b class="{kind}">{value}</b><span>{escape(name)}</span></div>' for value, name, kind in shown
+    ) + "</div>"
+
+
+def errors(data: ReportData) -> Markup:
+    """How the metric is spread over partitions, and every metric by family."""
+    values = data.partitions["metric"].to_numpy(float)
+    found = figures.histogram(values)
+    better = "higher is better" if data.higher_is_better else "lower is better"
+    lead = f"The spec's metric is {data.metric} ({better}): one value per partition, from its backtest."
+    if found is None:
+        return section("errors", "How good the models are", lead, paragraph("No partition has a value of it.", "note"))
+    missing = int((data.partitions["status"].isin([FITTED, FALLBACK]) & ~np.isfinite(values)).sum())
+    why = "nothing to judge them by, or an error scale of zero"
+    said = paragraph(f"{several(missing, 'partition')} with a model without a value: {why}.") if missing else ""
+    head = ["metric", "family", "partitions", "10 %", "25 %", "median", "75 %", "90 %"]
+    rows = [(row.metric, row.family, row.partitions, *row.quantiles) for row in data.spreads]
+    spreads = table(head, rows, range(2, 8)) if rows else ""
+    picture = svg.histogram(found, f"{data.metric} of {several(int(np.isfinite(values).sum()), 'partition')}")
+    return section("errors", "How good the models are", lead, picture, said, heading("Quantiles over partitions"), spreads)
+
+
+def models(data: ReportData) -> Markup:
+    """Champions by family, and every candidate over all partitions."""
+    total = sum(share.count for share in data.champions)
+    shares = [
+        (share.name, share.count, percent(share.count, total), Markup(svg.share(share.count / total, share.name)))
+        for share in data.champions
+    ]
+    left = table(["champion's family", "partitions", "share", ""], shares, (1, 2)) if shares else paragraph("No champion yet.", "note")
+    rows = [
+        (row.candidate, row.tried, row.wins, percent(row.wins, row.tried), row.errors, *row.quartiles, row.seconds)
+        for row in data.candidates
+    ]
+    head = ["candidate", "tried", "won", "share won", "failed", f"{data.metric} 25 %", "median", "75 %", "core seconds"]
+    right = table(head, rows, range(1, 9)) if rows else paragraph("No candidate has a score.")
+    lead = "What is in production, and what each candidate did in the newest fit of every partition."
+    return section("models", "Which models", lead, left, heading("Candidates"), right)
+
+
+def where(data: ReportData) -> Markup:
+    """The metric by each partition column, and by two of them as a heat map."""
+    if not np.isfinite(data.partitions["metric"].to_numpy(float)).any():
+        return section("where", "Where it is hard", "", paragraph(f"No partition has a {data.metric}."))
+    parts: list[str] = []
+    if (pair := _pair(data)) is not None and (found := figures.grid(data.partitions, *pair)) is not None:
+        out = f" {found.left_out:,} partitions of rarer values are not in it." if found.left_out else ""
+        parts += [heading(f"{pair[0]} x {pair[1]}"), paragraph(f"Median {data.metric} of each cell; grey where there is none.{out}")]
+        parts += [scroll(svg.heat_map(found, data.metric)), scroll(svg.legend(svg.levels(found.values)))]
+    for name in data.partition_by:
+        parts += _by_value(data, name)
+    return section("where", "Where it is hard", f"{data.metric} by the columns that make a partition.", *parts)
+
+
+def _pair(data: ReportData) -> tuple[str, str] | None:
+    """The first two columns with more than one value, the one with fewer values first; None where there are none."""
+    sizes = {name: data.partitions[column(name)].nunique() for name in data.partition_by}
+    several = sorted([name for name, size in sizes.items() if 1 < size <= 400][:2], key=lambda name: sizes[name])
+    return (several[0], several[1]) if len(several) == 2 else None
+
+
+def _by_value(data: ReportData, name: str) -> list[str]:
+    slices, left_out = figures.slices(data.partitions, name)
+    if len(slices) < 2 or all(one.partitions == 1 for one in slices):
+        return []
+    most = max(one.high for one in slices)
+    rows = [
+        (one.value[:80], one.partitions, one.low, one.median, one.high, Markup(svg.span(one.low, one.median, one.high, most)))
+        for one in slices
+    ]
+    more = paragraph(f"{left_out:,} values with a lower median are not listed.") if left_out else ""
+    head = [name, "partitions", "25 %", "median", "75 %", f"{data.metric}, middle half"]
+    return [heading(f"By {name}"), table(head, rows, range(1, 5)), more]
+
+
+def picks(data: ReportData) -> Markup:
+    """The partitions that a person should look at."""
+    chosen = figures.pick(data.partitions, figures.PICKED, higher_is_better=data.higher_is_better)
+    rows = {str(row["partition_id"]): row for row in records(data.partitions[data.partitions["partition_id"].isin(chosen.ids)])}
+    names = [("Worst", chosen.worst), ("Best", chosen.best), ("Most changed since the model before", chosen.changed)]
+    parts: list[str] = []
+    for title, ids in names:
+        parts.append(heading(title))
+        parts.append(_picked(data, rows, ids) if ids else paragraph("None: no partition has a value to compare."))
+    return section("picks", "Who needs a person", "A click opens the partition with its history, forecast and folds.", *parts)
+
+
+def _picked(data: ReportData, rows: Mapping[str, Mapping[str, Any]], ids: list[str]) -> Markup:
+    head = ["partition", "model", data.metric, "seasonal naive", "before", "rows"]
+    lines = [(to_partition(one, figures.title_of(rows[one], data.partition_by)), *_told(rows[one])) for one in ids]
+    return table(head, lines, range(2, 6))
+
+
+def _told(row: Mapping[str, Any]) -> tuple[object, ...]:
+    return str(row["family"]), float(row["metric"]), float(row["naive"]), float(row["previous"]), int(row["rows"])
+
+
+def coverage(data: ReportData) -> Markup:
+    """Interval coverage in the backtest against what was promised."""
+    lead = "The share of actual values inside the interval, in folds that the interval was not made from."
+    if not data.coverage:
+        why = "Not measured: it wants backtest.folds of 2 or more and intervals." if data.task == "forecast" else "No intervals."
+        return section("coverage", "Do the intervals hold", lead, paragraph(why))
+    rows = [
+        (f"{row.level} %", row.partitions, *(_of_hundred(value) for value in (row.mean, row.low, row.high)),
+         Markup(svg.share(row.mean or 0.0, f"{row.level} % promised")))
+        for row in data.coverage
+    ]  # fmt: skip
+    head = ["promised", "partitions", "found (mean)", "lowest tenth below", "highest tenth above", ""]
+    return section("coverage", "Do the intervals hold", lead, table(head, rows, range(5)))
+
+
+def _of_hundred(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def quarantine(data: ReportData) -> Markup:
+    """Partitions without a model by reason, and what was not scored."""
+    if data.quarantine:
+        rows = [
+            (row.reason, row.partitions, "; ".join(f"{key}: {message}" for key, message in row.examples), row.advice)
+            for row in data.quarantine
+        ]
+        listed = table(["reason", "partitions", "examples", "what to do"], rows, (1,))
+    else:
+        listed = paragraph("Nobody is in quarantine.")
+    missed = [(share.name, share.count, share.detail) for share in data.unscored]
+    unscored = table(["not scored because", "partitions", "example"], missed, (1,)) if missed else paragraph("All were scored.")
+    never = int((data.partitions["status"] == NEVER).sum())
+    said = paragraph(f"Never fitted: {several(never, 'partition')}.", "note") if never else ""
+    return section("quarantine", "Without a model", "", said, listed, heading("Not scored"), unscored)
+
+
+def partitions(data: ReportData, listed: int) -> Markup:
+    """The list of partitions: search, sort, and each from near. Filled by the page's script."""
+    cut = len(data.partitions) - listed
+    said = paragraph(f"Not listed: {several(cut, 'partition')} with a low error, to keep this file small.", "note") if cut else ""
+    options = "".join(f'<option value="{value}">{text}</option>' for value, text in _KINDS.items())
+    example = escape(f"{data.partition_by[0]}=… or any part of a name, id or model", quote=True)
+    tools = (
+        f'<div class="tools"><input id="search" type="search" aria-label="search" placeholder="{example}">'
+        f'<select id="kind" aria-label="status">{options}</select></div>'
+    )
+    pages = (
+        '<div class="tools"><button id="back" type="button">Back</button><button id="next" type="button">Next</button>'
+        '<span id="listed" class="soft">The list wants a browser with JavaScript.</span></div>'
+    )
+    body = '<div class="scroll"><table><thead id="heads"></thead><tbody id="rows" class="rows"></tbody></table></div>'
+    return section("partitions", "Every partition", "", said, tools, '<div id="detail"></div>', body, pages)

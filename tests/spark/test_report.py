@@ -1,0 +1,129 @@
+"""What people look at, from a small job's own tables: the report's records, its page, the status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from builders import days, make_spec, write_csv
+
+from manymodels_spark.report import records as r
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.report import collect, general, report
+from manymodels_spark.stages.score import score
+from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.status import status
+from manymodels_spark.stages.train import train
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+
+WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
+SCRIPT = "<script>alert(1)</script>"
+
+
+def rows_of(item: str, count: int, level: float = 1.0) -> list[dict[str, object]]:
+    wave = [1.0, 1.1, 0.9]
+    return [{"store": 1, "item": item, "date": day, "units": level * WEEK[n % 7] * wave[n % 3]} for n, day in enumerate(days(count))]
+
+
+BASE = [*rows_of("a", 40), *rows_of("b", 40, 2.0), *rows_of(SCRIPT, 40), *rows_of("short", 4)]
+
+
+def ready(folder: Path, spark: SparkSession, rows: list[dict[str, object]]) -> Job:
+    write_csv(folder / "sales.csv", rows)
+    candidates = [{"theta": {}}, {"seasonal_naive": {}}]
+    gates = {"all": [{"metric": "wape", "below": 0.5}]}
+    job = Job.of(make_spec(folder, candidates=candidates, promote=gates, backtest={"folds": 2, "intervals": [80]}), spark)
+    ingest(job)
+    prepare(job)
+    return job
+
+
+@pytest.fixture(scope="module")
+def job(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Trained twice, so that there is a model before; then promoted and scored."""
+    made = ready(tmp_path_factory.mktemp("report"), spark, BASE)
+    train(made)
+    train(made, Choice(force=True, only="item = 'a'"))
+    promote(made)
+    score(made)
+    return made
+
+
+def test_the_records_are_what_the_tables_say(job: Job) -> None:
+    data = collect(job)
+    frame = data.partitions.set_index(r.column("item"))
+    assert sorted(frame.index) == [SCRIPT, "a", "b", "short"]
+    assert frame["status"].to_dict() == {"a": "fitted", "b": "fitted", SCRIPT: "fitted", "short": "failed"}
+    assert frame["fresh"].to_dict() == {"a": True, "b": False, SCRIPT: False, "short": False}
+    assert frame["decision"].dropna().to_dict() == {"a": "promoted", "b": "promoted", SCRIPT: "promoted"}
+    assert frame.loc["a", "previous"] == frame.loc["a", "metric"]
+    assert frame["previous"].isna().sum() == 3
+    assert [(row.candidate, row.tried, row.errors) for row in sorted(data.candidates, key=lambda row: row.candidate)] == [
+        ("seasonal_naive", 3, 0), ("theta", 3, 0),
+    ]  # fmt: skip
+    assert sum(row.wins for row in data.candidates) == 3
+    assert [(row.reason, row.partitions) for row in data.quarantine] == [("too_short", 1)]
+    assert [(row.level, row.partitions) for row in data.coverage] == [(80, 3)]
+    assert sum(share.count for share in data.champions) == 3
+    assert [(run.status, run.counts["fitted"]) for run in data.training] == [("done", 1), ("done", 3)]
+    assert data.predictions == 21
+
+
+def test_each_partition_from_near_has_its_history_folds_and_forecast(job: Job) -> None:
+    data = collect(job)
+    ids = data.partitions.set_index(r.column("item"))["partition_id"]
+    near = data.details[ids["b"]]
+    assert (near.history[0][0], near.history[-1][0], len(near.history)) == ("2026-01-01", "2026-02-09", 40)
+    assert near.forecast[0][0] == "2026-02-10" and len(near.forecast) == 7
+    assert all(low <= value <= high for _, value, bands in near.forecast for low, high in [bands[80]])
+    assert {score["candidate"]: len(score["folds"]) for score in near.scores} == {"theta": 2, "seasonal_naive": 2}
+    assert near.decision is not None and near.decision.startswith("promoted: held: wape")
+    short = data.details[ids["short"]]
+    assert short.message is not None and "4 rows" in short.message
+    assert short.unscored is not None
+
+
+def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Path) -> None:
+    path = report(job, tmp_path / "deep" / "page.html")
+    page = path.read_text(encoding="utf-8")
+    assert page.count("<script") == 2
+    assert "&lt;script&gt;alert(1)" in page
+    assert "4 in = " not in page, "the newest training run was of one partition"
+    assert "1 in = 1 fitted + 0 unchanged + 0 in quarantine" in page
+
+
+def test_reasons_are_told_without_their_numbers() -> None:
+    assert general("failed: wape 1.25 below 0.6; held: no champion to compare with") == "failed: wape … below 0.6"
+    assert general("failed: wape nan below 0.6") == "failed: wape … below 0.6"
+    assert general("failed: wape 0.31, champion 0.301, by 1.0%") == "failed: wape …, champion …, by 1.0%"
+    assert general("no gates") == "no gates"
+
+
+def test_status_counts_champions_reasons_and_what_is_due(job: Job) -> None:
+    found = status(job)
+    assert (found.partitions, found.due, found.unchanged, found.quarantined) == (4, 0, 3, 1)
+    assert [(share.name, share.count) for share in found.reasons] == [("too_short", 1)]
+    assert [(share.name, share.count) for share in found.ages] == [("under a day", 3)]
+    assert (found.live, found.stale) == (None, 0)
+    assert [row.stage for row in found.stages] == ["ingest", "prepare", "train", "promote", "score"]
+
+
+def test_new_rows_make_partitions_due_and_their_champions_stale(job: Job) -> None:
+    write_csv(Path(job.lake.root).parent / "sales.csv", [*BASE, *rows_of("a", 41)[-1:]])
+    ingest(job, full_refresh=True)
+    prepare(job)
+    found = status(job)
+    assert (found.due, found.unchanged, found.stale) == (1, 2, 1)
+
+
+def test_a_spec_that_was_never_prepared_has_an_empty_status(spark: SparkSession, tmp_path: Path) -> None:
+    found = status(Job.of(make_spec(tmp_path), spark))
+    assert (found.stages, found.partitions, found.due) == ([], 0, 0)
