@@ -93,7 +93,6 @@ class Columns(Part):
     features: list[Identifier] = []
     static: list[Identifier] = []
     holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
-    label_time: Identifier | None = None
 
     @property
     def inputs(self) -> list[str]:
