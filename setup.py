@@ -29,10 +29,19 @@ CORE = [
 LOCAL = ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "duckdb>=1.2"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
-SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20", "psutil>=5.9", "pyjwt[crypto]>=2.8"]
+SERVE = [
+    "fastapi>=0.115",
+    "httptools>=0.6; sys_platform != 'win32'",
+    "prometheus-client>=0.20",
+    "psutil>=5.9",
+    "pyjwt[crypto]>=2.8",
+    "uvicorn>=0.30",
+    "uvloop>=0.20; sys_platform != 'win32'",
+]
 AZURE = [
     "azure-ai-ml>=1.35,<2",
     "azure-identity>=1.17",
+    "azure-mgmt-monitor>=7",
     "azure-storage-blob>=12.20",
     "mssql-python>=1.0",
     # A newer one makes the resolver fall back to an azure-ai-ml that does not import.
@@ -57,6 +66,7 @@ DEV = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
+    "schemathesis>=4",
     "sqlfluff>=3",
     "sqlglot>=25",
     "types-PyYAML",

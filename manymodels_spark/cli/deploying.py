@@ -1,0 +1,44 @@
+"""The commands that bring a deployment folder into a cloud: `manymodels deploy azureml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from manymodels_spark.cli.common import console
+from manymodels_spark.deploy import azureml as azure
+from manymodels_spark.errors import ManyModelsError
+
+
+@click.group()
+def deploy() -> None:
+    """Bring what `deploy/` describes into a cloud."""
+
+
+@deploy.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("deploy/azureml"), show_default=True,
+              help="Where the files are.")  # fmt: skip
+@click.option("--part", "parts", type=click.Choice(list(azure.PARTS)), multiple=True, help="Only this part; may be repeated.")
+@click.option("--subscription", envvar="AZURE_SUBSCRIPTION_ID", help="Or AZURE_SUBSCRIPTION_ID.")
+@click.option("--resource-group", envvar="AZURE_RESOURCE_GROUP", help="Or AZURE_RESOURCE_GROUP.")
+@click.option("--workspace", envvar="AZUREML_WORKSPACE", help="Or AZUREML_WORKSPACE.")
+@click.option("--dry-run", is_flag=True, help="Check the files and print what would be done; asks no cloud.")
+def azureml(
+    folder: Path, parts: tuple[str, ...], subscription: str | None, resource_group: str | None, workspace: str | None, dry_run: bool
+) -> None:
+    """Create or update environment, endpoint and deployment in an Azure ML workspace."""
+    steps = azure.plan(folder, parts or azure.PARTS)
+    if dry_run:
+        for number, step in enumerate(steps, 1):
+            console.print(f"{number}. {step}", markup=False, highlight=False)
+        console.print(f"{len(steps)} steps, none was done", highlight=False)
+        return
+    if not (subscription and resource_group and workspace):
+        raise ManyModelsError("--subscription, --resource-group and --workspace are expected, or --dry-run to see what would be done")
+    to = azure.Workspace.signed_in(subscription, resource_group, workspace)
+    azure.carry_out(steps, to, lambda line: console.print(line, markup=False, highlight=False))
+    console.print(f"{len(steps)} steps done", highlight=False)
+
+
+COMMANDS = (deploy,)
