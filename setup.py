@@ -63,6 +63,7 @@ DEV = [
     "mypy>=1.11",
     "nbclient>=0.10",
     "pandas-stubs",
+    "pycep-parser>=0.7",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",

@@ -10,6 +10,7 @@ import orjson
 import pandas as pd
 
 from manymodels_spark.check import load_spec, spec_of
+from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
@@ -63,15 +64,15 @@ class ManyModels:
 
     def ingest(self) -> StageReport:
         """Copy the source's new rows into the lake."""
-        return ingest(self.job)
+        return ingest(self._ready("ingest"))
 
     def prepare(self) -> StageReport:
         """Make one clean set of rows per partition."""
-        return prepare(self.job)
+        return prepare(self._ready("prepare"))
 
     def train(self, where: str | None = None, *, force: bool = False, failed: bool = False) -> TrainingRun:
         """Fit every partition that changed, or those that `where` (SQL) selects."""
-        report = train(self.job, Choice(only=where, force=force, failed=failed))
+        report = train(self._ready("train"), Choice(only=where, force=force, failed=failed))
         return TrainingRun(self.job, report)
 
     def last_training(self) -> TrainingRun:
@@ -87,19 +88,24 @@ class ManyModels:
 
     def promote(self, where: str | None = None, *, dry_run: bool = False) -> StageReport:
         """Apply the gates and copy the models that pass to production."""
-        return promote(self.job, only=where, dry_run=dry_run)
+        return promote(self._ready("promote"), only=where, dry_run=dry_run)
 
     def score(self, where: str | None = None) -> StageReport:
         """Predict every partition with its champion."""
-        return score(self.job, only=where)
+        return score(self._ready("score"), only=where)
 
     def load(self) -> StageReport:
         """Load the newest predictions into the warehouse."""
-        return load(self.job)
+        return load(self._ready("load"))
 
     def run(self) -> RunReport:
         """All stages in order."""
-        return run_all(self.job)
+        return run_all(self._ready("run"))
+
+    def _ready(self, stage: str) -> Job:
+        """The job, once all that the stage needs was found. Raises NotReady, which names what is missing."""
+        preflight(self.spec, stage, session=True)
+        return self.job
 
     def rebuild_index(self) -> StageReport:
         """Write the champions' index anew from the production MLflow."""

@@ -51,7 +51,7 @@ def get_session(app: str = "manymodels", master: str | None = None, **settings: 
     active = SparkSession.getActiveSession()
     if active is not None:
         return active
-    if _is_provided():
+    if is_provided():
         return SparkSession.builder.appName(app).getOrCreate()
     require_java()
     for name in _THREADS:
@@ -98,7 +98,13 @@ def cores(spark: SparkSession) -> int:
     return int(instances) * per_executor if instances else max(per_executor, os.cpu_count() or 1)
 
 
-def _is_provided() -> bool:
+def starts_java() -> bool:
+    """Whether a session would start a Java of this machine: not on a platform that brings one, nor through Connect."""
+    remote = os.environ.get(REMOTE_VARIABLE, "")
+    return not is_provided() and (not remote or remote.startswith("local"))
+
+
+def is_provided() -> bool:
     """Whether the platform brings its own session: Databricks and Synapse do, and so does spark-submit."""
     markers = ("DATABRICKS_RUNTIME_VERSION", "AZURE_SERVICE", "PYSPARK_GATEWAY_PORT")
     return any(name in os.environ for name in markers)

@@ -7,7 +7,7 @@ import sys
 import click
 
 from manymodels_spark._version import __version__
-from manymodels_spark.cli import deploying, inspecting, looking, models, running, serving, tools
+from manymodels_spark.cli import deploying, doctor, inspecting, looking, models, running, serving, tools
 from manymodels_spark.cli.common import FriendlyGroup
 
 
@@ -17,7 +17,7 @@ def main() -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
 
 
-for module in (running, models, serving, deploying, inspecting, looking, tools):
+for module in (running, models, serving, deploying, inspecting, looking, doctor, tools):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from manymodels_spark.check import load_spec
+from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
 
 if TYPE_CHECKING:
@@ -48,8 +49,12 @@ class FriendlyGroup(click.Group):
 
 
 def job_of(path: str) -> Job:
-    """A job on the platform's session, with a bar where somebody is watching. The spec is checked first."""
+    """A job on the platform's session, with a bar where somebody is watching.
+
+    First the spec is checked, then what the command needs of this machine: both end within seconds where they fail.
+    """
     spec = load_spec(path)
+    preflight(spec, str(click.get_current_context().command.name))
     from manymodels_spark.progress import Bars, Lines
     from manymodels_spark.session import get_session
     from manymodels_spark.stages.job import Job

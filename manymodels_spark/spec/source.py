@@ -34,6 +34,11 @@ def resolve(value: str) -> str:
     return _VARIABLE.sub(lookup, value)
 
 
+def variables(value: str) -> list[tuple[str, str | None]]:
+    """The (name, default) of each `${NAME}` or `${NAME:-default}` in a text; None where there is no default."""
+    return [(match.group(1), match.group(2)) for match in _VARIABLE.finditer(value)]
+
+
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     watermark: str | None = None

@@ -1,0 +1,202 @@
+// Many models on Azure, from an empty subscription: one lake, one vault, Databricks and/or Synapse, Data Factory, and
+// Azure ML twice, for development and for production. `az deployment sub create -l LOCATION -f main.bicep -p @main.parameters.json`
+targetScope = 'subscription'
+
+@description('Where everything lies.')
+param location string = deployment().location
+
+@minLength(3)
+@maxLength(11)
+@description('Begins every name; lower case letters and digits.')
+param prefix string
+
+@allowed(['databricks', 'synapse', 'both'])
+@description('Where Spark runs. Data Factory starts the job of either.')
+param platform string = 'databricks'
+
+@description('The Entra group whose members operate the jobs and write secrets into the vault.')
+param operatorsObjectId string
+
+@description('The name of that group; it becomes the administrator of the SQL pool.')
+param operatorsName string
+
+@description('Whether a dedicated SQL pool is made. Without it the serverless endpoint shows the lake as views.')
+param dedicatedPool bool = false
+
+@description('Tags of every resource.')
+param tags object = { project: 'manymodels' }
+
+var withDatabricks = platform != 'synapse'
+var withSynapse = platform != 'databricks'
+
+resource shared 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: '${prefix}-shared'
+  location: location
+  tags: tags
+}
+
+resource development 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: '${prefix}-dev'
+  location: location
+  tags: tags
+}
+
+resource production 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+  name: '${prefix}-prod'
+  location: location
+  tags: tags
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  name: 'monitoring'
+  scope: shared
+  params: {
+    location: location
+    prefix: prefix
+    tags: tags
+  }
+}
+
+module lake 'modules/lake.bicep' = {
+  name: 'lake'
+  scope: shared
+  params: {
+    location: location
+    name: take('${prefix}lake${uniqueString(shared.id)}', 24)
+    tags: tags
+  }
+}
+
+module vault 'modules/vault.bicep' = {
+  name: 'vault'
+  scope: shared
+  params: {
+    location: location
+    name: take('${prefix}-kv-${uniqueString(shared.id)}', 24)
+    logsId: monitoring.outputs.logsId
+    tags: tags
+  }
+}
+
+// Trains, scores and loads. It reads production and never writes there.
+module trainer 'modules/identity.bicep' = {
+  name: 'trainer'
+  scope: development
+  params: {
+    location: location
+    name: '${prefix}-trainer'
+    tags: tags
+  }
+}
+
+// Runs the production job and promotes: the only identity that writes into the production repository.
+module promoter 'modules/identity.bicep' = {
+  name: 'promoter'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-promoter'
+    tags: tags
+  }
+}
+
+module learningDevelopment 'modules/learning.bicep' = {
+  name: 'learning'
+  scope: development
+  params: {
+    location: location
+    prefix: '${prefix}dev'
+    logsId: monitoring.outputs.logsId
+    memberIds: [trainer.outputs.principalId, promoter.outputs.principalId]
+    operatorsObjectId: operatorsObjectId
+    tags: tags
+  }
+}
+
+module learningProduction 'modules/learning.bicep' = {
+  name: 'learning'
+  scope: production
+  params: {
+    location: location
+    prefix: '${prefix}prod'
+    logsId: monitoring.outputs.logsId
+    memberIds: [promoter.outputs.principalId]
+    operatorsObjectId: ''
+    tags: tags
+  }
+}
+
+module registry 'modules/registry.bicep' = {
+  name: 'registry'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-registry'
+    writerId: promoter.outputs.principalId
+    tags: tags
+  }
+}
+
+module databricks 'modules/databricks.bicep' = if (withDatabricks) {
+  name: 'databricks'
+  scope: shared
+  params: {
+    location: location
+    prefix: prefix
+    tags: tags
+  }
+}
+
+module synapse 'modules/synapse.bicep' = if (withSynapse) {
+  name: 'synapse'
+  scope: shared
+  params: {
+    location: location
+    name: take('${prefix}-syn-${uniqueString(shared.id)}', 50)
+    lakeUrl: lake.outputs.url
+    administratorObjectId: operatorsObjectId
+    administratorName: operatorsName
+    dedicatedPool: dedicatedPool
+    tags: tags
+  }
+}
+
+module factory 'modules/factory.bicep' = {
+  name: 'factory'
+  scope: shared
+  params: {
+    location: location
+    name: take('${prefix}-adf-${uniqueString(shared.id)}', 63)
+    logsId: monitoring.outputs.logsId
+    tags: tags
+  }
+}
+
+module access 'access.bicep' = {
+  name: 'access'
+  scope: shared
+  params: {
+    lakeName: lake.outputs.name
+    vaultName: vault.outputs.name
+    trainerId: trainer.outputs.principalId
+    promoterId: promoter.outputs.principalId
+    factoryId: factory.outputs.principalId
+    databricksName: withDatabricks ? databricks!.outputs.name : ''
+    connectorId: withDatabricks ? databricks!.outputs.principalId : ''
+    synapseId: withSynapse ? synapse!.outputs.principalId : ''
+    operatorsObjectId: operatorsObjectId
+  }
+}
+
+output lakeUrl string = lake.outputs.url
+output vaultUri string = vault.outputs.uri
+output databricksUrl string = withDatabricks ? databricks!.outputs.url : ''
+output connectorResourceId string = withDatabricks ? databricks!.outputs.connectorResourceId : ''
+output synapseServer string = withSynapse ? synapse!.outputs.server : ''
+output synapseServerless string = withSynapse ? synapse!.outputs.serverless : ''
+output factoryName string = factory.outputs.name
+output developmentWorkspace string = learningDevelopment.outputs.name
+output productionWorkspace string = learningProduction.outputs.name
+output registryName string = registry.outputs.name
+output trainerClientId string = trainer.outputs.clientId
+output promoterClientId string = promoter.outputs.clientId
