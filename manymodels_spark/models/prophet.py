@@ -17,10 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.models import CmdStanPyBackend
-from prophet.serialize import model_from_dict, model_to_dict
+from prophet.serialize import model_to_dict
 from pydantic import Field, model_validator
 
 from manymodels_spark.models.base import Family, Json, Options, Problem
+from manymodels_spark.models.prophet_predict import LeanProphet, lean_state, restore
 
 Seasonality = bool | Literal["auto"] | Annotated[int, Field(ge=1, le=100)]
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
@@ -74,7 +75,7 @@ class FastBackend(CmdStanPyBackend):
         return OrderedDict((name, values.reshape((1, -1))) for name, values in params.items())
 
 
-class QuickProphet(Prophet):
+class QuickProphet(LeanProphet):
     """A Prophet that shares one backend with all others of the process."""
 
     def _load_stan_backend(self, stan_backend: str | None) -> None:
@@ -119,22 +120,23 @@ class ProphetFamily(Family[Prophet]):
 
     def predict(self, model: Prophet, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         """Prophet's yhat."""
-        return np.asarray(model.predict(self.frame(future, problem))["yhat"], dtype=np.float64)
+        frame = self.frame(future, problem)
+        return model.yhat(frame) if isinstance(model, LeanProphet) else np.asarray(model.predict(frame)["yhat"], dtype=np.float64)
 
     def dump(self, model: Prophet) -> Json:
-        """Prophet's own serialisation with the history cut to its last row."""
+        """Prophet's own serialisation with the history cut to its last row, and without what else grows with it."""
+        if isinstance(model, LeanProphet) and model.state is not None:
+            return model.state
         full: Any = model.history
         model.history = full.tail(1).reset_index(drop=True)
         try:
-            return model_to_dict(model)
+            return lean_state(model_to_dict(model))
         finally:
             model.history = full
 
     def load(self, state: Json) -> Prophet:
         """A model that predicts; Prophet refuses to fit it again."""
-        model = model_from_dict(state)
-        model.uncertainty_samples = 0
-        return model
+        return restore(state)
 
     def new(self, problem: Problem, cls: type[Prophet] = QuickProphet) -> Prophet:
         """An unfitted model with the options (`cls` is for tests that compare with stock Prophet)."""
