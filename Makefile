@@ -4,10 +4,10 @@ SHELL := /bin/sh
 BIN := .venv/bin
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test lint unit services wheel clean
+.PHONY: help env demo test test-connect test-spark-3.5 lint unit services wheel clean
 
 help: ## Show what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 	@echo "  make bench-NAME   One of: $$(ls benchmarks/*.py | sed 's|.*/||; s|\.py||' | grep -v -e __init__ -e common | xargs)"
 
 env: ## Make the environment in .venv and fetch the Spark jars into .jars
@@ -20,6 +20,15 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 test: env services lint ## Lint, types, layers, then all tests
 	$(BIN)/python -m pytest tests/unit -n 2
 	$(BIN)/python -m pytest tests --ignore tests/unit
+	$(MAKE) test-connect CHOSEN="-m core"
+	$(MAKE) test-spark-3.5
+
+test-connect: env ## The stages' tests on Spark Connect
+	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest tests/spark $(CHOSEN)
+
+test-spark-3.5: ## The core of the stages' tests on Spark 3.5, in an environment of its own
+	@sh scripts/spark_env.sh 3.5
+	.venv-3.5/bin/python -m pytest tests/spark -m core
 
 lint: env ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -32,8 +41,9 @@ unit: env ## The tests that need neither Java nor a server
 services: # Postgres and a browser, for the tests that use them
 	@sh scripts/test_services.sh
 
-wheel: env ## Build the wheel into dist/
-	$(BIN)/python -m build --wheel --outdir dist . >/dev/null && ls dist
+wheel: env ## Build the wheel into dist/, and the same file under the name that spark-submit's --py-files takes
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	cp dist/manymodels_spark-*.whl dist/manymodels_spark.zip && ls dist
 
 bench-%: env
 	@$(BIN)/python -m benchmarks.$* $(ARGS)

@@ -27,6 +27,8 @@ CORE = [
     "threadpoolctl>=3.2",
 ]
 LOCAL = ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "duckdb>=1.2"]
+SPARK_35 = ["pyspark==3.5.9", "delta-spark==3.3.2", "duckdb>=1.2"]
+TEST = ["pytest>=8"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
 SERVE = [
@@ -64,7 +66,6 @@ DEV = [
     "nbclient>=0.10",
     "pandas-stubs",
     "pycep-parser>=0.7",
-    "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
     "schemathesis>=4",
@@ -87,11 +88,13 @@ setup(
     install_requires=CORE,
     extras_require={
         "local": LOCAL,
+        "spark-3.5": SPARK_35,
+        "test": TEST,
         "postgres": POSTGRES,
         "lightgbm": LIGHTGBM,
         "serve": SERVE,
         "azure": AZURE,
-        "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *DEV],
+        "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *TEST, *DEV],
     },
     entry_points={"console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"]},
     classifiers=[

@@ -9,29 +9,32 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pandas as pd
 
+from manymodels_spark.champion import ChampionModel, champion_of, known_future_of, rows_of
 from manymodels_spark.check import load_spec, spec_of
 from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.fit import fit_partition
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
-from manymodels_spark.predict import LoadedPartition, predict_partition
-from manymodels_spark.pyfunc import PartitionModel
+from manymodels_spark.predict import predict_partition
+from manymodels_spark.results import FitResult, Status
 from manymodels_spark.session import get_session
 from manymodels_spark.spec import Spec
-from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages import index
-from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job, Progress, StageReport
 from manymodels_spark.stages.load import load
 from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.rollback import rollback
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, SILVER
+from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, PROMOTIONS, QUARANTINE, RUNS, UNSCORED
+from manymodels_spark.tracking.tags import PREVIOUS
+from manymodels_spark.trials import backtest_partition
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +54,11 @@ class ManyModels:
     def __init__(self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None) -> None:
         self.spec = spec
         self.job = Job.of(spec, spark or get_session(spec.name), progress)
+
+    @property
+    def spark(self) -> SparkSession:
+        """The session that all of it runs on."""
+        return self.job.spark
 
     @classmethod
     def from_yaml(cls, path: str | Path, spark: SparkSession | None = None) -> ManyModels:
@@ -86,9 +94,22 @@ class ManyModels:
         report = StageReport("train", row["run_id"], dict(row["counts"]), int(row["calls"]), float(row["seconds"]), row["note"])
         return TrainingRun(self.job, report)
 
-    def promote(self, where: str | None = None, *, dry_run: bool = False) -> StageReport:
-        """Apply the gates and copy the models that pass to production."""
-        return promote(self._ready("promote"), only=where, dry_run=dry_run)
+    def promote(self, run: TrainingRun | None = None, *, where: str | None = None, dry_run: bool = False) -> StageReport:
+        """Apply the gates and copy the models that pass to production: the newest of every partition, or of those that
+        `run` fitted or `where` (SQL) selects.
+        """
+        return promote(self._ready("promote"), only=where, dry_run=dry_run, run=run.report.run_id if run else None)
+
+    def rollback(self, where: str | None = None, *, to: str = PREVIOUS, dry_run: bool = False) -> StageReport:
+        """Make each partition's former champion champion again, or its model of the training run or promotion `to`."""
+        return rollback(self.job, only=where, to=to, dry_run=dry_run)
+
+    def history(self, **partition: Value) -> pd.DataFrame:
+        """Every model of one partition that was ever promoted in this spec, refused or rolled back, oldest first."""
+        key = PartitionKey.of(partition)
+        columns = ["decided_at", "outcome", "reason", "source_run", "model_id", "replaced"]
+        decisions = self.promotions.filter(f"partition_id = '{key.id}'")
+        return decisions.select(*columns).orderBy("decided_at").toPandas()
 
     def score(self, where: str | None = None) -> StageReport:
         """Predict every partition with its champion."""
@@ -122,13 +143,23 @@ class ManyModels:
         return self.job.lake.read(PREDICTIONS)
 
     @property
+    def promotions(self) -> DataFrame:
+        """Every decision of a promotion or rollback, with its reason."""
+        return self.job.lake.read(PROMOTIONS)
+
+    @property
+    def unscored(self) -> DataFrame:
+        """The partitions that the last scoring could not predict, with the reason."""
+        return self.job.lake.read(UNSCORED)
+
+    @property
     def quarantine(self) -> DataFrame:
         """The partitions without a model, each with its reason and what to do."""
         return self.job.lake.read(QUARANTINE)
 
     def known_future(self, **partition: Value) -> pd.DataFrame:
         """What the spec's calendar says of one partition: time and known-future columns. Raises ManyModelsError without one."""
-        rows = _known_future(self.job, PartitionKey.of(partition))
+        rows = known_future_of(self.job, PartitionKey.of(partition))
         if rows is None:
             raise ManyModelsError(f"the spec of {self.spec.name} has no prepare.calendar")
         return rows
@@ -138,30 +169,18 @@ class ManyModels:
 
         Raises ManyModelsError where that partition has no champion.
         """
-        key = PartitionKey.of(partition)
-        row = self.champions.filter(f"partition_id = '{key.id}'").select("location", "sha256").first()
-        if row is None:
-            raise ManyModelsError(f"no champion for {key}. See `mm.quarantine`, and table promotions for refused models")
-        from manymodels_spark.tracking.artifacts import read_payload
+        return champion_of(self.job, PartitionKey.of(partition))
 
-        payload = read_payload(row["location"], row["sha256"], resolve(self.spec.mlflow.production.tracking))
-        return ChampionModel(payload, _known_future(self.job, key))
+    def rows(self, **partition: Value) -> pd.DataFrame:
+        """The prepared rows of one partition, in order of time: what its model is fitted on."""
+        return rows_of(self.job, PartitionKey.of(partition))
 
+    def fit(self, **partition: Value) -> FitResult:
+        """Fit one partition here, in this process, by the function that executors run. Nothing is logged or stored.
 
-class ChampionModel(PartitionModel):
-    """The champion of one partition. `known` are its rows of the spec's calendar, where it has one."""
-
-    def __init__(self, payload: bytes, known: pd.DataFrame | None = None) -> None:
-        super().__init__(payload)
-        self.known = known
-
-    def predict(  # type: ignore[override]
-        self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
-    ) -> pd.DataFrame:
-        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says of them)."""
-        if rows is not None:
-            return super().predict(rows)
-        return predict_partition(self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon)
+        Never raises for what the fit does: look at `failure`. Raises ManyModelsError where there are no rows.
+        """
+        return fit_partition(self.rows(**partition), self.spec, PartitionKey.of(partition))
 
 
 @dataclass(frozen=True)
@@ -200,21 +219,40 @@ class TrainingRun:
         """The `n` partitions with the highest error."""
         return self.leaderboard().nlargest(n, self.job.spec.metric, keep="first").reset_index(drop=True)
 
-    def plot(self, **partition: Value) -> Figure:
-        """History, forecast and intervals of one partition's newly trained model, e.g. `run.plot(store=3, item=7)`.
+    def backtest(self, **partition: Value) -> pd.DataFrame:
+        """What every candidate predicted on every fold of one partition, beside what came, e.g. `run.backtest(store=3, item=7)`.
+
+        Columns: candidate, champion, fold (1 is the latest), the time column, actual, prediction. The folds are fitted
+        anew, here and not on the cluster. Raises ManyModelsError where this run fitted no such partition.
+        """
+        key = PartitionKey.of(partition)
+        return backtest_partition(self._rows(key, self._fit_of(key)), self.job.spec, key)
+
+    def plot(self, *, folds: bool = True, **partition: Value) -> Figure:
+        """History, folds, forecast and intervals of one partition's newly trained model, e.g. `run.plot(store=3, item=7)`.
 
         Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
         """
         from manymodels_spark.report.plots import forecast_figure
 
         spec, key = self.job.spec, PartitionKey.of(partition)
+        if spec.task != "forecast":
+            raise ManyModelsError(f"a plot shows a series, and {spec.name} is a {spec.task}. See `run.backtest(...)` for its folds")
         row = self._fit_of(key)
-        history = self.job.lake.read(SILVER).filter(f"partition_id = '{key.id}'").toPandas()
-        known = _known_future(self.job, key)
-        future = None if known is None else known[known[str(spec.columns.time)] > pd.Timestamp(row["cutoff"])]
-        forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=pd.Timestamp(row["cutoff"]))
-        time, target = str(spec.columns.time), spec.columns.target
-        return forecast_figure(history, forecast, time=time, target=target, title=f"{key}   {row['family']}")
+        history, cutoff, known = self._rows(key, row), pd.Timestamp(row["cutoff"]), known_future_of(self.job, key)
+        future = None if known is None else known[known[str(spec.columns.time)] > cutoff]
+        forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=cutoff)
+        tried = backtest_partition(history, spec, key) if folds and row["status"] == Status.FITTED else None
+        return forecast_figure(
+            history, forecast, time=str(spec.columns.time), target=spec.columns.target, title=f"{key}   {row['family']}",
+            folds=None if tried is None else tried[tried["champion"]],
+        )  # fmt: skip
+
+    def _rows(self, key: PartitionKey, fit: Any) -> pd.DataFrame:
+        """The partition's prepared rows that its model has seen."""
+        rows = rows_of(self.job, key)
+        time = self.job.spec.columns.time
+        return rows if time is None or fit["cutoff"] is None else rows[rows[time] <= pd.Timestamp(fit["cutoff"])]
 
     def _fit_of(self, key: PartitionKey) -> Any:
         mine = self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}' AND partition_id = '{key.id}'")
@@ -226,15 +264,6 @@ class TrainingRun:
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><td>{name}</td><td>{value:,}</td></tr>" for name, value in self.counts.items())
         return f"<table>{cells}<tr><td>seconds</td><td>{self.report.seconds:.1f}</td></tr></table>"
-
-
-def _known_future(job: Job, key: PartitionKey) -> pd.DataFrame | None:
-    """The calendar's rows of one partition, in the order of time; None where the spec has no calendar."""
-    if job.spec.prepare.calendar is None:
-        return None
-    own = job.lake.read(PARTITIONS).filter(f"partition_id = '{key.id}'")
-    rows = by_partition(job.lake.read(CALENDAR), own, job.spec).toPandas()
-    return rows.drop(columns="partition_id").sort_values(str(job.spec.columns.time), ignore_index=True)
 
 
 def _leader(row: dict[str, object], metric: str) -> dict[str, object]:

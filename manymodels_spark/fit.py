@@ -61,26 +61,11 @@ class _Fit:
     def result(self) -> FitResult:
         """Try, choose, fit and seal; the fallback where no candidate can be tried or all fail."""
         try:
-            require_classes(self.rows, self.spec)
-            folds = folds_of(self.rows, self.spec, self.problem.seed)
-            out = self._ruled_out()
-            tried = [candidate for position, candidate in enumerate(self.spec.candidates) if position not in out]
-            return self._champion([self._try(candidate, folds) for candidate in tried], folds, out)
+            return self._champion(*trials_of(self.rows, self.spec, self.problem))
         except FitError as error:
             if self.spec.fallback is None or self.rows.empty:
                 raise
             return self._fallback(self.spec.fallback, error)
-
-    def _ruled_out(self) -> dict[int, str]:
-        """Positions of the candidates that the series' profile rules out, with why; none unless the spec asks for it."""
-        if self.problem.task != "forecast" or not self.spec.backtest.rule_out:
-            return {}
-        seasons = seasons_of(self.problem.frequency, self.problem.season)
-        found = profile(self.rows[self.problem.target].to_numpy(), seasons)
-        return ruled_out(found, self.spec.candidates)
-
-    def _try(self, candidate: Candidate, folds: Sequence[Fold]) -> Trial:
-        return try_family(label(candidate), registry.build(candidate), self.rows, folds, self.problem)
 
     def _champion(self, trials: list[Trial], folds: Sequence[Fold], out: dict[int, str]) -> FitResult:
         self.family_seconds += sum(trial.seconds for trial in trials)
@@ -211,6 +196,26 @@ class _Fit:
             payload=payload,
             sha256=sha256(payload),
         )
+
+
+def trials_of(rows: pd.DataFrame, spec: Spec, problem: Problem) -> tuple[list[Trial], list[Fold], dict[int, str]]:
+    """Every candidate through the folds of clean rows, the folds, and the candidates that were not tried, with why.
+
+    Raises FitError where the rows allow no fold, or hold one class only.
+    """
+    require_classes(rows, spec)
+    folds = folds_of(rows, spec, problem.seed)
+    out = _ruled_out(rows, spec, problem)
+    tried = [candidate for position, candidate in enumerate(spec.candidates) if position not in out]
+    return [try_family(label(c), registry.build(c), rows, folds, problem) for c in tried], folds, out
+
+
+def _ruled_out(rows: pd.DataFrame, spec: Spec, problem: Problem) -> dict[int, str]:
+    """Positions of the candidates that the series' profile rules out, with why; none unless the spec asks for it."""
+    if problem.task != "forecast" or not spec.backtest.rule_out:
+        return {}
+    found = profile(rows[problem.target].to_numpy(), seasons_of(problem.frequency, problem.season))
+    return ruled_out(found, spec.candidates)
 
 
 def label(candidate: Candidate) -> str:

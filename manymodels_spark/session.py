@@ -23,18 +23,21 @@ _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+_EVERYWHERE = {
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.ui.showConsoleProgress": "false",
+}
 # Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
-_LOCAL = {
+# Executors elsewhere could not reach a driver that listens on the loopback address only.
+_ONE_MACHINE = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "8",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
-    "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
 }
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
 REMOTE_VARIABLE = "SPARK_REMOTE"
@@ -53,27 +56,39 @@ def get_session(app: str = "manymodels", master: str | None = None, **settings: 
         return active
     if is_provided():
         return SparkSession.builder.appName(app).getOrCreate()
-    require_java()
+    remote, master = os.environ.get(REMOTE_VARIABLE), _patient(master)
+    if not _is_server(remote):
+        require_java()
     for name in _THREADS:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    remote = os.environ.get(REMOTE_VARIABLE)
     builder = SparkSession.builder.appName(app)
-    builder = builder.remote(remote) if remote else builder.master(_patient(master))
-    for key, value in {**local_settings(), **settings}.items():
+    builder = builder.remote(remote) if remote else builder.master(master)
+    for key, value in {**own_settings(remote or master), **settings}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-def local_settings() -> dict[str, str]:
-    """Spark's settings on a machine of our own: Delta with its jars, few partitions, quiet logs, bounded memory."""
+def own_settings(master: str = "local") -> dict[str, str]:
+    """Spark's settings where the platform brings none: Delta with its jars, quiet logs, one thread a task.
+
+    For a local master also few partitions and bounded memory; for a Spark Connect server that is there already, only
+    what a session may set.
+    """
+    if _is_server(master):
+        return dict(_EVERYWHERE)
     jars = ",".join(str(path) for path in jar_paths())
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
+    settings = {**_DELTA, **_EVERYWHERE, **executors, "spark.jars": jars}
+    return {**settings, **_one_machine()} if master.startswith("local") else settings
+
+
+def _one_machine() -> dict[str, str]:
     memory = {"spark.driver.memory": os.environ.get("MANYMODELS_DRIVER_MEMORY", "4g")}
     scratch = {"spark.sql.warehouse.dir": str(Path(".manymodels/spark-warehouse").absolute())}
     quiet = resources.files("manymodels_spark").joinpath("log4j2.properties")
     java = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} -XX:+UseParallelGC"}
-    return {**_DELTA, **_LOCAL, **executors, **memory, **scratch, **java, "spark.jars": jars}
+    return {**_ONE_MACHINE, **memory, **scratch, **java}
 
 
 def require_java(minimum: int = 17) -> None:
@@ -88,14 +103,42 @@ def require_java(minimum: int = 17) -> None:
 
 
 def cores(spark: SparkSession) -> int:
-    """How many fits may run at once: the session's cores, by its settings (works on Spark Connect too)."""
-    master = str(spark.conf.get("spark.master", ""))
+    """How many fits may run at once: the cores of this machine or of the cluster (works on Spark Connect too)."""
+    master = _setting(spark, "spark.master") or ""
     if master.startswith("local"):
         inside = master.partition("[")[2].rstrip("]").split(",")[0]
         return int(inside) if inside.isdigit() else os.cpu_count() or 1
-    instances = spark.conf.get("spark.executor.instances", None) or spark.conf.get("spark.cores.max", None)
-    per_executor = int(spark.conf.get("spark.executor.cores", "1") or 1)
-    return int(instances) * per_executor if instances else max(per_executor, os.cpu_count() or 1)
+    instances = int(_setting(spark, "spark.executor.instances") or 0)
+    asked_for = instances * int(_setting(spark, "spark.executor.cores") or 1)
+    return max(asked_for, _parallelism(spark))
+
+
+def shuffle_partitions(spark: SparkSession) -> int:
+    """Partitions after a shuffle, by the session's settings; four a core where the platform chooses by itself."""
+    wanted = _setting(spark, "spark.sql.shuffle.partitions") or "auto"
+    return int(wanted) if wanted.isdigit() else 4 * cores(spark)
+
+
+def _parallelism(spark: SparkSession) -> int:
+    """Into how many partitions Spark cuts what has no partitions of its own: as many as its executors have cores."""
+    from pyspark.sql import functions as F
+
+    return spark.range(100_000).select(F.spark_partition_id()).distinct().count()
+
+
+def _setting(spark: SparkSession, name: str) -> str | None:
+    """A setting of the session; None where it is not set, or not to be seen, as on Databricks serverless."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return spark.conf.get(name, None)
+    except PySparkException:
+        return None
+
+
+def _is_server(remote: str | None) -> bool:
+    """Whether it is the address of a Spark Connect server that runs elsewhere, to which no Java is needed."""
+    return (remote or "").startswith("sc://")
 
 
 def starts_java() -> bool:

@@ -29,11 +29,12 @@ def demo_data(path: Path, stores: int, items: int, days: int, seed: int, replace
 
 
 @click.command("spark-conf")
-def spark_conf() -> None:
-    """Print Spark's settings for a machine of one's own, for `spark-submit --properties-file`."""
-    from manymodels_spark.session import local_settings
+@click.option("--master", default="local[*]", show_default=True, help="What they are for, e.g. spark://host:7077.")
+def spark_conf(master: str) -> None:
+    """Print Spark's settings for a machine or a cluster of one's own, for `spark-submit --properties-file`."""
+    from manymodels_spark.session import own_settings
 
-    for name, value in local_settings().items():
+    for name, value in own_settings(master).items():
         click.echo(f"{name} {value}")
 
 

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 STEPS_OF_HISTORY = 6
 
 
-def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str) -> Figure:
-    """A matplotlib figure of the last rows of `history` (time, target) and `forecast` (time, prediction, lower_*, ...).
+def forecast_figure(
+    history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str, folds: pd.DataFrame | None = None
+) -> Figure:
+    """A matplotlib figure of the last rows of `history` (time, target), `forecast` (time, prediction, lower_*, ...) and
+    what the champion predicted on its `folds` (fold, time, prediction).
 
     Raises ManyModelsError where matplotlib is not installed.
     """
     shown = history.sort_values(time).tail(max(60, STEPS_OF_HISTORY * len(forecast)))
+    tried = pd.DataFrame(columns=["fold", time, "prediction"]) if folds is None else folds[folds[time] >= shown[time].min()]
     figure = _picture()
     axes = figure.subplots()
     axes.plot(shown[time], shown[target], color="#52606d", linewidth=1, label="history")
@@ -29,11 +33,14 @@ def forecast_figure(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str,
             forecast[time], forecast[f"lower_{level}"], forecast[f"upper_{level}"], color="#2b7de9",
             alpha=0.15 + 0.1 * number, linewidth=0, label=f"{level} % interval",
         )
+    for number, (_, fold) in enumerate(tried.groupby("fold")):
+        axes.plot(fold[time], fold["prediction"], color="#e07b39", linewidth=1.2, label=None if number else "folds")
+        axes.axvline(fold[time].min(), color="#e07b39", linewidth=0.6, linestyle=":")
     axes.plot(forecast[time], forecast["prediction"], color="#2b7de9", linewidth=1.6, label="forecast")
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_ylabel(target)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper left")
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper left")
     return figure
 
 

@@ -26,17 +26,24 @@ def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_tex
     Raises SourceError where it cannot be read, without the secrets of its address.
     """
     try:
-        match source:
-            case Jdbc():
-                return database.new_rows(spark, source, seen)
-            case Files():
-                return files.new_rows(spark, source, seen, as_text if source.kind == "csv" else ())
-            case Delta():
-                return delta.new_rows(spark, source, seen)
+        batch = _new_rows(spark, source, seen, as_text)
+        if batch is not None:
+            batch.rows.schema  # noqa: B018  (Spark Connect looks at a source only when asked for something)
+        return batch
     except ManyModelsError:
         raise
     except Exception as error:
         raise SourceError(f"source {describe(source)} cannot be read: {first_line(error, source)}") from error
+
+
+def _new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]) -> Batch | None:
+    match source:
+        case Jdbc():
+            return database.new_rows(spark, source, seen)
+        case Files():
+            return files.new_rows(spark, source, seen, as_text if source.kind == "csv" else ())
+        case Delta():
+            return delta.new_rows(spark, source, seen)
 
 
 def read(spark: SparkSession, source: Source, as_text: tuple[str, ...] = ()) -> DataFrame:

@@ -59,6 +59,7 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     """The function for `cogroup().applyInPandas()`: the partition's own row, and its rows of silver and calendar."""
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
+    tracking = _production(spec)
 
     def score_group(partition: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         if partition.empty:
@@ -68,7 +69,7 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
         facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
                  "cutoff": own["cutoff"], "scored_at": datetime.now(UTC).replace(tzinfo=None), "error": None}
         try:
-            payload, model = _model(spec, own, rows, key)
+            payload, model = _model(spec, own, rows, key, tracking)
             predicted = _predict(spec, payload, own["cutoff"], rows)
         except Exception as error:
             failed = {**dict.fromkeys(columns), **facts, "error": _reason(error)}
@@ -87,13 +88,23 @@ class Unscored(ManyModelsError):
         super().__init__(message)
 
 
-def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey) -> tuple[bytes, dict[str, object]]:
+def _production(spec: Spec) -> str | None:
+    """The production MLflow's address, which only a payload that the lake has lost needs; executors lack its variables."""
+    try:
+        return resolve(spec.mlflow.production.tracking)
+    except ManyModelsError:
+        return None
+
+
+def _model(
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey, tracking: str | None
+) -> tuple[bytes, dict[str, object]]:
     """The payload to predict with and what the output says of it: the champion, or the spec's fallback."""
     if isinstance(own["problem"], str):
         raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
     if isinstance(own["model_id"], str):
         named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"], "fallback": False}
-        return _verified(spec, own), named
+        return _verified(own, tracking), named
     if spec.fallback is None:
         raise Unscored("no_champion", "no model of this partition passed the gates. See table promotions")
     plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best"})
@@ -104,10 +115,10 @@ def _model(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKe
     return result.payload, {"family": result.family, "model_id": None, "sha256": result.sha256, "fallback": True}
 
 
-def _verified(spec: Spec, own: dict[str, Any]) -> bytes:
+def _verified(own: dict[str, Any], tracking: str | None) -> bytes:
     """The champion's payload from the lake, or from MLflow's artifacts where the lake has lost it."""
     if own["payload"] is None:
-        return artifacts.read_payload(own["location"], own["sha256"], resolve(spec.mlflow.production.tracking))
+        return artifacts.read_payload(own["location"], own["sha256"], tracking)
     payload = bytes(own["payload"])
     if sha256(payload) != own["sha256"]:
         raise PayloadError(f"the payload of {own['model_id']} in table fits is not the one that was promoted")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from manymodels_spark.session import shuffle_partitions
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
 from manymodels_spark.stages.calendar import by_partition
@@ -74,8 +75,7 @@ class _Scoring:
         inputs = self._with_champions(partitions)
         run = scorer(spec, self.run_id, lake.version(SILVER), schema)
         rows = self._rows(inputs)
-        tasks = self.job.spark.conf.get("spark.sql.shuffle.partitions", "8")
-        spread = inputs.repartition(int(str(tasks)), F.col("partition_id"))
+        spread = inputs.repartition(shuffle_partitions(self.job.spark), F.col("partition_id"))
         return spread.groupBy("partition_id").cogroup(rows.groupBy("partition_id")).applyInPandas(run, schema)
 
     def _with_champions(self, partitions: DataFrame) -> DataFrame:

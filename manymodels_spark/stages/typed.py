@@ -34,10 +34,10 @@ def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
     columns = spec.columns
     kinds = {field.name: field.dataType for field in bronze.schema}
     target = F.col(quote(columns.target))
-    value = target.cast("string") if spec.task == "classification" else _number(target, kinds[columns.target], columns.target)
+    value = target.cast("string") if spec.task == "classification" else _number(kinds[columns.target], columns.target)
     selected = [*(F.col(quote(name)) for name in spec.partition_by)]
     if columns.time:
-        selected.append(_time(F.col(quote(columns.time)), kinds[columns.time], spec).alias(columns.time))
+        selected.append(_time(columns.time, kinds[columns.time], spec).alias(columns.time))
     selected.append(value.alias(columns.target))
     selected += [_input(name, kinds[name], spec) for name in columns.inputs]
     flags = _flags(spec, target, value)
@@ -80,31 +80,39 @@ def corrected(rows: DataFrame, spec: Spec) -> DataFrame:
     return kept.drop(*FLAGS, "_low", "_high")
 
 
-def _number(column: Column, kind: DataType, name: str) -> Column:
+def _tried(name: str, kind: str) -> Column:
+    """A column cast, null where it cannot be. In SQL, since `Column.try_cast` is not in Spark 3.5."""
+    from pyspark.sql import functions as F
+
+    return F.expr(f"try_cast({quote(name)} AS {kind})")
+
+
+def _number(kind: DataType, name: str) -> Column:
+    from pyspark.sql import functions as F
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StringType):
-        return column.try_cast("double")
+        return _tried(name, "double")
     if isinstance(kind, (T.NumericType, T.BooleanType, T.NullType)):
-        return column.cast("double")
+        return F.col(quote(name)).cast("double")
     raise SourceError(f"columns.target: {name!r} is of type {kind.simpleString()}. A number, or text holding numbers, is expected")
 
 
-def _time(column: Column, kind: DataType, spec: Spec) -> Column:
+def _time(name: str, kind: DataType, spec: Spec) -> Column:
     """Dates and times as they stand; text with a zone, and instants, as wall time in the spec's zone."""
     from pyspark.sql import functions as F
     from pyspark.sql import types as T
 
-    zone = spec.prepare.timezone
+    column, zone = F.col(quote(name)), spec.prepare.timezone
     if isinstance(kind, T.StringType):
-        moment = column.try_cast("timestamp")
+        moment = _tried(name, "timestamp")
         return F.when(column.rlike(_ZONE), F.from_utc_timestamp(moment, zone)).otherwise(moment)
     if isinstance(kind, T.TimestampType):
         return column if zone == "UTC" else F.from_utc_timestamp(column, zone)
     if isinstance(kind, (T.DateType, T.TimestampNTZType)):
         return column.cast("timestamp")
     raise SourceError(
-        f"columns.time: {spec.columns.time!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one is expected"
+        f"columns.time: {name!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one is expected"
     )
 
 
@@ -115,7 +123,7 @@ def _input(name: str, kind: DataType, spec: Spec) -> Column:
 
     column = F.col(quote(name))
     if spec.task == "forecast" and name in spec.columns.known_future:
-        return (column.try_cast("double") if isinstance(kind, T.StringType) else column.cast("double")).alias(name)
+        return (_tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")).alias(name)
     return (column.cast("double") if isinstance(kind, T.DecimalType) else column).alias(name)
 
 

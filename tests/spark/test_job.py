@@ -70,6 +70,7 @@ def done(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return job, reports
 
 
+@pytest.mark.core
 def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
     counts = reports["train"].counts
@@ -79,6 +80,7 @@ def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(
     assert job.lake.read(FITS).filter("status = 'failed'").count() == counts["quarantined"]
 
 
+@pytest.mark.core
 def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
     repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
@@ -90,6 +92,7 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Jo
     assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
 
 
+@pytest.mark.core
 def test_promotion_applies_the_gates_and_tells_why_it_refused(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
     assert {name: reports["promote"].counts[name] for name in ("promoted", "kept", "refused", "champions")} == {
@@ -101,6 +104,7 @@ def test_promotion_applies_the_gates_and_tells_why_it_refused(done: tuple[Job, d
     assert reports["promote"].calls <= 4 * 3 + 10, "at most four a model, and those that a promotion costs once"
 
 
+@pytest.mark.core
 def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_reason(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
     rows = job.lake.read(PREDICTIONS).filter("item = 'b'").orderBy("date").collect()
@@ -112,6 +116,7 @@ def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_r
     assert reports["score"].counts == {"partitions": 6, "scored": 3, "fallback": 0, "unscored": 3, "rows": 21}
 
 
+@pytest.mark.core
 def test_the_warehouse_holds_what_the_lake_holds(done: tuple[Job, dict[str, Any]]) -> None:
     job, _ = done
     with duckdb.connect(str(job.spec.warehouse.path), read_only=True) as connection:  # type: ignore[union-attr]
@@ -156,6 +161,7 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSe
         train(job, Choice(only="itme = 1"))
 
 
+@pytest.mark.core
 def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
