@@ -28,7 +28,7 @@ from manymodels_spark.spec import Spec
 
 DISTRIBUTION = "manymodels-spark"
 JAVA = 17
-_EXTRA = re.compile(r'extra == "(\w+)"')
+_EXTRA = re.compile(r'extra == "([^"]+)"')
 _DRIVERS = {"duckdb": ("duckdb",), "postgres": ("psycopg",), "synapse": ("mssql-python", "azure-identity")}
 
 
