@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from manymodels_spark.spec import Spec
+
 PACKAGES = ("pyspark", "delta-spark", "mlflow", "pandas", "numpy", "pyarrow", "duckdb", "prophet", "statsforecast")
 
 
@@ -69,6 +71,23 @@ def scratch() -> Iterator[Path]:
 def peak_memory() -> float:
     """The most memory that this process (not its children) held so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def spec_in(folder: Path, **parts: Any) -> Spec:
+    """A spec whose lake, warehouse and both MLflows lie in the folder; `parts` says the rest."""
+    places = {
+        "lake": str(folder / "lake"),
+        "warehouse": {"duckdb": str(folder / "warehouse.duckdb")},
+        "mlflow": {"development": {"tracking": f"sqlite:///{folder}/dev.db", "artifacts": str(folder / "dev")},
+                   "production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "prod")}},
+    }  # fmt: skip
+    return Spec.model_validate({**places, **parts})
+
+
+def bytes_of(*paths: Path) -> int:
+    """The bytes of files and of all files in folders; what does not exist has none."""
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _rounded(value: Any) -> Any:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, try_family
 from manymodels_spark.checks import clean, require_classes
+from manymodels_spark.combine import HOWS, combined, weights_of
 from manymodels_spark.conformal import calibrate, coverage
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
@@ -70,9 +71,9 @@ class _Fit:
     def _champion(self, trials: list[Trial], folds: Sequence[Fold], out: dict[int, str]) -> FitResult:
         self.family_seconds += sum(trial.seconds for trial in trials)
         members, models = self._members(trials)
-        how = "median" if self.spec.combine.startswith("median") else "mean"
-        best = members[0] if len(members) == 1 else self._combined(members, folds, how)
-        document, residuals = self._document(best, list(zip(members, models, strict=True)), folds, how)
+        shares = self._shares(members)
+        best = members[0] if len(members) == 1 else self._combined(members, folds, shares)
+        document, residuals = self._document(best, list(zip(members, models, shares, strict=True)), folds)
         payload = seal(document)
         scores = [_score(trial) for trial in [*trials, *([best] if len(members) > 1 else [])]]
         scores += [Score(label(self.spec.candidates[i]), {}, [], 0.0, f"ruled out: {why}") for i, why in out.items()]
@@ -104,24 +105,39 @@ class _Fit:
         """Members of the champion: 1, or the k of best_k."""
         return 1 if self.spec.combine == "best" else int(self.spec.combine.rpartition("_")[2])
 
-    def _combined(self, members: list[Trial], folds: Sequence[Fold], how: str) -> Trial:
+    @property
+    def _how(self) -> str:
+        """How a combination is made of its members: mean (also of plain best_k), median or weighted."""
+        how = self.spec.combine.partition("_")[0]
+        return how if how in HOWS else "mean"
+
+    def _shares(self, members: list[Trial]) -> list[float]:
+        """Each member's weight: by its loss in the backtest where the spec says so, else equal."""
+        if self._how != "weighted":
+            return [1 / len(members)] * len(members)
+        values = [mean_metrics(member.metrics) for member in members]
+        use = self.spec.metric if all(self.spec.metric in found for found in values) else "rmse"
+        return weights_of([_loss(use, found.get(use, math.nan)) for found in values])
+
+    def _combined(self, members: list[Trial], folds: Sequence[Fold], shares: Sequence[float]) -> Trial:
         """The members' predictions of every fold combined, as a trial of its own."""
-        combine = np.median if how == "median" else np.mean
-        predictions = [combine([m.predictions[k] for m in members], axis=0) for k in range(len(folds))]
+        predictions = [combined([m.predictions[k] for m in members], self._how, shares) for k in range(len(folds))]
         first = members[0]
         scored = [
             judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, classes, self.problem)
             for fold, predicted, classes in zip(folds, predictions, first.classes, strict=True)
         ]
-        return Trial(f"{how}_best_{len(members)}", first.family, predictions, scored)
+        return Trial(f"{self._how}_best_{len(members)}", first.family, predictions, scored)
 
     def _document(
-        self, best: Trial, members: list[tuple[Trial, Any]], folds: Sequence[Fold], how: str
+        self, best: Trial, members: list[tuple[Trial, Any, float]], folds: Sequence[Fold]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         """The payload's document, and the champion's residuals by fold."""
         residuals: list[np.ndarray] = []
-        document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train), how)
-        document["members"] = [_member(trial.family, model) for trial, model in members]
+        document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train))
+        document["members"] = [_member(trial.family, model) for trial, model, _ in members]
+        if self._how == "weighted":
+            document["weights"] = [share for _, _, share in members]
         if self.problem.task != "classification":
             target = self.rows[self.problem.target].to_numpy()
             residuals = [target[fold.test] - p for fold, p in zip(folds, best.predictions, strict=True)]
@@ -143,14 +159,14 @@ class _Fit:
         finally:
             self.family_seconds += time.perf_counter() - began
 
-    def _header(self, used: int, how: str) -> dict[str, Any]:
+    def _header(self, used: int) -> dict[str, Any]:
         """All of the document but members and intervals; `used` rows trained the model."""
         p = self.problem
         tail = self.rows[p.target].to_numpy()[max(0, used - 3 * max(p.horizon, p.season)) : used]
         return {
             "task": p.task, "target": p.target, "time": p.time, "frequency": p.frequency, "horizon": p.horizon,
             "season": p.season, "known_future": list(p.known_future), "features": list(p.features),
-            "static": list(p.static), "holidays": p.holidays, "combine": how, "intervals": None,
+            "static": list(p.static), "holidays": p.holidays, "combine": self._how, "intervals": None,
             "cutoff": self._time(used - 1), "history": list(tail) if p.task == "forecast" else [],
         }  # fmt: skip
 
@@ -183,7 +199,7 @@ class _Fit:
             message = f"{cause}; the fallback {family.name} failed too: {type(error).__name__}: {error}"
             raise FitError(cause.reason, message) from error
         self.family_seconds += time.perf_counter() - began
-        payload = seal({**self._header(len(self.rows), "mean"), "members": [_member(family, model)]})
+        payload = seal({**self._header(len(self.rows)), "members": [_member(family, model)]})
         return FitResult(
             status=Status.FALLBACK,
             rows=len(self.rows),

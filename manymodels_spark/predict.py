@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from manymodels_spark.combine import combined
 from manymodels_spark.conformal import Intervals
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models import registry
@@ -139,9 +140,7 @@ class LoadedPartition:
 
     def _combined(self, frame: pd.DataFrame) -> np.ndarray:
         predictions = [family.predict(model, frame, self.problem) for family, model in self._members]
-        if len(predictions) == 1:
-            return np.asarray(predictions[0])
-        return np.asarray((np.median if self.document["combine"] == "median" else np.mean)(predictions, axis=0))
+        return combined(predictions, self.document["combine"], self.document.get("weights"))
 
     def _classify(self, rows: pd.DataFrame) -> pd.DataFrame:
         probabilities = self._combined(rows)

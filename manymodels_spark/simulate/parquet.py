@@ -23,6 +23,7 @@ def write_parquet(folder: Path, *, partitions: int, days: int, seed: int = 7, fi
         frames = [sales_of(seed, store, item, days).assign(store=store, item=item) for store, item in keys[number::files]]
         if frames:
             table = pd.concat(frames, ignore_index=True)
-            table.to_parquet(folder / f"part-{number:04d}.parquet", index=False)
+            # Spark reads no nanoseconds.
+            table.to_parquet(folder / f"part-{number:04d}.parquet", index=False, coerce_timestamps="us")
             rows += len(table)
     return rows

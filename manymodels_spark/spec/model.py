@@ -257,7 +257,7 @@ class Spec(Part):
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 1
     season: Annotated[int, Field(ge=1)] | None = None
     candidates: list[Annotated[Candidate, BeforeValidator(_one_key)]] = []
-    combine: Annotated[str, Field(pattern=r"^(best|(mean|median)_best_[2-9]|best_[2-9])$")] = "best"
+    combine: Annotated[str, Field(pattern=r"^(best|(mean|median|weighted)_best_[2-9]|best_[2-9])$")] = "best"
     refit: bool = True
     fallback: Annotated[Candidate | None, BeforeValidator(_one_key)] = None
     backtest: Backtest = Backtest()

@@ -1,0 +1,161 @@
+"""Beside the way of blogs and documentation: a run and a `log_model` inside the grouped function, a driver loop to score.
+
+    make bench-naive                                     300 partitions our way, 24 of them the other way
+    make bench-naive ARGS="--partitions 60 --naive 6"    smaller
+    make bench-naive ARGS="--naive 300"                  all of them the other way, too (most of an hour)
+
+Both sides fit Prophet on the same rows (a fit without the last days to judge it, a fit on all rows), log to the same
+`mlflow server` and write their predictions to Delta. The other way takes seconds a model and does the same for each, so it
+runs a sample and everything is compared per model: `speedup_train`, `speedup_score` (seconds a model), `calls_ratio`
+(requests that the server answered) and `bytes_ratio` (its database and artifacts; on our side the payloads in the lake and
+the promoted copies count, too). Ours includes the fixed part of a job, the promotion counts in its calls and its bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from benchmarks.common import bytes_of, clock, cores, emit, scratch, spec_in
+from manymodels_spark import ManyModels
+from manymodels_spark.session import get_session
+from manymodels_spark.simulate import write_parquet
+from tests.integration import mlflow_server
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+HORIZON = 28
+SEASONS: dict[str, Any] = {"weekly": True, "yearly": True, "daily": False}
+LOGGED = "store int, item int, uri string, wape double"
+REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /(api|ajax-api)/')
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Both ways, each against a server of its own, and the ratios per model."""
+    arguments = _arguments()
+    spark = get_session("bench-naive")
+    with scratch() as folder:
+        rows = write_parquet(folder / "in", partitions=arguments.partitions, days=arguments.days, files=4 * cores())
+        ours = _served(folder / "ours", lambda server: our_way(spark, folder, server, arguments.partitions))
+        naive = _served(folder / "naive", lambda server: naive_way(spark, folder, server, arguments.naive))
+    emit(
+        "naive", workload={"partitions": arguments.partitions, "naive_partitions": arguments.naive, "rows": rows, "family": "prophet"},
+        speedup_train=naive["train"] / ours["train"], speedup_score=naive["score"] / ours["score"],
+        calls_ratio=naive["calls"] / ours["calls"], bytes_ratio=naive["bytes"] / ours["bytes"],
+        ours_per_model=_rounded(ours), naive_per_model=_rounded(naive),
+        naive_minutes_for_all=(naive["train"] + naive["score"]) * arguments.partitions / 60,
+    )  # fmt: skip
+
+
+def our_way(spark: SparkSession, folder: Path, server: mlflow_server.MlflowServer, partitions: int) -> Figures:
+    """The job's stages: seconds and bytes per model."""
+    where = {"tracking": server.url}
+    mm = ManyModels(spec_in(
+        folder, name="ours", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
+        columns={"time": "date", "target": "units"}, horizon=HORIZON, candidates=[{"prophet": SEASONS}],
+        backtest={"folds": 1}, mlflow={"development": where, "production": where},
+    ), spark)  # fmt: skip
+    mm.ingest()
+    mm.prepare()
+    trained, promoted, scored = mm.train().report, mm.promote(), mm.score()
+    print(f"ours: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score {scored.seconds:.1f} s", flush=True)
+    kept = bytes_of(*(folder / "lake" / "ours" / table for table in ("fits", "models", "champions")))
+    return {
+        "train": trained.seconds / partitions, "promote": promoted.seconds / partitions,
+        "score": scored.seconds / partitions, "bytes": kept / partitions, "models": partitions,
+    }  # fmt: skip
+
+
+def naive_way(spark: SparkSession, folder: Path, server: mlflow_server.MlflowServer, partitions: int) -> Figures:
+    """The other way: a job that logs from inside the grouped function, then a loop over the models."""
+    raw = spark.read.parquet(str(folder / "in")).select("store", "item", "date", "units")
+    chosen = _first(raw, partitions)
+    with clock(f"naive: {partitions} models trained") as trained:
+        logged = chosen.groupBy("store", "item").applyInPandas(log_each(server.url), LOGGED).toPandas()
+    with clock(f"naive: {partitions} models loaded and scored") as scored:
+        predictions = score_each(server.url, logged)
+        spark.createDataFrame(predictions).write.format("delta").save(str(folder / "naive-predictions"))
+    return {"train": trained.seconds / partitions, "score": scored.seconds / partitions, "bytes": 0.0, "models": partitions}
+
+
+def log_each(uri: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """The function that such a job hands to `applyInPandas`."""
+
+    def train(rows: pd.DataFrame) -> pd.DataFrame:
+        import mlflow
+        from prophet import Prophet
+
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_experiment("naive")
+        store, item = int(rows["store"].iloc[0]), int(rows["item"].iloc[0])
+        history = rows.rename(columns={"date": "ds", "units": "y"})[["ds", "y"]].sort_values("ds")
+        seasons = {"weekly_seasonality": True, "yearly_seasonality": True, "daily_seasonality": False}
+        with mlflow.start_run(run_name=f"store {store} item {item}"):
+            known, held_out = history.iloc[:-HORIZON], history.iloc[-HORIZON:]
+            guess = Prophet(**seasons).fit(known).predict(held_out[["ds"]])["yhat"].to_numpy()
+            wape = float(abs(held_out["y"] - guess).sum() / max(abs(held_out["y"]).sum(), 1.0))
+            mlflow.set_tags({"store": store, "item": item})
+            mlflow.log_params({"family": "prophet", **seasons})
+            mlflow.log_metric("wape", wape)
+            model = mlflow.prophet.log_model(Prophet(**seasons).fit(history), name="model")
+        return pd.DataFrame({"store": [store], "item": [item], "uri": [model.model_uri], "wape": [wape]})
+
+    return train
+
+
+def score_each(uri: str, logged: pd.DataFrame) -> pd.DataFrame:
+    """The driver's loop: load one model, predict, go on to the next."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    predictions = []
+    for store, item, address in logged[["store", "item", "uri"]].itertuples(index=False):
+        model = mlflow.prophet.load_model(address)
+        ahead = model.make_future_dataframe(HORIZON, include_history=False)
+        found = model.predict(ahead)[["ds", "yhat", "yhat_lower", "yhat_upper"]]
+        predictions.append(found.assign(store=store, item=item))
+    return pd.concat(predictions, ignore_index=True)
+
+
+def _first(rows: DataFrame, partitions: int) -> DataFrame:
+    """The rows of so many partitions."""
+    from pyspark.sql import functions as F
+
+    keys = rows.select("store", "item").distinct().orderBy("item", "store").limit(partitions)
+    return rows.join(F.broadcast(keys), ["store", "item"])
+
+
+def _served(folder: Path, way: Callable[[mlflow_server.MlflowServer], Figures]) -> Figures:
+    """What `way` says, with the calls and the bytes per model of the server that it worked with."""
+    server = mlflow_server.start(folder, workers=2)
+    try:
+        before = bytes_of(folder)
+        found = way(server)
+    finally:
+        server.stop()
+    models = found.pop("models")
+    stored = bytes_of(folder) - before - len(server.log())
+    return {**found, "bytes": found["bytes"] + stored / models, "calls": len(REQUEST.findall(server.log())) / models}
+
+
+def _rounded(figures: Figures) -> Figures:
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--partitions", type=int, default=300)
+    parser.add_argument("--naive", type=int, default=24, help="how many of them are done the other way")
+    parser.add_argument("--days", type=int, default=1000)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
