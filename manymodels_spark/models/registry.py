@@ -33,7 +33,7 @@ _BUILT_IN = {
     "auto_arima": f"{_STATS}:AutoARIMA",
     "holt": f"{_STATS}:Holt",
     "ses": f"{_STATS}:SES",
-    "mstl": f"{_STATS}:MSTL",
+    "mstl": "manymodels_spark.models.mstl:MSTL",
     "mfles": f"{_STATS}:MFLES",
     "croston": f"{_STATS}:Croston",
     "tsb": f"{_STATS}:TSB",

@@ -22,10 +22,14 @@ from manymodels_spark.models.features import LagFeatures
 
 
 class SklearnOptions(Options):
-    """`lags` and `calendar` shape a forecast's features; tabular tasks use the spec's columns as they are."""
+    """`lags` and `calendar` shape a forecast's features; tabular tasks use the spec's columns as they are.
+
+    `log`: forecast logarithms where all values are positive, so that what is learnt are ratios.
+    """
 
     lags: list[Annotated[int, Field(ge=1, le=10_000)]] = []
     calendar: bool = True
+    log: bool = False
 
 
 @dataclass
@@ -37,6 +41,7 @@ class Fitted:
     text: list[int] = field(default_factory=list)
     features: LagFeatures | None = None
     tail: NDArray[np.float64] | None = None
+    log: bool = False
 
 
 class Sklearn(Family[Fitted]):
@@ -76,7 +81,8 @@ class Sklearn(Family[Fitted]):
         """Predictions, or probabilities of the classes."""
         with one_thread():
             if model.features is not None and model.tail is not None:
-                return model.features.forecast(model.estimator, model.tail, future, problem)
+                found = model.features.forecast(model.estimator, model.tail, future, problem)
+                return np.exp(found) if model.log else found
             return self._predict_rows(model, future, problem)
 
     def _predict_rows(self, model: Fitted, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
@@ -100,22 +106,25 @@ class Sklearn(Family[Fitted]):
             "text": model.text,
             "features": None if model.features is None else model.features.as_dict(),
             "tail": None if model.tail is None else [float(value) for value in model.tail],
+            "log": model.log,
         }
 
     def load(self, state: Json) -> Fitted:
         """The inverse of `dump`. Raises PayloadError for a type that no pipeline of this package holds."""
         features = None if state["features"] is None else LagFeatures(**state["features"])
         tail = None if state["tail"] is None else np.asarray(state["tail"], dtype=np.float64)
-        return Fitted(skops.load(state["skops"]), state["labels"], state["text"], features, tail)
+        return Fitted(skops.load(state["skops"]), state["labels"], state["text"], features, tail, state.get("log", False))
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
         features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar)
         target = rows[problem.target].to_numpy(dtype=np.float64)
+        log = self.options.log and bool((target > 0).all())
+        target = np.log(target) if log else target
         matrix = features.matrix(target, rows, problem)
         start = features.lags[-1]
         with one_thread():
             model = self.estimator(problem, False).fit(matrix[start:], target[start:])
-        return Fitted(model, [], [], features, target[-start:])
+        return Fitted(model, [], [], features, target[-start:], log)
 
     def _lags(self, problem: Problem) -> list[int]:
         season = problem.season

@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models.base import Family, Json, Options, Problem
 from manymodels_spark.models.codec import decode, encode
 
@@ -200,58 +199,6 @@ class SES(Stats):
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""
         return {}
-
-
-class MSTL(Stats):
-    """Decomposition by several seasons; the rest by exponential smoothing."""
-
-    name, library = "mstl", "MSTL"
-    seconds = (0.05, 5e-4)
-
-    class Options(Options):
-        """`seasons`: the lengths, by default the spec's one; `last`: fit on the last so many rows only."""
-
-        seasons: list[Annotated[int, Field(ge=2)]] = []
-        last: Annotated[int, Field(ge=2)] | None = None
-
-    def min_rows(self, problem: Problem) -> int:
-        """Two cycles of the shortest season and a little more: with fewer there is nothing to decompose."""
-        return 2 * min(self._seasons(problem)) + 2
-
-    def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
-        """The seasons that the rows hold twice."""
-        return {"season_length": [s for s in self._seasons(problem) if rows >= 2 * s + 2]}
-
-    def _seasons(self, problem: Problem) -> list[int]:
-        seasons = self.options.seasons or [problem.season]
-        if min(seasons) < 2:
-            raise FitError(Reason.FIT_FAILED, "mstl wants seasons of two steps or more. Name them: mstl: {seasons: [52]}")
-        return seasons
-
-    def dump(self, model: Any) -> Json:
-        """The seasonal columns' last cycles and the trend's model."""
-        if isinstance(model, _Mstl):
-            return {"cycles": encode(model.cycles), "trend": AutoETS(EtsOptions()).dump(model.trend)}
-        seasons = list(np.atleast_1d(model.season_length))
-        names = [name for name in model.model_.columns if name.startswith("seasonal")]
-        cycles = [model.model_[name].to_numpy()[-int(s) :] for name, s in zip(names, seasons, strict=False)]
-        return {"cycles": encode(cycles), "trend": AutoETS(EtsOptions()).dump(model.trend_forecaster)}
-
-    def load(self, state: Json) -> Any:
-        """An object that predicts as the library's does."""
-        return _Mstl(decode(state["cycles"]), AutoETS(EtsOptions()).load(state["trend"]))
-
-
-class _Mstl:
-    """What is left of an MSTL model when only its forecasts are wanted."""
-
-    def __init__(self, cycles: list[NDArray[np.float64]], trend: Any) -> None:
-        self.cycles, self.trend = cycles, trend
-
-    def predict(self, h: int) -> dict[str, NDArray[np.float64]]:
-        """The trend's forecast plus every season repeated."""
-        seasons = sum((np.resize(cycle, h) for cycle in self.cycles), np.zeros(h))
-        return {"mean": self.trend.predict(h=h)["mean"] + seasons}
 
 
 class MflesOptions(SeasonOptions):
