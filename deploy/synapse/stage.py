@@ -2,6 +2,7 @@
 
 Settings `spark.manymodels.NAME` become environment variables, for the `${NAME}` of the spec; those named
 `spark.manymodels.secret.NAME` hold VAULT/SECRET and are read from Key Vault with the workspace's identity.
+`spark.manymodels.report` is the folder of the lake to which the stage `report` writes.
 """
 
 from __future__ import annotations
@@ -10,30 +11,42 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 PREFIX, SECRET = "spark.manymodels.", "spark.manymodels.secret."
+REPORT = "spark.manymodels.report"
 
 
 def main(arguments: list[str]) -> None:
     """Run one stage on the spec at a path of the lake."""
-    from pyspark.sql import SparkSession
-
     stage, spec = arguments
-    spark = SparkSession.builder.getOrCreate()
+    spark = session()
     os.environ.update(environment(spark.conf.getAll, secret_of_vault))
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder, Path(spec).name)
         local.write_text(text_of(spark, spec), encoding="utf-8")
-        run(stage, local)
+        if stage == "report":
+            page = Path(folder, f"{local.stem}-{datetime.now(UTC):%Y-%m-%dT%H-%M}.html")
+            run(stage, local, "--out", str(page))
+            copy_to_lake(page, spark.conf.get(REPORT))
+        else:
+            run(stage, local)
 
 
-def run(stage: str, spec: Path) -> None:
+def session() -> Any:
+    """The session that the platform brings."""
+    from pyspark.sql import SparkSession
+
+    return SparkSession.builder.getOrCreate()
+
+
+def run(stage: str, spec: Path, *options: str) -> None:
     """Run `manymodels STAGE SPEC`. Raises SystemExit where it failed, and only then."""
     from manymodels_spark.cli import main as manymodels
 
-    if code := manymodels([stage, str(spec)], standalone_mode=False):
+    if code := manymodels([stage, str(spec), *options], standalone_mode=False):
         raise SystemExit(code)
 
 
@@ -42,10 +55,22 @@ def environment(settings: Mapping[str, str], secret: Any) -> dict[str, str]:
     found = {}
     for name, value in settings.items():
         if name.startswith(SECRET):
-            found[name.removeprefix(SECRET)] = str(secret(*value.split("/", 1)))
-        elif name.startswith(PREFIX):
+            found[name.removeprefix(SECRET)] = read_secret(name, value, secret)
+        elif name.startswith(PREFIX) and name != REPORT:
             found[name.removeprefix(PREFIX)] = value
     return found
+
+
+def read_secret(setting: str, place: str, secret: Any) -> str:
+    """A secret by its VAULT/SECRET. Ends the job, naming setting, vault and secret, where it cannot be read."""
+    vault, _, name = place.partition("/")
+    try:
+        return str(secret(vault, name))
+    except Exception as error:
+        raise SystemExit(
+            f"{setting}: secret {name!r} of vault {vault!r} cannot be read ({type(error).__name__}). Write the secret, and give "
+            "the workspace's identity the role Key Vault Secrets User there"
+        ) from error
 
 
 def secret_of_vault(vault: str, name: str) -> str:
@@ -53,6 +78,13 @@ def secret_of_vault(vault: str, name: str) -> str:
     from notebookutils import mssparkutils  # there on Synapse only
 
     return str(mssparkutils.credentials.getSecret(vault, name))
+
+
+def copy_to_lake(page: Path, folder: str) -> None:
+    """A file of the driver into a folder of the lake, by Synapse's own utility."""
+    from notebookutils import mssparkutils  # there on Synapse only
+
+    mssparkutils.fs.cp(f"file:{page}", f"{folder}/{page.name}")
 
 
 def text_of(spark: Any, path: str) -> str:

@@ -13,8 +13,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -39,6 +40,7 @@ from manymodels_spark.warehouse.base import LEDGER, LEDGER_SCHEMA
 ROOT = Path(__file__).parents[2]
 DEPLOY, PLATFORMS = ROOT / "deploy", ROOT / "conf" / "platforms"
 STAGES = ["ingest", "prepare", "train", "promote", "score", "load"]
+WORKFLOW = [*STAGES, "report"]
 
 
 def read(path: Path) -> Any:
@@ -115,7 +117,7 @@ def test_a_databricks_job_is_one_to_the_bundles_own_classes(name: str) -> None:
     from databricks.bundles.jobs import Job
 
     job = Job.from_dict(job_of(name))  # type: ignore[arg-type]
-    assert [task.task_key for task in job.tasks] == STAGES
+    assert [task.task_key for task in job.tasks] == WORKFLOW
     assert {task.python_wheel_task.entry_point for task in job.tasks} == {"manymodels-job"}  # type: ignore[union-attr]
 
     with pytest.raises(Exception, match="python_wheel_tusk"):
@@ -135,12 +137,47 @@ def test_a_databricks_job_s_tasks_run_commands_that_exist_one_after_another(name
         assert task.get("job_cluster_key") in clusters | {None} and task.get("environment_key") in environments | {None}
         assert ("job_cluster_key" in task) != ("environment_key" in task)
         assert task.get("environment_variables_key") in variables | {None}
-        command, spec = task["python_wheel_task"]["parameters"]
-        assert command in manymodels.commands
+        command, spec, *options = task["python_wheel_task"]["parameters"]
+        assert command == task["task_key"]
         assert spec == "{{job.parameters.spec}}"
+        known = {name for parameter in manymodels.commands[command].params for name in parameter.opts}
+        assert {option for option in options if option.startswith("--")} <= known
         assert task["python_wheel_task"]["package_name"] == "manymodels-spark"
     assert [one["name"] for one in job["parameters"]] == ["spec"]
-    assert next(task for task in job["tasks"] if task["task_key"] == "promote")["run_if"] == "ALL_DONE"
+    assert {task["task_key"] for task in job["tasks"] if task.get("run_if") == "ALL_DONE"} == {"promote", "report"}
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_a_task_whose_failure_later_ones_hide_tells_of_it_itself(name: str) -> None:
+    tasks = job_of(name)["tasks"]
+    for before, task in pairwise(tasks):
+        if task.get("run_if") == "ALL_DONE":
+            assert before["email_notifications"]["on_failure"] == ["${var.notify}"], before["task_key"]
+    assert all(task["max_retries"] >= 1 for task in tasks)
+
+
+def test_the_workflow_runs_every_day_on_a_cluster_that_grows_or_on_none() -> None:
+    job = job_of("retail_sales")
+    seconds, minutes, hours, day, month, weekday = job["schedule"]["quartz_cron_expression"].split()
+    assert (day, month, weekday) == ("*", "*", "?") and all(part.isdigit() for part in (seconds, minutes, hours))
+    (cluster,) = job["job_clusters"]
+    assert set(cluster["new_cluster"]["autoscale"]) == {"min_workers", "max_workers"}
+    for script in cluster["new_cluster"]["init_scripts"]:
+        assert (BUNDLE / script["workspace"]["destination"].removeprefix("${workspace.file_path}/")).exists()
+    assert "job_clusters" not in job_of("retail_sales_serverless")
+    secrets = [value for value in cluster["new_cluster"]["spark_env_vars"].values() if "secrets/" in value]
+    assert secrets == ["{{secrets/${var.secret_scope}/sales-db-url}}"]
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_a_job_writes_models_and_reports_into_volumes_of_the_bundle(name: str) -> None:
+    volumes = read(BUNDLE / "resources" / "storage.yml")["resources"]["volumes"]
+    report = job_of(name)["tasks"][-1]["python_wheel_task"]["parameters"][-1]
+    used = re.findall(r"/Volumes/[^/]+/retail/(\w+)", report)
+    for target in ("development", "production"):
+        spec = ROOT / "conf" / "platforms" / ("databricks_serverless.yaml" if "serverless" in name else "databricks.yaml")
+        used += re.findall(r"/Volumes/[^/]+/retail/(\w+)", read(spec)["mlflow"][target]["artifacts"])
+    assert set(used) == set(volumes)
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))
@@ -185,13 +222,25 @@ def test_every_reference_in_the_bundle_leads_somewhere() -> None:
     assert set(bundle) <= {"bundle", "include", "sync", "artifacts", "variables", "targets", "permissions"}
 
 
-def test_the_bundle_s_schema_and_volume_are_such_to_the_bundles_own_classes() -> None:
+def test_what_the_jobs_need_is_such_to_the_bundles_own_classes() -> None:
     from databricks.bundles.schemas import Schema
+    from databricks.bundles.secret_scopes import SecretScope
     from databricks.bundles.volumes import Volume
 
     resources = read(BUNDLE / "resources" / "storage.yml")["resources"]
     assert Schema.from_dict(resources["schemas"]["retail"]).name == "retail"
-    assert Volume.from_dict(resources["volumes"]["models"]).name == "models"
+    assert [Volume.from_dict(one).name for one in resources["volumes"].values()] == ["models", "reports"]
+    scope = SecretScope.from_dict(read(BUNDLE / "resources" / "secrets.yml")["resources"]["secret_scopes"]["manymodels"])
+    assert scope.backend_type is not None and scope.backend_type.value == "AZURE_KEYVAULT"  # type: ignore[union-attr]
+
+
+def test_each_target_has_its_own_catalog_and_production_runs_as_nobody_s_person() -> None:
+    bundle = read(BUNDLE / "databricks.yml")
+    default = bundle["variables"]["catalog"]["default"]
+    catalogs = {name: target["variables"].get("catalog", default) for name, target in bundle["targets"].items()}
+    assert list(catalogs) == ["dev", "staging", "prod"] and len(set(catalogs.values())) == 3
+    assert bundle["targets"]["dev"]["mode"] == "development" and bundle["targets"]["dev"]["default"] is True
+    assert bundle["targets"]["prod"]["run_as"] == {"service_principal_name": "${var.service_principal}"}
 
 
 # --- Data Factory and Synapse ---
@@ -310,11 +359,14 @@ def test_linked_services_datasets_and_triggers_refer_to_what_exists(path: Path) 
         assert set(re.findall(r"dataset\(\)\.(\w+)", text)) <= set(read(path)["properties"].get("parameters", {}))
 
 
-def test_a_trigger_gives_its_pipeline_the_parameters_without_a_default() -> None:
-    for started in read(DEPLOY / "datafactory" / "trigger" / "Daily.json")["properties"]["pipelines"]:
-        pipeline = read(DEPLOY / "datafactory" / "pipeline" / f"{started['pipelineReference']['referenceName']}.json")
-        parameters = pipeline["properties"]["parameters"]
-        assert {name for name, one in parameters.items() if "defaultValue" not in one} <= set(started["parameters"]) <= set(parameters)
+@pytest.mark.parametrize("folder", ["datafactory", "synapse"])
+def test_a_trigger_starts_its_pipeline_daily_with_the_parameters_that_have_no_default(folder: str) -> None:
+    trigger = read(DEPLOY / folder / "trigger" / "Daily.json")["properties"]
+    assert (trigger["typeProperties"]["recurrence"]["frequency"], trigger["typeProperties"]["recurrence"]["interval"]) == ("Day", 1)
+    for started in trigger["pipelines"]:
+        pipeline = read(DEPLOY / folder / "pipeline" / f"{started['pipelineReference']['referenceName']}.json")
+        parameters, given = pipeline["properties"]["parameters"], set(started.get("parameters", {}))
+        assert {name for name, one in parameters.items() if "defaultValue" not in one} <= given <= set(parameters)
 
 
 SPARK_JOBS = sorted((DEPLOY / "synapse" / "sparkJobDefinition").glob("*.json"))
@@ -346,10 +398,11 @@ def test_every_property_of_a_spark_job_definition_is_understood(path: Path) -> N
 
 def test_the_synapse_pipeline_runs_the_stages_in_order() -> None:
     activities = read(DEPLOY / "synapse" / "pipeline" / "RetailSales.json")["properties"]["activities"]
-    assert [one["typeProperties"]["sparkJob"]["referenceName"] for one in activities] == STAGES
-    assert [one["typeProperties"]["args"][0] for one in activities] == STAGES
+    assert [one["typeProperties"]["sparkJob"]["referenceName"] for one in activities] == WORKFLOW
+    assert [one["typeProperties"]["args"][0] for one in activities] == WORKFLOW
     conditions = {one["name"]: [c for d in one["dependsOn"] for c in d["dependencyConditions"]] for one in activities}
     assert conditions["promote"] == ["Completed"], "too many failures do not keep the others from being promoted"
+    assert conditions["report"] == ["Completed"], "a report is wanted above all where something failed"
 
 
 def test_settings_of_a_synapse_job_become_variables_and_secrets_come_from_the_vault() -> None:
@@ -359,9 +412,36 @@ def test_settings_of_a_synapse_job_become_variables_and_secrets_come_from_the_va
         asked.append((vault, name))
         return "from the vault"
 
-    conf = {"spark.manymodels.A": "1", "spark.manymodels.secret.B": "vault/name/part", "spark.sql.x": "2"}
+    conf = {
+        "spark.manymodels.A": "1", "spark.manymodels.secret.B": "vault/name/part", "spark.sql.x": "2",
+        "spark.manymodels.report": "abfss://lake@account.dfs.core.windows.net/reports",
+    }
     assert module(DEPLOY / "synapse" / "stage.py").environment(conf, secret) == {"A": "1", "B": "from the vault"}
     assert asked == [("vault", "name/part")]
+
+
+def test_a_secret_of_a_synapse_job_that_cannot_be_read_is_named_and_never_told() -> None:
+    def refuse(vault: str, name: str) -> str:
+        raise PermissionError("403 Forbidden: eyJhbGciOi")
+
+    with pytest.raises(SystemExit) as end:
+        module(DEPLOY / "synapse" / "stage.py").environment({"spark.manymodels.secret.DB": "kv/sales-db"}, refuse)
+    assert "spark.manymodels.secret.DB: secret 'sales-db' of vault 'kv' cannot be read (PermissionError)" in str(end.value.code)
+    assert "eyJ" not in str(end.value.code)
+
+
+def test_the_synapse_report_is_written_here_and_copied_to_the_lake(monkeypatch: pytest.MonkeyPatch) -> None:
+    script, calls = module(DEPLOY / "synapse" / "stage.py"), []
+    monkeypatch.setattr(script, "run", lambda *given: calls.append(given))
+    monkeypatch.setattr(script, "text_of", lambda spark, path: "name: s")
+    monkeypatch.setattr(script, "copy_to_lake", lambda page, folder: calls.append((page, folder)))
+    session = SimpleNamespace(conf=SimpleNamespace(getAll={}, get={"spark.manymodels.report": "abfss://lake@a/reports"}.get))
+    monkeypatch.setattr(script, "session", lambda: session)
+
+    script.main(["report", "abfss://code@a/synapse.yaml"])
+    (stage, spec, option, page), (copied, folder) = calls
+    assert (stage, Path(spec).name, option, folder) == ("report", "synapse.yaml", "--out", "abfss://lake@a/reports")
+    assert str(copied) == page and copied.name.startswith("synapse-") and copied.suffix == ".html"
 
 
 @pytest.mark.parametrize("script", ["synapse/stage.py", "azureml/src/stage.py"])
