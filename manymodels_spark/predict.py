@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from manymodels_spark.combine import combined
 from manymodels_spark.conformal import Intervals
@@ -41,6 +42,7 @@ class LoadedPartition:
         self.cutoff = pd.Timestamp(document["cutoff"]) if document["cutoff"] else None
         self._members = [_load(member) for member in document["members"]]
         self._intervals = Intervals.of_dict(document["intervals"]) if document["intervals"] else None
+        self._steps: pd.DatetimeIndex | None = None
 
     def predict(
         self,
@@ -58,28 +60,50 @@ class LoadedPartition:
         probability. Raises FitError(MISSING_FEATURE) where a needed feature is missing.
         """
         if self.problem.task == "forecast":
-            return self._forecast(future, horizon, since, levels or [80, 95])
+            return pd.DataFrame(self.forecast(future, horizon, since, levels or [80, 95]))
         if future is None:
             raise FitError(Reason.MISSING_FEATURE, f"a {self.problem.task} predicts rows, and none were given")
-        if self.problem.task == "classification":
-            return self._classify(future)
-        return self._with_intervals(pd.DataFrame(index=future.index), self._combined(future), None, levels or [80, 95])
+        return pd.DataFrame(self._tabular(self._combined(future), levels or [80, 95]), index=future.index)
 
-    def _forecast(
+    def forecast(
         self, future: pd.DataFrame | None, horizon: int | None, since: pd.Timestamp | None, levels: Sequence[int]
-    ) -> pd.DataFrame:
+    ) -> dict[str, Any]:
+        """What `predict` says of a forecast, as columns: the times as a DatetimeIndex, the rest as float arrays."""
         assert self.cutoff is not None
         wanted = None
         future = None if future is None else self._with_times(future)
         if future is not None and horizon is None and since is None:
             wanted = pd.DatetimeIndex(future[self.problem.time])
-        times = self._times(wanted, horizon, since)
+        times = self._ahead(horizon) if wanted is None and since is None else self._times(wanted, horizon, since)
         predicted = self._combined(self._frame(times, future))
         steps = np.arange(1, len(times) + 1, dtype=np.float64)
-        table = self._with_intervals(pd.DataFrame({self.problem.time: times}), predicted, steps, levels)
+        name, columns = str(self.problem.time), self._with_intervals(predicted, steps, levels)
         if wanted is not None:
-            return table.set_index(self.problem.time).reindex(wanted).rename_axis(self.problem.time).reset_index()
-        return table[times > (self.cutoff if since is None else since)].head(horizon or self.problem.horizon).reset_index(drop=True)
+            at = times.get_indexer(wanted)
+            return {name: wanted, **{key: np.where(at < 0, np.nan, values[at]) for key, values in columns.items()}}
+        ahead = horizon or self.problem.horizon
+        first = 0 if since is None else int(np.count_nonzero(times <= max(since, self.cutoff)))
+        shown = slice(first, first + ahead)
+        return {name: times[shown], **{key: values[shown] for key, values in columns.items()}}
+
+    def table(self, columns: Mapping[str, NDArray[Any]], levels: Sequence[int]) -> dict[str, Any]:
+        """What `predict` says of rows, as columns, from columns: float64 for numbers, objects for text."""
+        predictions = [family.predict_table(model, columns, self.problem) for family, model in self._members]
+        return self._tabular(self._mean(predictions), levels)
+
+    def _tabular(self, predicted: np.ndarray, levels: Sequence[int]) -> dict[str, Any]:
+        if self.problem.task == "classification":
+            return self._classes(predicted)
+        return self._with_intervals(predicted, None, levels)
+
+    def _ahead(self, horizon: int | None) -> pd.DatetimeIndex:
+        """The steps after the cutoff. Those of the model's own horizon are kept: they are asked for again and again."""
+        ahead = horizon or self.problem.horizon
+        if ahead > self.problem.horizon:
+            return self._times(None, ahead, None)
+        if self._steps is None:
+            self._steps = self._times(None, None, None)
+        return self._steps[:ahead]
 
     def _with_times(self, future: pd.DataFrame) -> pd.DataFrame:
         """The rows with their times read; zones are refused, since the model's times have none."""
@@ -139,26 +163,26 @@ class LoadedPartition:
         return frame.assign(**{name: values[name].to_numpy() for name in names})
 
     def _combined(self, frame: pd.DataFrame) -> np.ndarray:
-        predictions = [family.predict(model, frame, self.problem) for family, model in self._members]
+        return self._mean([family.predict(model, frame, self.problem) for family, model in self._members])
+
+    def _mean(self, predictions: list[np.ndarray]) -> np.ndarray:
         return combined(predictions, self.document["combine"], self.document.get("weights"))
 
-    def _classify(self, rows: pd.DataFrame) -> pd.DataFrame:
-        probabilities = self._combined(rows)
+    def _classes(self, probabilities: np.ndarray) -> dict[str, Any]:
         classes = np.asarray(self.document["members"][0]["classes"], dtype=object)
         best = probabilities.argmax(axis=1)
-        columns = {"prediction": classes[best], "probability": probabilities[np.arange(len(best)), best]}
-        return pd.DataFrame(columns, index=rows.index)
+        return {"prediction": classes[best], "probability": probabilities[np.arange(len(best)), best]}
 
     def _with_intervals(
-        self, table: pd.DataFrame, predicted: np.ndarray, steps: np.ndarray | None, levels: Sequence[int]
-    ) -> pd.DataFrame:
+        self, predicted: np.ndarray, steps: np.ndarray | None, levels: Sequence[int]
+    ) -> dict[str, np.ndarray]:
         columns: dict[str, np.ndarray] = {"prediction": predicted}
         for level in levels:
             half = np.full(len(predicted), np.nan)
             if self._intervals is not None:
                 half = self._intervals.half_width(np.ones(len(predicted)) if steps is None else steps, level)
             columns |= {f"lower_{level}": predicted - half, f"upper_{level}": predicted + half}
-        return table.assign(**columns)
+        return columns
 
 
 def _load(member: dict[str, Any]) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ never Spark, Delta, MLflow or the spec's file.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -104,6 +105,13 @@ class Family(ABC, Generic[Model]):
         and known-future columns); shape (len(future),). Regression: shape (len(future),). Classification:
         probabilities of the classes in the order of `classes(model)`, shape (len(future), n classes).
         """
+
+    def predict_table(self, model: Model, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
+        """As `predict` for a tabular task, of columns by name: float64 for numbers, objects (text, None) for text.
+
+        A family overrides it where it can do without the DataFrame.
+        """
+        return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def classes(self, model: Model) -> list[str]:
         """The classes of a classification model, as text, in the order of `predict`'s columns."""

@@ -5,9 +5,10 @@ Stored by skops inside JSON; nothing is pickled.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,6 +20,10 @@ from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models import skops
 from manymodels_spark.models.base import Family, Json, Options, Problem
 from manymodels_spark.models.features import LagFeatures
+from manymodels_spark.models.plain import Plain, plain
+
+# Rows of a table below which a product is too small for BLAS to share among threads.
+FEW = 100
 
 
 class SklearnOptions(Options):
@@ -42,6 +47,11 @@ class Fitted:
     features: LagFeatures | None = None
     tail: NDArray[np.float64] | None = None
     log: bool = False
+
+    @cached_property
+    def quick(self) -> Plain | None:
+        """The estimator without scikit-learn's checks, where that is known to predict the same."""
+        return plain(self.estimator, probabilities=bool(self.labels))
 
 
 class Sklearn(Family[Fitted]):
@@ -81,18 +91,24 @@ class Sklearn(Family[Fitted]):
         """Predictions, or probabilities of the classes."""
         with one_thread():
             if model.features is not None and model.tail is not None:
-                found = model.features.forecast(model.estimator, model.tail, future, problem)
+                found = model.features.forecast(model.quick or model.estimator, model.tail, future, problem)
                 return np.exp(found) if model.log else found
-            return self._predict_rows(model, future, problem)
+            missing = [name for name in problem.inputs if name not in future]
+            if missing:
+                raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict")
+            columns = [future[name] for name in problem.inputs]
+            return _predicted(model, [_text(one) if i in model.text else _numbers(one) for i, one in enumerate(columns)])
 
-    def _predict_rows(self, model: Fitted, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
-        missing = [name for name in problem.inputs if name not in future]
-        if missing:
-            raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict")
-        frame = _plain(future[list(problem.inputs)], model.text)
-        if model.labels:
-            return np.asarray(model.estimator.predict_proba(frame), dtype=np.float64)
-        return np.asarray(model.estimator.predict(frame), dtype=np.float64)
+    def predict_table(self, model: Fitted, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
+        """Without a DataFrame on the way, which for one row costs more than the prediction."""
+        columns = [table[name] for name in problem.inputs]
+        texts = [np.array(["missing" if text is None else text for text in columns[i]], dtype=object) for i in model.text]
+        for i, values in zip(model.text, texts, strict=True):
+            columns[i] = values
+        if len(columns[0]) <= FEW and model.quick is not None:
+            return _predicted(model, columns)
+        with one_thread():
+            return _predicted(model, columns)
 
     def classes(self, model: Fitted) -> list[str]:
         """The labels seen in training."""
@@ -238,10 +254,23 @@ def one_thread() -> AbstractContextManager[Any]:
     return limit
 
 
+def _predicted(model: Fitted, columns: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    """Predictions, or probabilities, of columns: float64 where they are numbers, text as objects."""
+    numbers = [column for i, column in enumerate(columns) if i not in model.text]
+    if model.quick is not None and not any(np.isinf(column).any() for column in numbers):
+        return model.quick.predict_columns(columns)
+    method = model.estimator.predict_proba if model.labels else model.estimator.predict
+    return np.asarray(method(_rows(columns)), dtype=np.float64)
+
+
 def _plain(frame: pd.DataFrame, text: list[int]) -> NDArray[Any]:
-    """The rows as an object array of numbers and text: no names, types or dates for skops to disagree about."""
-    columns = [_text(column) if i in text else _numbers(column) for i, (_, column) in enumerate(frame.items())]
-    return np.column_stack(columns)
+    """The rows of a table as an object array, as the pipeline is fitted on."""
+    return _rows([_text(column) if i in text else _numbers(column) for i, (_, column) in enumerate(frame.items())])
+
+
+def _rows(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Columns side by side in an object array: no names, types or dates for skops to disagree about."""
+    return np.column_stack([column.astype(object) for column in columns])
 
 
 def _text(column: pd.Series) -> NDArray[np.object_]:
@@ -250,4 +279,4 @@ def _text(column: pd.Series) -> NDArray[np.object_]:
 
 
 def _numbers(column: pd.Series) -> NDArray[Any]:
-    return pd.to_numeric(column, errors="coerce").astype(np.float64).to_numpy(dtype=object)
+    return pd.to_numeric(column, errors="coerce").astype(np.float64).to_numpy()
