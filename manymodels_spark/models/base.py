@@ -107,7 +107,7 @@ class Family(ABC, Generic[Model]):
         """
 
     def predict_table(self, model: Model, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
-        """As `predict` for a tabular task, of columns by name: float64 for numbers, objects (text, None) for text.
+        """As `predict` for a tabular task, of columns by name: float64 for numbers, what may be text as it comes.
 
         A family overrides it where it can do without the DataFrame.
         """

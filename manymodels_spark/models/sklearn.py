@@ -101,10 +101,7 @@ class Sklearn(Family[Fitted]):
 
     def predict_table(self, model: Fitted, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
         """Without a DataFrame on the way, which for one row costs more than the prediction."""
-        columns = [table[name] for name in problem.inputs]
-        texts = [np.array(["missing" if text is None else text for text in columns[i]], dtype=object) for i in model.text]
-        for i, values in zip(model.text, texts, strict=True):
-            columns[i] = values
+        columns = [_words(table[name]) if i in model.text else table[name] for i, name in enumerate(problem.inputs)]
         if len(columns[0]) <= FEW and model.quick is not None:
             return _predicted(model, columns)
         with one_thread():
@@ -276,6 +273,13 @@ def _rows(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
 def _text(column: pd.Series) -> NDArray[np.object_]:
     values = column.astype(object)
     return values.where(column.notna(), "missing").map(str).to_numpy(dtype=object)
+
+
+def _words(values: NDArray[Any]) -> NDArray[np.object_]:
+    """As `_text`, without pandas where there is nothing but text and None."""
+    if values.dtype == object and all(value is None or isinstance(value, str) for value in values):
+        return np.array(["missing" if value is None else value for value in values], dtype=object)
+    return _text(pd.Series(values))
 
 
 def _numbers(column: pd.Series) -> NDArray[Any]:

@@ -56,9 +56,7 @@ class Server:
             seconds = f"{self.settings.request_seconds:g}"
             error = ScoreError(503, "timeout", f"no answer within {seconds} seconds. Send fewer items or a shorter horizon", 1)
             answer = self.service.failed(error)
-        for outcome in answer.outcomes:
-            self.telemetry.items.labels(outcome).inc()
-        self.telemetry.model_seconds.observe(answer.model_seconds)
+        self.telemetry.scored(answer.outcomes, answer.model_seconds)
         headers = {"Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}"}
         if answer.retry_after is not None:
             headers["Retry-After"] = str(answer.retry_after)

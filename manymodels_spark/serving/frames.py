@@ -1,43 +1,60 @@
-"""JSON rows into the DataFrame that a model wants, checked by name and value; predictions into JSON."""
+"""JSON rows into what a model wants, checked by name and value; predictions into JSON.
+
+Columns stay lists and arrays wherever a model takes them: for one row, a DataFrame costs more than its prediction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from manymodels_spark.models.base import Problem
 from manymodels_spark.predict import LoadedPartition
 from manymodels_spark.serving.failures import ScoreError, invalid
-from manymodels_spark.serving.schemas import Item
+from manymodels_spark.serving.schemas import Item, Split
 
 SHOWN = 10
 
 
-def frame_of(
-    item: Item, model: LoadedPartition, others: Collection[str], most: int, latest: pd.Timestamp | None,
-    texts: Collection[str] = (),
-) -> pd.DataFrame | None:  # fmt: skip
-    """The rows of an item as a DataFrame, None where it has none. `others` are columns allowed beside the inputs,
-    `texts` the inputs that hold text.
+Columns = dict[str, list[Any]]
+_NUMBERS = frozenset({int, float, bool})
+_TEXTS = frozenset({str})
+_NULL = type(None)
+
+
+def steps_of(item: Item, model: LoadedPartition, others: Collection[str], most: int, steps: int) -> pd.DataFrame | None:
+    """The rows of a forecast's item as a DataFrame, None where it has none: times at most `steps` after the cutoff,
+    and known-future columns. `others` are columns allowed beside them.
 
     Raises ScoreError (422, 413) for unknown, missing or ill-typed columns and for times that are no steps.
     """
-    rows = _table(item, most)
-    if rows is None:
+    columns = _columns(item, most)
+    if columns is None:
         return None
     problem = model.problem
-    wanted = [*([problem.time] if problem.task == "forecast" and problem.time else []), *_needed(problem)]
-    allowed = {*wanted, *problem.inputs, *others, *([problem.time] if problem.time else [])}
-    _refuse("unknown column", [str(name) for name in rows.columns if name not in allowed], f"The model takes {_listed(wanted)}")
-    _refuse("missing column", [name for name in wanted if name not in rows], f"The model takes {_listed(wanted)}")
-    if problem.task != "forecast":
-        _numbers(rows, [name for name in problem.inputs if name not in texts], (int, float, type(None)), "a number or null")
-        return rows
-    _numbers(rows, problem.known_future, (int, float), "a number")
-    return rows.assign(**{str(problem.time): _times(rows[problem.time], model, latest)})
+    _check_names(columns, [str(problem.time), *problem.known_future], {*problem.inputs, *others})
+    for name in problem.known_future:
+        _check_types(name, columns[name], _NUMBERS, "a number")
+    rows = pd.DataFrame(columns)
+    return rows.assign(**{str(problem.time): _times(rows[problem.time], model, last_step(model, steps))})
+
+
+def table_of(
+    item: Item, model: LoadedPartition, others: Collection[str], most: int, texts: Collection[str]
+) -> dict[str, NDArray[Any]] | None:
+    """The rows of a table's item as its model's inputs, None where it has none: float64 with NaN for null, or, for
+    `texts`, which may hold text, as pandas reads them. Raises ScoreError (422, 413) as `steps_of` does.
+    """
+    columns = _columns(item, most)
+    if columns is None:
+        return None
+    problem = model.problem
+    _check_names(columns, list(problem.inputs), {*others, *([problem.time] if problem.time else [])})
+    return {name: _texts(columns[name]) if name in texts else _floats(name, columns[name]) for name in problem.inputs}
 
 
 def last_step(model: LoadedPartition, steps: int) -> pd.Timestamp | None:
@@ -56,45 +73,64 @@ def step_of(problem: Problem) -> Any:
     return pd.tseries.frequencies.to_offset("7D" if problem.frequency == "W" else problem.frequency)
 
 
-def predictions_of(table: pd.DataFrame, item: Item, problem: Problem) -> Any:
+def predictions_of(table: Mapping[str, Any], item: Item) -> Any:
     """The predictions in the orientation asked for; what is not finite becomes null. Times are ISO 8601 text."""
-    names = [name for name in table.columns if item.intervals or not name.startswith(("lower_", "upper_"))]
-    columns = [_values(table[name]) for name in names]
+    names = [name for name in table if item.intervals or not name.startswith(("lower_", "upper_"))]
+    columns = [_values(np.asarray(table[name])) for name in names]
     if item.orient == "split":
         return {"columns": names, "data": [list(row) for row in zip(*columns, strict=True)]}
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _table(item: Item, most: int) -> pd.DataFrame | None:
+def _columns(item: Item, most: int) -> Columns | None:
+    """The rows turned into columns: what a row of records does not name is None."""
     split, records = item.dataframe_split, item.dataframe_records
-    count = len(split.data) if split is not None else 0 if records is None else len(records)
-    if count > most:
-        raise ScoreError(413, "too_many_rows", f"{count} rows in one item, at most {most} are taken. Send them in parts")
+    if split is None and records is None:
+        return None
+    if item.rows > most:
+        raise ScoreError(413, "too_many_rows", f"{item.rows} rows in one item, at most {most} are taken. Send them in parts")
     if split is not None:
+        columns = _turned(split)
+    else:
+        names = dict.fromkeys(name for record in records or () for name in record)
+        columns = {name: [record.get(name) for record in records or ()] for name in names}
+    if not columns or not item.rows:
+        raise invalid("the rows are empty: give at least one row with the model's columns, or leave them out")
+    return columns
+
+
+def _turned(split: Split) -> Columns:
+    if len(set(split.columns)) < len(split.columns):
         repeated = sorted({name for name in split.columns if split.columns.count(name) > 1})
         _refuse("repeated column", repeated, "Each column is expected once")
-        if any(len(row) != len(split.columns) for row in split.data):
-            raise invalid(f"dataframe_split.data: {len(split.columns)} values are expected in every row, one per column")
-        frame = pd.DataFrame(split.data, columns=split.columns)
-    elif records is not None:
-        frame = pd.DataFrame.from_records(records)
-    else:
-        return None
-    if frame.empty:
-        raise invalid("the rows are empty: give at least one row with the model's columns, or leave them out")
-    return frame
+    if any(len(row) != len(split.columns) for row in split.data):
+        raise invalid(f"dataframe_split.data: {len(split.columns)} values are expected in every row, one per column")
+    return {name: list(values) for name, values in zip(split.columns, zip(*split.data, strict=True), strict=False)}
 
 
-def _needed(problem: Problem) -> list[str]:
-    return list(problem.known_future) if problem.task == "forecast" else list(problem.inputs)
+def _check_names(columns: Columns, wanted: list[str], others: Collection[str]) -> None:
+    if columns.keys() == set(wanted):
+        return
+    allowed = {*wanted, *others}
+    _refuse("unknown column", [name for name in columns if name not in allowed], f"The model takes {_listed(wanted)}")
+    _refuse("missing column", [name for name in wanted if name not in columns], f"The model takes {_listed(wanted)}")
 
 
-def _numbers(rows: pd.DataFrame, names: Collection[str], kinds: tuple[type, ...], expected: str) -> None:
-    for name in names:
-        if rows[name].dtype.kind not in "iufb" and not all(isinstance(value, kinds) for value in rows[name]):
-            raise invalid(f"column {name!r}: {expected} in every row is expected")
-        if rows[name].dtype.kind == "f" and type(None) not in kinds and rows[name].isna().any():
-            raise invalid(f"column {name!r}: {expected} in every row is expected")
+def _check_types(name: str, values: list[Any], kinds: frozenset[type], expected: str) -> None:
+    if not kinds.issuperset(map(type, values)):
+        raise invalid(f"column {name!r}: {expected} in every row is expected")
+
+
+def _floats(name: str, values: list[Any]) -> NDArray[np.float64]:
+    _check_types(name, values, _NUMBERS | {_NULL}, "a number or null")
+    return np.array(values, dtype=np.float64)
+
+
+def _texts(values: list[Any]) -> NDArray[Any]:
+    """What may be text as pandas reads it: a column of nothing but numbers is one of numbers."""
+    if (_TEXTS | {_NULL}).issuperset(map(type, values)):
+        return np.array(values, dtype=object)
+    return pd.Series(values).to_numpy()
 
 
 def _times(values: pd.Series, model: LoadedPartition, latest: pd.Timestamp | None) -> pd.Series:
@@ -114,10 +150,9 @@ def _times(values: pd.Series, model: LoadedPartition, latest: pd.Timestamp | Non
     return times
 
 
-def _values(column: pd.Series) -> list[Any]:
-    if column.dtype.kind == "M":
-        return [str(text) for text in np.datetime_as_string(column.to_numpy(), unit="s")]
-    return column.tolist()
+def _values(column: NDArray[Any]) -> list[Any]:
+    found: list[Any] = (np.datetime_as_string(column, unit="s") if column.dtype.kind == "M" else column).tolist()
+    return found
 
 
 def _refuse(what: str, names: list[str], expected: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -14,6 +15,8 @@ from manymodels_spark.serving.failures import invalid
 from manymodels_spark.serving.schemas import Item
 from manymodels_spark.serving.sources import is_partition_id
 
+REMEMBERED = 10_000
+_SIMPLE = frozenset({str, int, bool, type(None)})
 _EXPECTED = {
     "bool": "true or false", "int": "a whole number", "float": "a number", "decimal": "a number, or text such as \"1.50\"",
     "string": "text", "date": "text such as \"2026-11-24\"", "timestamp": "text such as \"2026-11-24T03:00:00\"",
@@ -26,7 +29,23 @@ def partition_id_of(item: Item, kinds: Mapping[str, str]) -> str:
     if item.partition_id is not None:
         return checked(item.partition_id)
     assert item.partition is not None
-    return key_of(item.partition, kinds).id
+    return id_of(item.partition, kinds)
+
+
+def id_of(values: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
+    """The id of the key of JSON values. Raises ScoreError (422).
+
+    Hashing a key costs as much as a small prediction, and most requests name a few popular ones: they are remembered.
+    """
+    if not _SIMPLE.issuperset(map(type, values.values())):
+        return key_of(values, kinds).id
+    # True and 1 are equal and no partition's name for each other.
+    return _id_of(tuple((name, type(value), value) for name, value in values.items()), tuple(kinds.items()))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _id_of(values: tuple[tuple[str, type, Any], ...], kinds: tuple[tuple[str, str], ...]) -> str:
+    return key_of({name: value for name, _, value in values}, dict(kinds)).id
 
 
 def checked(partition_id: str) -> str:

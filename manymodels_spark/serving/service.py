@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import orjson
-import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.failures import ScoreError, explained, invalid
-from manymodels_spark.serving.frames import frame_of, last_step, predictions_of
+from manymodels_spark.serving.frames import predictions_of, steps_of, table_of
 from manymodels_spark.serving.partitions import partition_id_of
 from manymodels_spark.serving.schemas import Item, items_of
 from manymodels_spark.serving.settings import ServingSettings
@@ -27,8 +28,7 @@ from manymodels_spark.serving.sources import SourceDown
 log = logging.getLogger(__name__)
 QUICK_SECONDS = 0.005
 QUICK_STEPS = 100
-# A model takes no level as its own default, which is several; what nobody asked for is not shown.
-CHEAPEST = [80]
+Prediction = Callable[[], dict[str, Any]]
 _DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 
@@ -174,38 +174,42 @@ class ScoringService:
         return result
 
     def _predicted(self, item: Item, entry: Entry, answer: Answer) -> dict[str, Any]:
-        model, champion = entry.model, entry.champion
-        rows = self._rows(item, entry)
+        champion, forecasts = entry.champion, entry.model.problem.task == "forecast"
+        predict = self._forecast(item, entry) if forecasts else self._rows(item, entry)
         begin = time.perf_counter()
         try:
-            table = model.predict(future=rows, horizon=item.horizon, levels=item.intervals or CHEAPEST)
+            table = predict()
         except ManyModelsError:
             raise
         except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
-            raise self._at_fault(error, rows is not None or item.horizon is not None) from error
+            raise self._at_fault(error, item.rows > 0 or item.horizon is not None) from error
         finally:
             entry.seconds = time.perf_counter() - begin
             answer.model_seconds += entry.seconds
-        if rows is not None and item.horizon is None and model.problem.task == "forecast":
-            _refuse_off_grid(table, model.problem.frequency)
+        if forecasts and item.rows and item.horizon is None:
+            _refuse_off_grid(table, entry.model.problem.frequency)
         return {
             "status": 200,
             "partition_id": champion.partition_id,
             "partition": entry.partition,
             "model_id": champion.model_id,
             "family": champion.family,
-            "predictions": predictions_of(table, item, model.problem),
+            "predictions": predictions_of(table, item),
         }
 
-    def _rows(self, item: Item, entry: Entry) -> pd.DataFrame | None:
-        model = entry.model
-        if model.problem.task != "forecast" and item.horizon is not None:
-            raise invalid(f"horizon: a {model.problem.task} model predicts rows. Give them and leave horizon out")
-        latest = last_step(model, self.settings.horizon)
-        rows = frame_of(item, model, entry.partition, self.settings.rows, latest, entry.texts)
-        if rows is None and model.problem.task != "forecast":
-            raise invalid(f"rows: a {model.problem.task} model wants dataframe_split or dataframe_records")
-        return rows
+    def _forecast(self, item: Item, entry: Entry) -> Prediction:
+        settings = self.settings
+        rows = steps_of(item, entry.model, entry.partition, settings.rows, settings.horizon)
+        return lambda: entry.model.forecast(rows, item.horizon, None, item.intervals)
+
+    def _rows(self, item: Item, entry: Entry) -> Prediction:
+        task = entry.model.problem.task
+        if item.horizon is not None:
+            raise invalid(f"horizon: a {task} model predicts rows. Give them and leave horizon out")
+        table = table_of(item, entry.model, entry.partition, self.settings.rows, entry.texts)
+        if table is None:
+            raise invalid(f"rows: a {task} model wants dataframe_split or dataframe_records")
+        return lambda: entry.model.table(table, item.intervals)
 
     def _at_fault(self, error: Exception, given: bool) -> Exception:
         """Values that a model cannot digest are the client's to correct; without any, the model is at fault."""
@@ -215,7 +219,7 @@ class ScoringService:
         return invalid("the model could not predict from these values. Check their types and ranges")
 
 
-def _refuse_off_grid(table: pd.DataFrame, frequency: str) -> None:
-    missing = table["prediction"].isna().to_numpy()
+def _refuse_off_grid(table: dict[str, Any], frequency: str) -> None:
+    times, missing = next(iter(table.values())), np.isnan(table["prediction"])
     if missing.any():
-        raise invalid(f"{table.iloc[:, 0][missing].iat[0]} is no step of the model, which has frequency {frequency} after its cutoff")
+        raise invalid(f"{times[missing][0]} is no step of the model, which has frequency {frequency} after its cutoff")

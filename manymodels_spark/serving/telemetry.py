@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import lru_cache
 
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -50,6 +51,10 @@ class Telemetry:
         )
         cache.loader.observe = lambda origin, seconds: loads.labels(origin).observe(seconds)
         self.registry.register(_CacheCollector(cache))
+        # Looking a child up by its labels takes as long as counting: routes, statuses and outcomes are few.
+        self._request = lru_cache(1024)(lambda route, status: self.requests.labels(route, str(status)))
+        self._seconds = lru_cache(256)(self.seconds.labels)
+        self._item = lru_cache(256)(self.items.labels)
 
     def render(self) -> bytes:
         """The metrics in Prometheus' text format."""
@@ -57,11 +62,17 @@ class Telemetry:
 
     def request(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log one request. `route` is the route's pattern, never the URL, which may name a partition."""
-        self.requests.labels(route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
+        self._request(route, status).inc()
+        self._seconds(route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
             line = {"request_id": request_id, "method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 2)}
             access.info(orjson.dumps(line).decode())
+
+    def scored(self, outcomes: Iterable[str], model_seconds: float) -> None:
+        """Count the items of one score request."""
+        for outcome in outcomes:
+            self._item(outcome).inc()
+        self.model_seconds.observe(model_seconds)
 
 
 class _CacheCollector:
