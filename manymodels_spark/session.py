@@ -27,7 +27,6 @@ _EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.session.timeZone": "UTC",
-    "spark.ui.showConsoleProgress": "false",
 }
 # Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
 # Executors elsewhere could not reach a driver that listens on the loopback address only.
@@ -79,7 +78,7 @@ def own_settings(master: str = "local") -> dict[str, str]:
         return dict(_EVERYWHERE)
     jars = ",".join(str(path) for path in jar_paths())
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
-    settings = {**_DELTA, **_EVERYWHERE, **executors, "spark.jars": jars}
+    settings = {**_DELTA, **_EVERYWHERE, **executors, "spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
     return {**settings, **_one_machine()} if master.startswith("local") else settings
 
 
