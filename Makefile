@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
+# What every kind of session must do: the usual one, Spark Connect, an older Spark.
+CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
 .PHONY: help env demo test test-connect test-spark-3.5 lint unit services wheel clean
@@ -20,15 +22,15 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 test: env services lint ## Lint, types, layers, then all tests
 	$(BIN)/python -m pytest tests/unit -n 2
 	$(BIN)/python -m pytest tests --ignore tests/unit
-	$(MAKE) test-connect CHOSEN="-m core"
+	$(MAKE) test-connect CHOSEN="$(CORE)"
 	$(MAKE) test-spark-3.5
 
 test-connect: env ## The stages' tests on Spark Connect
-	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest tests/spark $(CHOSEN)
+	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest $(or $(CHOSEN),tests/spark)
 
 test-spark-3.5: ## The core of the stages' tests on Spark 3.5, in an environment of its own
 	@sh scripts/spark_env.sh 3.5
-	.venv-3.5/bin/python -m pytest tests/spark -m core
+	.venv-3.5/bin/python -m pytest $(CORE)
 
 lint: env ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

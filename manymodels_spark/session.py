@@ -85,8 +85,9 @@ def own_settings(master: str = "local") -> dict[str, str]:
 def _one_machine() -> dict[str, str]:
     memory = {"spark.driver.memory": os.environ.get("MANYMODELS_DRIVER_MEMORY", "4g")}
     scratch = {"spark.sql.warehouse.dir": str(Path(".manymodels/spark-warehouse").absolute())}
-    quiet = resources.files("manymodels_spark").joinpath("log4j2.properties")
-    java = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={quiet} -XX:+UseParallelGC"}
+    logs = Path(str(resources.files("manymodels_spark").joinpath("log4j2.properties")))
+    quiet = f"-Dlog4j2.configurationFile={logs} " if logs.exists() else ""  # inside a zip Java cannot read it
+    java = {"spark.driver.extraJavaOptions": f"{quiet}-XX:+UseParallelGC"}
     return {**_ONE_MACHINE, **memory, **scratch, **java}
 
 

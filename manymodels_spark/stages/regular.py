@@ -43,7 +43,8 @@ def completed(rows: DataFrame, spec: Spec, spans: DataFrame, calendar: DataFrame
     time, target = spec.columns.time, spec.columns.target
     full = _with_calendar(_grid(spans, spec).join(rows, [ID, time], "full_outer"), spec, calendar)
     forward = [target] if spec.prepare.gaps == "forward" else []
-    full = full.withColumns({name: _carried(name, spec) for name in [*spec.columns.inputs, *forward]})
+    if carried := [*spec.columns.inputs, *forward]:  # Spark Connect refuses to add no columns
+        full = full.withColumns({name: _carried(name, spec) for name in carried})
     zero = F.coalesce(F.col(quote(target)), F.lit(0.0))
     return full.withColumn(target, zero) if spec.prepare.gaps == "zero" else full
 

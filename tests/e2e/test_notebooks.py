@@ -48,7 +48,10 @@ def shown_by(name: str, kernel: KernelManager) -> Shown:
     """Run a notebook from a clean namespace; an exception in a cell is raised here."""
     notebook: Any = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     notebook.cells.insert(0, FORGET)
-    nbclient.NotebookClient(notebook, km=kernel, timeout=300).execute()
+    try:
+        nbclient.NotebookClient(notebook, km=kernel, timeout=600).execute()
+    except Exception as error:  # its own trace is hundreds of frames of event loops
+        pytest.fail(str(error), pytrace=False)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     text = "\n".join(str(output.get("data", {}).get("text/plain", "")) for output in outputs)
     return Shown(text, sum("image/png" in output.get("data", {}) for output in outputs))
