@@ -12,8 +12,8 @@ param operatorsObjectId string
 
 // What was not deployed has no identity.
 var writers = filter([trainerId, promoterId, factoryId, connectorId, synapseId], id => !empty(id))
-var productionWriters = filter([promoterId, connectorId], id => !empty(id))
-var productionReaders = filter([trainerId, synapseId], id => !empty(id))
+var productionWriters = filter([promoterId, connectorId, synapseId], id => !empty(id))
+var productionReaders = filter([trainerId], id => !empty(id))
 var secretReaders = filter([trainerId, promoterId, factoryId, synapseId], id => !empty(id))
 
 module lakeWriters 'modules/containerRole.bicep' = [for (id, number) in writers: {

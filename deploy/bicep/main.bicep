@@ -107,6 +107,7 @@ module learningDevelopment 'modules/learning.bicep' = {
     location: location
     prefix: '${prefix}dev'
     logsId: monitoring.outputs.logsId
+    identityId: trainer.outputs.id
     memberIds: [trainer.outputs.principalId, promoter.outputs.principalId]
     operatorsObjectId: operatorsObjectId
     tags: tags
@@ -120,6 +121,7 @@ module learningProduction 'modules/learning.bicep' = {
     location: location
     prefix: '${prefix}prod'
     logsId: monitoring.outputs.logsId
+    identityId: promoter.outputs.id
     memberIds: [promoter.outputs.principalId]
     operatorsObjectId: ''
     tags: tags

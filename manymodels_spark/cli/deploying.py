@@ -23,12 +23,18 @@ def deploy() -> None:
 @click.option("--subscription", envvar="AZURE_SUBSCRIPTION_ID", help="Or AZURE_SUBSCRIPTION_ID.")
 @click.option("--resource-group", envvar="AZURE_RESOURCE_GROUP", help="Or AZURE_RESOURCE_GROUP.")
 @click.option("--workspace", envvar="AZUREML_WORKSPACE", help="Or AZUREML_WORKSPACE.")
+@click.option("--registry", envvar="AZUREML_REGISTRY", help="Or AZUREML_REGISTRY; for the part `registry`.")
 @click.option("--dry-run", is_flag=True, help="Check the files and print what would be done; asks no cloud.")
 def azureml(
-    folder: Path, parts: tuple[str, ...], subscription: str | None, resource_group: str | None, workspace: str | None, dry_run: bool
+    folder: Path, parts: tuple[str, ...], subscription: str | None, resource_group: str | None, workspace: str | None,
+    registry: str | None, dry_run: bool,
 ) -> None:
-    """Create or update environment, endpoint and deployment in an Azure ML workspace."""
-    steps = azure.plan(folder, parts or azure.PARTS)
+    """Create or update environment, components, nightly schedule and endpoint in an Azure ML workspace.
+
+    Only by name: `--part registry` shares environment and components, `--part production` schedules the production
+    pipeline, `--part pipeline` starts a run now.
+    """
+    steps = azure.plan(folder, parts or azure.DEFAULT)
     if dry_run:
         for number, step in enumerate(steps, 1):
             console.print(f"{number}. {step}", markup=False, highlight=False)
@@ -36,7 +42,7 @@ def azureml(
         return
     if not (subscription and resource_group and workspace):
         raise ManyModelsError("--subscription, --resource-group and --workspace are expected, or --dry-run to see what would be done")
-    to = azure.Workspace.signed_in(subscription, resource_group, workspace)
+    to = azure.Workspace.signed_in(subscription, resource_group, workspace, registry)
     azure.carry_out(steps, to, lambda line: console.print(line, markup=False, highlight=False))
     console.print(f"{len(steps)} steps done", highlight=False)
 

@@ -7,60 +7,16 @@ run, carrying it out is the deployment. A further part is one function in `PARTS
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.deploy import azureml_jobs as jobs
+from manymodels_spark.deploy.steps import Step, Workspace, carry_out, done, load
 
-
-@dataclass(frozen=True)
-class Workspace:
-    """Where to: ids of Azure, and the credential to go there with."""
-
-    subscription: str
-    resource_group: str
-    name: str
-    credential: Any
-
-    @classmethod
-    def signed_in(cls, subscription: str, resource_group: str, name: str) -> Workspace:
-        """With the identity that azure-identity finds: a sign-in of `az`, a managed identity, the environment."""
-        from azure.identity import DefaultAzureCredential
-
-        return cls(subscription, resource_group, name, DefaultAzureCredential())
-
-    def client(self) -> Any:
-        """The MLClient of the workspace."""
-        from azure.ai.ml import MLClient
-
-        return MLClient(self.credential, self.subscription, self.resource_group, self.name)
-
-    def monitor(self) -> Any:
-        """The client of Azure Monitor, which keeps autoscale rules."""
-        from azure.mgmt.monitor import MonitorManagementClient
-
-        return MonitorManagementClient(self.credential, self.subscription)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to bring into being: its kind, its name, the file that describes it, what a reader wants to know of
-    it, and how it is done.
-    """
-
-    kind: str
-    name: str
-    path: Path
-    apply: Callable[[Workspace], Any]
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        facts = "".join(f"\n    {name}: {value}" for name, value in self.facts.items())
-        return f"{self.kind} {self.name}   from {self.path}{facts}"
+__all__ = ["DEFAULT", "PARTS", "Step", "Workspace", "carry_out", "plan"]
 
 
 def environment(folder: Path) -> list[Step]:
@@ -76,7 +32,12 @@ def endpoint(folder: Path) -> list[Step]:
     return [*_endpoint(folder / "endpoint" / "endpoint.yml"), *_deployment(folder / "endpoint")]
 
 
-PARTS: dict[str, Callable[[Path], list[Step]]] = {"environment": environment, "endpoint": endpoint}
+PARTS: dict[str, Callable[[Path], list[Step]]] = {
+    "environment": environment, "components": jobs.components, "schedule": jobs.schedule, "endpoint": endpoint,
+    "registry": jobs.registry, "production": jobs.production, "pipeline": jobs.pipeline,
+}
+# What a development workspace wants. The others are asked for by name: they share, run in production, or start a run.
+DEFAULT = ("environment", "components", "schedule", "endpoint")
 
 
 def plan(folder: Path, parts: Iterable[str]) -> list[Step]:
@@ -84,38 +45,11 @@ def plan(folder: Path, parts: Iterable[str]) -> list[Step]:
     return [step for part in parts for step in PARTS[part](folder)]
 
 
-def carry_out(steps: Iterable[Step], workspace: Workspace, tell: Callable[[str], None]) -> None:
-    """Do the steps one after another; the first that fails ends it. Raises ManyModelsError. Repeating is safe."""
-    for step in steps:
-        tell(f"{step.kind} {step.name}")
-        try:
-            step.apply(workspace)
-        except Exception as error:
-            raise ManyModelsError(
-                f"{step.kind} {step.name} of {step.path}: Azure refused it ({type(error).__name__}: {error}). "
-                "What came before it is done; correct this and run the command again"
-            ) from error
-
-
-def load(kind: str, path: Path) -> Any:
-    """A file by azure-ai-ml's loader of its kind. Raises ManyModelsError naming file and fields."""
-    try:
-        from azure.ai import ml
-    except ImportError as error:
-        raise ManyModelsError("deploying needs more packages: pip install 'manymodels-spark[azure]'") from error
-    if not path.is_file():
-        raise ManyModelsError(f"{path} is not there. Give the folder that holds it with --folder")
-    try:
-        return getattr(ml, f"load_{kind}")(str(path))
-    except Exception as error:
-        raise ManyModelsError(f"{path} is no {kind} to azure-ai-ml: {error}") from error
-
-
 def _endpoint(path: Path) -> list[Step]:
     entity = load("online_endpoint", path)
     identity = entity.identity.type if entity.identity else "none"
     facts = {"auth": str(entity.auth_mode), "identity": str(identity)}
-    return [Step("endpoint", entity.name, path, lambda to: _done(to.client().online_endpoints.begin_create_or_update(entity)), facts)]
+    return [Step("endpoint", entity.name, path, lambda to: done(to.client().online_endpoints.begin_create_or_update(entity)), facts)]
 
 
 def _deployment(folder: Path) -> list[Step]:
@@ -125,7 +59,7 @@ def _deployment(folder: Path) -> list[Step]:
     # Their names only: somebody may have put a secret among the values.
     facts["variables"] = ", ".join(sorted(entity.environment_variables or {}))
     steps = [
-        Step("deployment", entity.name, path, lambda to: _done(to.client().online_deployments.begin_create_or_update(entity)), facts),
+        Step("deployment", entity.name, path, lambda to: done(to.client().online_deployments.begin_create_or_update(entity)), facts),
         Step("traffic", entity.endpoint_name, path, lambda to: _route(to, entity), {entity.name: "100 %"}),
     ]
     rules = folder / "autoscale.yml"
@@ -137,7 +71,7 @@ def _route(to: Workspace, deployment: Any) -> None:
     endpoints = to.client().online_endpoints
     entity = endpoints.get(deployment.endpoint_name)
     entity.traffic = {deployment.name: 100}
-    _done(endpoints.begin_create_or_update(entity))
+    done(endpoints.begin_create_or_update(entity))
 
 
 def _autoscale(path: Path, deployment: Any) -> Step:
@@ -162,7 +96,3 @@ def rules_of(data: Any, target: str, location: str) -> Any:
 
     filled = json.loads(json.dumps(data).replace("TARGET", target))
     return AutoscaleSettingResource.deserialize({**filled, "location": location})
-
-
-def _done(poller: Any) -> Any:
-    return poller.result()

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -492,22 +493,84 @@ def test_the_azure_ml_loaders_name_what_is_wrong(loaders: ModuleType, tmp_path: 
         loaders.load_component(str(tmp_path / "bad.yml"))
 
 
-def test_the_azure_ml_pipeline_loads_and_binds_what_exists(loaders: ModuleType) -> None:
-    job, data = loaders.load_job(str(AZUREML / "pipeline.yml")), read(AZUREML / "pipeline.yml")
-    assert list(job.jobs) == ["train", "promote", "score"]
+AZUREML_PIPELINES = [AZUREML / name for name in ("pipeline.yml", "training.yml", "parallel_pipeline.yml", "production/pipeline.yml")]
+COMPONENTS = {read(path)["name"]: path for path in (AZUREML / "components").glob("*.yml")}
+BINDING = re.compile(r"\$\{\{parent\.(?:(inputs|outputs)\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))}}")
+REGISTRY = re.compile(r"azureml://registries/([\w-]+)/components/(\w+)/labels/latest")
+
+
+def component_of(step: dict[str, Any], folder: Path) -> Any:
+    """The component that a step names: a file beside the pipeline, or by its name in the registry."""
+    shared = REGISTRY.fullmatch(step["component"])
+    return read(COMPONENTS[shared[2]] if shared else folder / step["component"])
+
+
+def wrong_bindings(data: dict[str, Any], folder: Path) -> list[str]:
+    """What azure-ai-ml's loader does not see: inputs that no component has, and references that lead nowhere."""
+    found = []
     for name, step in data["jobs"].items():
-        component = read(AZUREML / step["component"])
+        component = component_of(step, folder)
         needed = {key for key, one in component["inputs"].items() if not one.get("optional")}
-        assert needed <= set(step["inputs"]) <= set(component["inputs"]), name
-        for source in step["inputs"].values():
-            parent = re.fullmatch(r"\$\{\{parent\.(?:inputs\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))}}", source)
-            assert parent is not None, source
-            if parent[1]:
-                assert parent[1] in data["inputs"]
-            else:
-                assert parent[3] in read(AZUREML / data["jobs"][parent[2]]["component"])["outputs"]
+        found += [f"{name}: {key} is not given" for key in needed - set(step["inputs"])]
+        found += [f"{name}: the component has no input {key}" for key in set(step["inputs"]) - set(component["inputs"])]
+        found += [f"{name}: the component has no output {key}" for key in set(step.get("outputs", {})) - set(component["outputs"])]
+        for source in [*step["inputs"].values(), *step.get("outputs", {}).values()]:
+            bound = BINDING.fullmatch(source)
+            if bound is None or (bound[1] and bound[2] not in data.get(bound[1], {})):
+                found.append(f"{name}: {source}")
+            elif bound[3]:
+                before = data["jobs"].get(bound[3])
+                if before is None or bound[4] not in component_of(before, folder)["outputs"]:
+                    found.append(f"{name}: {source}")
+    return found
+
+
+@pytest.mark.parametrize("path", AZUREML_PIPELINES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_an_azure_ml_pipeline_loads_and_binds_what_exists(path: Path, loaders: ModuleType) -> None:
+    job, data = loaders.load_job(str(path)), read(path)
+    assert list(job.jobs) == list(data["jobs"])
+    assert wrong_bindings(data, path.parent) == []
     for one in data["inputs"].values():
-        assert (AZUREML / one["path"]).exists()
+        assert one["path"].startswith("azureml://") or (path.parent / one["path"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "told"),
+    [
+        ("${{parent.inputs.spec}}", "${{parent.inputs.nope}}", "promote: ${{parent.inputs.nope}}"),
+        ("${{parent.jobs.train.outputs.done}}", "${{parent.jobs.tain.outputs.done}}", "promote: ${{parent.jobs.tain.outputs.done}}"),
+        ("${{parent.jobs.train.outputs.done}}", "${{parent.jobs.train.outputs.dome}}", "promote: ${{parent.jobs.train.outputs.dome}}"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_passes_azure_s_loader_and_is_found_here(
+    written: str, instead: str, told: str, loaders: ModuleType, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(AZUREML, tmp_path / "deploy" / "azureml")
+    shutil.copytree(PLATFORMS, tmp_path / "conf" / "platforms")
+    data = read(folder / "pipeline.yml")
+    data["jobs"]["promote"]["inputs"] = {key: value.replace(written, instead) for key, value in data["jobs"]["promote"]["inputs"].items()}
+    (folder / "pipeline.yml").write_text(yaml.safe_dump(data, sort_keys=False))
+
+    loaders.load_job(str(folder / "pipeline.yml"))
+    assert wrong_bindings(data, folder) == [told]
+
+
+def test_production_takes_its_components_from_the_registry_that_the_infrastructure_makes() -> None:
+    steps = read(AZUREML / "production" / "pipeline.yml")["jobs"]
+    registries = {REGISTRY.fullmatch(step["component"])[1] for step in steps.values()}  # type: ignore[index]
+    prefix = read(DEPLOY / "bicep" / "main.parameters.json")["parameters"]["prefix"]["value"]
+    assert registries == {f"{prefix}-registry"}
+    assert list(steps) == ["promote", "score"] and list(read(AZUREML / "training.yml")["jobs"]) == ["train"]
+
+
+@pytest.mark.parametrize("path", ["schedule.yml", "production/schedule.yml"])
+def test_an_azure_ml_schedule_is_daily_and_its_pipeline_exists(path: str, loaders: ModuleType) -> None:
+    from azure.ai.ml.entities._load_functions import load_schedule
+
+    schedule = load_schedule(str(AZUREML / path))
+    minute, hour, *rest = schedule.trigger.expression.split()
+    assert minute.isdigit() and hour.isdigit() and rest == ["*", "*", "*"]
+    assert (AZUREML / path).parent.joinpath(read(AZUREML / path)["create_job"]).exists()
 
 
 def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_together(loaders: ModuleType) -> None:
@@ -517,8 +580,9 @@ def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_togeth
 
     assert deployment.endpoint_name == endpoint.name
     assert endpoint.auth_mode == "aad_token"
-    names = {text for path in AZUREML.rglob("*.yml") for text in texts(read(path)) if text.startswith("azureml:")}
-    assert names == {f"azureml:{environment.name}@latest"}
+    names = {text for path in AZUREML.rglob("*.yml") for text in texts(read(path)) if re.match("azureml:(?!/)", text)}
+    assert names == {f"azureml:{environment.name}@latest", "azureml:cpu"}
+    assert "name: 'cpu'" in (DEPLOY / "bicep" / "modules" / "learning.bicep").read_text(), "the cluster without Spark"
     data = read(AZUREML / "endpoint" / "deployment.yml")
     code = AZUREML / "endpoint" / data["code_configuration"]["code"]
     assert (code / data["code_configuration"]["scoring_script"]).exists()
@@ -526,7 +590,6 @@ def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_togeth
     assert (code / "spec.yaml").exists()
     production = read(code / "spec.yaml")["mlflow"]["production"]["tracking"]
     assert set(re.findall(r"\{(\w+)", production)) <= set(variables), "a server resolves the production MLflow only"
-    assert read(AZUREML / "schedule.yml")["create_job"] == "./pipeline.yml"
 
 
 def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:

@@ -35,8 +35,15 @@ class Recorded(azureml.Workspace):
             online_deployments=SimpleNamespace(
                 begin_create_or_update=lambda entity: self.note("deployment", entity), get=lambda name, of: SimpleNamespace(id=TARGET)
             ),
+            components=SimpleNamespace(create_or_update=lambda entity: self.note("component", entity)),
+            schedules=SimpleNamespace(begin_create_or_update=lambda entity: self.note("schedule", entity)),
+            jobs=SimpleNamespace(create_or_update=lambda entity: self.note("run", entity)),
             workspaces=SimpleNamespace(get=lambda name: SimpleNamespace(location="westeurope")),
         )
+
+    def shared(self) -> Any:
+        keep = SimpleNamespace(create_or_update=lambda entity: self.note("shared", entity))
+        return SimpleNamespace(environments=keep, components=keep)
 
     def monitor(self) -> Any:
         def set_rules(group: str, name: str, rules: Any) -> None:
@@ -129,3 +136,34 @@ def test_without_a_workspace_the_command_says_what_it_wants() -> None:
 
     assert done.exit_code == 1
     assert "--dry-run" in done.output
+
+
+def test_by_default_all_goes_that_development_wants_and_no_run_is_started() -> None:
+    kinds = [step.kind for step in azureml.plan(FOLDER, azureml.DEFAULT)]
+    assert kinds == ["environment", *["component"] * 4, "schedule", "endpoint", "deployment", "traffic", "autoscale"]
+    assert set(azureml.PARTS) - set(azureml.DEFAULT) == {"registry", "production", "pipeline"}
+
+
+def test_components_and_the_nightly_schedule_are_sent_as_they_are_written(workspace: Recorded) -> None:
+    azureml.carry_out(azureml.plan(FOLDER, ["components", "schedule", "production", "pipeline"]), workspace, lambda line: None)
+
+    stages = ["manymodels_fit_parallel", "manymodels_promote", "manymodels_score", "manymodels_train"]
+    assert [name for kind, name in workspace.calls if kind == "component"] == stages
+    assert [name for kind, name in workspace.calls if kind == "schedule"] == ["manymodels-daily", "manymodels-production-daily"]
+    assert list(workspace.sent["run"].jobs) == ["train", "promote", "score"]
+
+
+def test_what_is_shared_names_the_environment_of_the_registry(workspace: Recorded) -> None:
+    to = Recorded("s", "g", "w", None, "manymodels-registry")
+    sent: dict[str, Any] = {}
+    object.__setattr__(to, "note", lambda kind, entity: sent.setdefault(entity.name, entity))
+    azureml.carry_out(azureml.plan(FOLDER, ["registry"]), to, lambda line: None)
+
+    assert next(iter(sent)) == "manymodels-spark", "the environment goes first"
+    wanted = "azureml://registries/manymodels-registry/environments/manymodels-spark/versions/1"
+    assert sent["manymodels_train"].environment == sent["manymodels_fit_parallel"].task.environment == wanted
+
+
+def test_sharing_without_a_registry_says_what_it_wants() -> None:
+    with pytest.raises(ManyModelsError, match=r"shared environment .*--registry NAME"):
+        azureml.carry_out(azureml.plan(FOLDER, ["registry"]), azureml.Workspace("s", "g", "w", None), lambda line: None)

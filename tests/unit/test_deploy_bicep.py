@@ -141,9 +141,9 @@ def test_every_role_that_is_named_is_in_the_list_and_none_is_left_over() -> None
     assert used == set(BUILT_IN)
 
 
-def test_only_the_promoter_and_the_catalog_write_into_production() -> None:
+def test_the_trainer_does_not_write_into_production() -> None:
     writers = {identity for identity, role, place in grants() if place == "production" and role == "Storage Blob Data Contributor"}
-    assert writers == {"promoterId", "connectorId"}
+    assert writers == {"promoterId", "connectorId", "synapseId"}, "Unity Catalog and a Synapse workspace have one identity each"
     members = {target: given["memberIds"] for _, target, path, given in modules() if path.name == "learning.bicep"}
     assert "trainer" not in json.dumps(members["learningProduction"]) and "trainer" in json.dumps(members["learningDevelopment"])
 

@@ -1,9 +1,11 @@
 // One Azure ML workspace with what it needs for itself: storage, a vault, insights and a container registry.
-// `memberIds` are identities that run jobs in it; operators (a group) may be named too, and are not in production.
+// `identityId` is the identity that Spark jobs run as (`identity: managed`), `memberIds` all that may run jobs in it;
+// operators (a group) may be named too, and are not in production.
 param location string
 param prefix string
 param logsId string
 param memberIds array
+param identityId string
 param operatorsObjectId string
 param tags object
 
@@ -74,7 +76,10 @@ resource workspace 'Microsoft.MachineLearningServices/workspaces@2024-10-01' = {
     tier: 'Basic'
   }
   identity: {
-    type: 'SystemAssigned'
+    type: 'SystemAssigned,UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
   }
   properties: {
     friendlyName: '${prefix}-ml'
@@ -84,6 +89,31 @@ resource workspace 'Microsoft.MachineLearningServices/workspaces@2024-10-01' = {
     containerRegistry: images.id
     systemDatastoresAuthMode: 'identity'
     publicNetworkAccess: 'Enabled'
+  }
+}
+
+// For fits without Spark (deploy/azureml/parallel_pipeline.yml); it costs nothing while it has no nodes.
+resource cpu 'Microsoft.MachineLearningServices/workspaces/computes@2024-10-01' = {
+  parent: workspace
+  name: 'cpu'
+  location: location
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${identityId}': {}
+    }
+  }
+  properties: {
+    computeType: 'AmlCompute'
+    properties: {
+      vmSize: 'Standard_D4ds_v5'
+      scaleSettings: {
+        minNodeCount: 0
+        maxNodeCount: 4
+        nodeIdleTimeBeforeScaleDown: 'PT10M'
+      }
+      remoteLoginPortPublicAccess: 'Disabled'
+    }
   }
 }
 
