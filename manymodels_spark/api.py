@@ -81,7 +81,7 @@ class ManyModels:
     def train(self, where: str | None = None, *, force: bool = False, failed: bool = False) -> TrainingRun:
         """Fit every partition that changed, or those that `where` (SQL) selects."""
         report = train(self._ready("train"), Choice(only=where, force=force, failed=failed))
-        return TrainingRun(self.job, report)
+        return TrainingRun(self.job, report, where)
 
     def last_training(self) -> TrainingRun:
         """The newest training run, also one that ended with TooManyFailures. Raises ManyModelsError where there is none."""
@@ -95,10 +95,10 @@ class ManyModels:
         return TrainingRun(self.job, report)
 
     def promote(self, run: TrainingRun | None = None, *, where: str | None = None, dry_run: bool = False) -> StageReport:
-        """Apply the gates and copy the models that pass to production: the newest of every partition, or of those that
-        `run` fitted or `where` (SQL) selects.
+        """Apply the gates and copy the models that pass to production: the newest model of every partition, or of those
+        that `run` was about or `where` (SQL) selects.
         """
-        return promote(self._ready("promote"), only=where, dry_run=dry_run, run=run.report.run_id if run else None)
+        return promote(self._ready("promote"), only=where or (run.where if run else None), dry_run=dry_run)
 
     def rollback(self, where: str | None = None, *, to: str = PREVIOUS, dry_run: bool = False) -> StageReport:
         """Make each partition's former champion champion again, or its model of the training run or promotion `to`."""
@@ -185,10 +185,11 @@ class ManyModels:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What one training run did."""
+    """What one training run did; `where` are the partitions that it was about."""
 
     job: Job
     report: StageReport
+    where: str | None = None
 
     @property
     def counts(self) -> dict[str, int]:

@@ -55,11 +55,8 @@ class Judged:
     outcome: str
 
 
-def promote(
-    job: Job, *, only: str | None = None, dry_run: bool = False, write: Path | None = None, run: str | None = None
-) -> StageReport:
-    """Judge the newest model of every partition against the gates and make those that pass champions; with `run`, only
-    of the partitions whose newest model that training run made.
+def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: Path | None = None) -> StageReport:
+    """Judge the newest model of every partition against the gates and make those that pass champions.
 
     Counts: candidates, promoted, kept (the champion is that model already), refused, champions. With `dry_run`
     the decisions are stored and counted, and production is not touched; `write` then names a file for what passed,
@@ -70,7 +67,7 @@ def promote(
         champions = current_champions(repository)
         gone = taken_back(repository)
         signed = None if dry_run else approved(job.spec.promote.approval)
-        judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone, signed) for row in _candidates(job, only, run)]
+        judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone, signed) for row in _candidates(job, only)]
         if write is not None:
             write_request(write, ((one.row, one.decision.reason) for one in judged if one.outcome == PROMOTED))
         job.progress.start("promote", len(judged))
@@ -83,15 +80,13 @@ def promote(
     return report
 
 
-def _candidates(job: Job, only: str | None, run: str | None) -> list[dict[str, Any]]:
+def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     """The newest logged fit of each partition in scope, with its model id."""
     from pyspark.sql import functions as F
 
     fits = job.lake.read(FITS).filter(F.col("payload").isNotNull()).drop("payload", "options")
     models = job.lake.read(MODELS).select("run_id", "partition_id", "model_id", "data_version")
     logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
-    if run is not None:
-        logged = logged.filter(F.col("run_id") == run)
     if only is not None:
         logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
     return records(logged.orderBy("partition_id").toPandas())
