@@ -22,7 +22,6 @@ def spark() -> Iterator[SparkSession]:
 
     if remote := os.environ.get(REMOTE):
         os.environ["SPARK_REMOTE"] = remote
-        os.environ["SPARK_TESTING"] = "1"  # a free port: another session on this machine may have the usual one
     session = get_session("manymodels-tests", "local[2]", **{"spark.sql.shuffle.partitions": "2"})
     yield session
     session.stop()
