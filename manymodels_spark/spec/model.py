@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from manymodels_spark.spec.defaults import with_candidates
 from manymodels_spark.spec.source import Environ, Source
 
 Task = Literal["forecast", "regression", "classification"]
@@ -22,11 +23,6 @@ TASK_METRICS: dict[str, tuple[str, ...]] = {
     "forecast": ("wape", "smape", "mase", "mae", "rmse", "rmsse", "bias", "pinball"),
     "regression": ("rmse", "mae", "wape", "smape", "bias", "r2"),
     "classification": ("logloss", "accuracy", "f1", "auc"),
-}
-DEFAULT_CANDIDATES: dict[str, list[dict[str, Any]]] = {
-    "forecast": [{"auto_ets": {}}, {"theta": {}}, {"seasonal_naive": {}}],
-    "regression": [{"gradient_boosting": {}}, {"linear": {}}],
-    "classification": [{"gradient_boosting": {}}, {"linear": {}}],
 }
 
 
@@ -270,9 +266,7 @@ class Spec(Part):
     @model_validator(mode="before")
     @classmethod
     def _default_candidates(cls, data: Any) -> Any:
-        if isinstance(data, dict) and not data.get("candidates"):
-            return {**data, "candidates": DEFAULT_CANDIDATES.get(data.get("task", "forecast"), [])}
-        return data
+        return with_candidates(data) if isinstance(data, dict) and not data.get("candidates") else data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
