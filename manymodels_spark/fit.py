@@ -18,7 +18,7 @@ import pandas as pd
 
 from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, try_family
 from manymodels_spark.checks import clean, require_classes
-from manymodels_spark.combine import HOWS, combined, weights_of
+from manymodels_spark.choice import combination, honest, how_of, rank, shares_of, size_of
 from manymodels_spark.conformal import calibrate, coverage
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
@@ -27,7 +27,7 @@ from manymodels_spark.models.base import Family, Problem
 from manymodels_spark.payload import seal, sha256
 from manymodels_spark.profile import profile, ruled_out, seasons_of
 from manymodels_spark.results import Failure, FitResult, Score, Status
-from manymodels_spark.spec.model import HIGHER_IS_BETTER, Candidate, Spec
+from manymodels_spark.spec.model import Candidate, Spec
 
 REFERENCE = "seasonal_naive"
 _LONGEST_MESSAGE = 2000
@@ -71,9 +71,9 @@ class _Fit:
     def _champion(self, trials: list[Trial], folds: Sequence[Fold], out: dict[int, str]) -> FitResult:
         self.family_seconds += sum(trial.seconds for trial in trials)
         members, models = self._members(trials)
-        shares = self._shares(members)
-        best = members[0] if len(members) == 1 else self._combined(members, folds, shares)
-        document, residuals = self._document(best, list(zip(members, models, shares, strict=True)), folds)
+        best = members[0] if len(members) == 1 else self._combined(members, folds)
+        residuals = self._residuals(trials, folds)
+        document = self._document(members, models, residuals, folds)
         payload = seal(document)
         scores = [_score(trial) for trial in [*trials, *([best] if len(members) > 1 else [])]]
         scores += [Score(label(self.spec.candidates[i]), {}, [], 0.0, f"ruled out: {why}") for i, why in out.items()]
@@ -95,57 +95,44 @@ class _Fit:
     def _members(self, trials: list[Trial]) -> tuple[list[Trial], list[Any]]:
         """The best trials and their models; one whose fit on all rows fails gives way to the next."""
         while ranked := rank([t for t in trials if t.error is None], self.spec.metric, len(self.rows)):
-            members = ranked[: self._size()]
+            members = ranked[: size_of(self.spec)]
             models = [self._refitted(member) for member in members]
             if all(member.error is None for member in members):
                 return members, models
         raise _all_failed(trials)
 
-    def _size(self) -> int:
-        """Members of the champion: 1, or the k of best_k."""
-        return 1 if self.spec.combine == "best" else int(self.spec.combine.rpartition("_")[2])
-
-    @property
-    def _how(self) -> str:
-        """How a combination is made of its members: mean (also of plain best_k), median or weighted."""
-        how = self.spec.combine.partition("_")[0]
-        return how if how in HOWS else "mean"
-
-    def _shares(self, members: list[Trial]) -> list[float]:
-        """Each member's weight: by its loss in the backtest where the spec says so, else equal."""
-        if self._how != "weighted":
-            return [1 / len(members)] * len(members)
-        values = [mean_metrics(member.metrics) for member in members]
-        use = self.spec.metric if all(self.spec.metric in found for found in values) else "rmse"
-        return weights_of([_loss(use, found.get(use, math.nan)) for found in values])
-
-    def _combined(self, members: list[Trial], folds: Sequence[Fold], shares: Sequence[float]) -> Trial:
+    def _combined(self, members: list[Trial], folds: Sequence[Fold]) -> Trial:
         """The members' predictions of every fold combined, as a trial of its own."""
-        predictions = [combined([m.predictions[k] for m in members], self._how, shares) for k in range(len(folds))]
-        first = members[0]
+        predictions, first = combination(members, self.spec), members[0]
         scored = [
             judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, classes, self.problem)
             for fold, predicted, classes in zip(folds, predictions, first.classes, strict=True)
         ]
-        return Trial(f"{self._how}_best_{len(members)}", first.family, predictions, scored)
+        return Trial(f"{how_of(self.spec)}_best_{len(members)}", first.family, predictions, scored)
+
+    def _residuals(self, trials: list[Trial], folds: Sequence[Fold]) -> list[np.ndarray]:
+        """What the choice got wrong on each fold when made without it; none for classes."""
+        if self.problem.task == "classification":
+            return []
+        target = self.rows[self.problem.target].to_numpy()
+        predictions = honest([trial for trial in trials if trial.error is None], self.spec, len(self.rows))
+        residuals = [target[fold.test] - predicted for fold, predicted in zip(folds, predictions, strict=True)]
+        if not all(np.isfinite(fold).all() for fold in residuals):
+            raise FitError(Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow")
+        return residuals
 
     def _document(
-        self, best: Trial, members: list[tuple[Trial, Any, float]], folds: Sequence[Fold]
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """The payload's document, and the champion's residuals by fold."""
-        residuals: list[np.ndarray] = []
+        self, members: list[Trial], models: list[Any], residuals: list[np.ndarray], folds: Sequence[Fold]
+    ) -> dict[str, Any]:
+        """The payload's document."""
         document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train))
-        document["members"] = [_member(trial.family, model) for trial, model, _ in members]
-        if self._how == "weighted":
-            document["weights"] = [share for _, _, share in members]
-        if self.problem.task != "classification":
-            target = self.rows[self.problem.target].to_numpy()
-            residuals = [target[fold.test] - p for fold, p in zip(folds, best.predictions, strict=True)]
-            if not all(np.isfinite(fold).all() for fold in residuals):
-                raise FitError(Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow")
+        document["members"] = [_member(trial.family, model) for trial, model in zip(members, models, strict=True)]
+        if how_of(self.spec) == "weighted":
+            document["weights"] = shares_of(members, self.spec)
+        if residuals:
             made = calibrate(residuals, self.spec.backtest.intervals, stepwise=self.problem.task == "forecast")
             document["intervals"] = made.as_dict()
-        return document, residuals
+        return document
 
     def _refitted(self, trial: Trial) -> Any:
         if not self.spec.refit:
@@ -166,7 +153,7 @@ class _Fit:
         return {
             "task": p.task, "target": p.target, "time": p.time, "frequency": p.frequency, "horizon": p.horizon,
             "season": p.season, "known_future": list(p.known_future), "features": list(p.features),
-            "static": list(p.static), "holidays": p.holidays, "combine": self._how, "intervals": None,
+            "static": list(p.static), "holidays": p.holidays, "combine": how_of(self.spec), "intervals": None,
             "cutoff": self._time(used - 1), "history": list(tail) if p.task == "forecast" else [],
         }  # fmt: skip
 
@@ -238,28 +225,6 @@ def label(candidate: Candidate) -> str:
     """A candidate's name in scores; options tell two of one family apart."""
     options = ",".join(f"{name}={value}" for name, value in sorted(candidate.options.items()))
     return f"{candidate.family}({options})" if options else candidate.family
-
-
-def rank(trials: list[Trial], metric: str, rows: int) -> list[Trial]:
-    """Trials by the metric, best first; equal ones by the cheaper family, then in the spec's order.
-
-    Where the metric cannot be computed (all actuals are zero, say), the root mean squared error decides.
-    """
-    values = {id(trial): mean_metrics(trial.metrics) for trial in trials}
-    use = metric if any(metric in found for found in values.values()) else "rmse"
-
-    def order(trial: Trial) -> tuple[float, float]:
-        value = values[id(trial)].get(use)
-        return math.inf if value is None else round(_loss(use, value), 12), trial.family.cost(rows)
-
-    return sorted(trials, key=order)
-
-
-def _loss(metric: str, value: float) -> float:
-    """The metric's value turned so that less is better: a bias counts by its size."""
-    if metric == "bias":
-        return abs(value)
-    return -value if metric in HIGHER_IS_BETTER else value
 
 
 def _member(family: Family[Any], model: Any) -> dict[str, Any]:

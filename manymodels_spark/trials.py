@@ -13,7 +13,8 @@ import pandas as pd
 
 from manymodels_spark.backtest import Fold, Trial
 from manymodels_spark.checks import clean
-from manymodels_spark.fit import rank, trials_of
+from manymodels_spark.choice import combination, how_of, rank, size_of
+from manymodels_spark.fit import trials_of
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models.base import Problem
 from manymodels_spark.spec.model import Spec
@@ -43,15 +44,11 @@ def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.
 
 def _champion(ranked: Sequence[Trial], spec: Spec) -> tuple[str, dict[str, list[np.ndarray]]]:
     """The champion's name, and its predictions where it is a combination of the best."""
-    size = 1 if spec.combine == "best" else int(spec.combine.rpartition("_")[2])
-    members = ranked[:size]
+    members = ranked[: size_of(spec)]
     if len(members) == 1:
         return members[0].name, {}
-    how = "median" if spec.combine.startswith("median") else "mean"
-    combine = np.median if how == "median" else np.mean
-    folds = range(len(members[0].predictions))
-    name = f"{how}_best_{len(members)}"
-    return name, {name: [np.asarray(combine([m.predictions[k] for m in members], axis=0)) for k in folds]}
+    name = f"{how_of(spec)}_best_{len(members)}"
+    return name, {name: combination(members, spec)}
 
 
 def _predicted(trial: Trial, folds: Sequence[Fold]) -> list[np.ndarray]:

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.backtest import Trial
+from manymodels_spark.choice import rank
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.fit import fit_partition, rank
+from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
 from manymodels_spark.models.naive import Mean
