@@ -6,8 +6,10 @@ over that at its end, minus 1. The overhead of a request is what the client wait
 steady rate. Cold requests are the first ever for their partition, one after the other; their models come from the
 tracking store (SQLite) and its folder of artifacts. `throughput_ratio` is requests per second of the server's
 processor time, ours (rows for the table models, the most popular first, misses included) over MLflow's (the same
-scikit-learn pipeline, saved as users do); `wall_ratio` the same per second of wall time.
-Run: `python -m benchmarks.serve [CHAMPIONS [REQUESTS]]`.
+scikit-learn pipeline, saved as users do); `wall_ratio` the same per second of wall time. Both servers have one worker,
+the same connections, the same rows, and the same environment, in which uvicorn finds uvloop and httptools for both.
+Run: `make bench-serve`, or small with CHAMPIONS, REQUESTS and STEADY (requests at the steady rate) of choice:
+`make bench-serve ARGS="400 2000 250"`.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from manymodels_spark.tracking.repository import ModelRecord, ModelRepository
 
 CACHE = 500
 CONNECTIONS = 4
-RATE, STEADY = 50, 1500
+RATE = 50
 COLD = 300
 ZIPF = 1.1
 ROW = {"columns": ["temperature", "age", "load"], "data": [[71.5, 4.0, 0.7]]}
@@ -66,7 +68,7 @@ class Seen:
         return [total - model for total, model in zip(self.total, self.model, strict=True)]
 
 
-def main(champions: int = 5000, requests: int = 50_000) -> None:
+def main(champions: int = 5000, requests: int = 50_000, steady: int = 1500) -> None:
     """Log the champions, put the load on the server, then on MLflow's, and print the figures."""
     with scratch() as folder:
         spec = _spec(folder)
@@ -75,20 +77,22 @@ def main(champions: int = 5000, requests: int = 50_000) -> None:
             keys = _log(spec, champions, forecast, table)
         bodies = [_body(key, number) for number, key in enumerate(keys)]
         # The last champions are never asked for by the other parts: they are cold.
-        cold, popular = bodies[-COLD:], bodies[: -COLD or None]
+        first_cold = champions - min(COLD, champions // 4)
+        popular, cold = bodies[:first_cold], bodies[first_cold:]
         with _serving(folder / "spec.yaml", folder) as (port, process):
             seen_cold = asyncio.run(_closed(port, cold, 1))
             rss = _zipf(port, process, popular, requests)
-            seen_steady = asyncio.run(_steady(port, popular[:CACHE // 2]))
+            with clock(f"{steady} requests at {RATE} a second"):
+                seen_steady = asyncio.run(_steady(port, popular[:CACHE // 2], steady))
             tables = popular[1::2]
-            ours = _throughput(port, process, [tables[i] for i in _ranks(len(tables), 8000)])
+            ours = _throughput(port, process, [tables[i] for i in _ranks(len(tables), min(8000, requests))])
         with _mlflow(table, folder) as (port, process):
-            theirs = _throughput(port, process, [json.dumps({"dataframe_split": ROW}).encode()] * 4000, "/invocations")
+            theirs = _throughput(port, process, [json.dumps({"dataframe_split": ROW}).encode()] * min(4000, requests), "/invocations")
     reference, growth = _growth(rss)
     emit(
         "serve",
         workload={"champions": champions, "cache_models": CACHE, "requests": requests, "zipf": ZIPF,
-                  "connections": CONNECTIONS, "rate": RATE},
+                  "connections": CONNECTIONS, "rate": RATE, "steady": steady, "cold": len(cold)},
         rss_growth=growth, rss_mib=reference,
         overhead_p50_ms=_percentile(seen_steady.overhead, 50), overhead_p99_ms=_percentile(seen_steady.overhead, 99),
         steady_p50_ms=_percentile(seen_steady.total, 50), steady_p99_ms=_percentile(seen_steady.total, 99),
@@ -130,7 +134,7 @@ def _log(spec: Spec, champions: int, forecast: bytes, table: bytes) -> list[Part
     """Champions as promotion leaves them, forecasts and table models by turns."""
     repository, template = ModelRepository.open(spec.mlflow.production, spec), template_of(spec)
     keys, payloads = [_key(number) for number in range(champions)], (forecast, table)
-    records = [_record(spec, key, payloads[number % 2]) for number, key in enumerate(keys)]
+    records = [_record(spec, key, payloads[number % 2], ("theta", "linear")[number % 2]) for number, key in enumerate(keys)]
     models = repository.create(records, None)
     for number, key in enumerate(keys):
         model = models[key.id]
@@ -139,8 +143,8 @@ def _log(spec: Spec, champions: int, forecast: bytes, table: bytes) -> list[Part
     return keys
 
 
-def _record(spec: Spec, key: PartitionKey, payload: bytes) -> ModelRecord:
-    tags = {**t.partition_tags(key), t.SPEC: spec.name, t.ROLE: t.CHAMPION, t.SHA256: sha256(payload), t.FAMILY: "any"}
+def _record(spec: Spec, key: PartitionKey, payload: bytes, family: str) -> ModelRecord:
+    tags = {**t.partition_tags(key), t.SPEC: spec.name, t.ROLE: t.CHAMPION, t.SHA256: sha256(payload), t.FAMILY: family}
     return ModelRecord(key.id, f"{key.slug}--{key.id}", tags)
 
 
@@ -262,7 +266,7 @@ async def _client(port: int, path: str, bodies: Iterable[bytes], seen: Seen) -> 
     writer.close()
 
 
-async def _steady(port: int, bodies: Sequence[bytes]) -> Seen:
+async def _steady(port: int, bodies: Sequence[bytes], requests: int) -> Seen:
     """`RATE` requests a second on warm partitions; a late answer delays nothing but itself."""
     await _closed(port, bodies, CONNECTIONS)
     seen, connections = Seen(), asyncio.Queue[Any]()
@@ -276,7 +280,7 @@ async def _steady(port: int, bodies: Sequence[bytes]) -> Seen:
         connections.put_nowait(connection)
 
     begin = time.perf_counter() + 0.1
-    await asyncio.gather(*(one(bodies[n % len(bodies)], begin + n / RATE) for n in range(STEADY)))
+    await asyncio.gather(*(one(bodies[n % len(bodies)], begin + n / RATE) for n in range(requests)))
     return seen
 
 
@@ -299,4 +303,4 @@ def _percentile(values: Sequence[float], percent: int) -> float:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:3]))
+    main(*(int(argument) for argument in sys.argv[1:4]))

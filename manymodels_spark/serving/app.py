@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from manymodels_spark.serving.readiness import Readiness
 from manymodels_spark.serving.service import Answer, ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings
 from manymodels_spark.serving.sources import ChampionSource
-from manymodels_spark.serving.telemetry import Telemetry
+from manymodels_spark.serving.telemetry import Telemetry, access
 
 log = logging.getLogger(__name__)
 
@@ -97,14 +96,14 @@ class Server:
         return json_response(found)
 
     def start(self) -> None:
-        """Load the warm list, and take what there is out of the garbage collector's sight."""
-        sizes.few_arenas()
+        """Load the warm list, in the background."""
+        sizes.settle()
         self.readiness.begin()
-        gc.collect()
-        gc.freeze()
 
     def stop(self) -> None:
-        """End the threads."""
+        """End the threads, and write what the log still holds."""
+        for handler in access.handlers:
+            handler.flush()
         self.cache.close()
         self._predictors.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
@@ -125,7 +124,8 @@ def create_app(source: ChampionSource, settings: ServingSettings | None = None) 
         description="Scores every partition with its champion, which is loaded on first use.",
     )
     app.state.server = server
-    app.add_middleware(Guard, gate=Gate(server.settings), telemetry=server.telemetry)
+    direct = {("POST", "/v1/score"): server.score}
+    app.add_middleware(Guard, gate=Gate(server.settings), telemetry=server.telemetry, direct=direct)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(RequestValidationError, _plain)
     app.add_exception_handler(ScoreError, _plain)

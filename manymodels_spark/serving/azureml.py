@@ -33,7 +33,7 @@ def init() -> None:
     global _service
     settings = ServingSettings.of_environment()
     cache = ModelCache(source_of(*_places()), settings)
-    sizes.few_arenas()
+    sizes.settle()
     Readiness(cache, settings).warm()
     _service = ScoringService(cache, settings)
 

@@ -65,9 +65,11 @@ def from_environment() -> FastAPI:
 
 def log_requests() -> None:
     """One JSON line a request to the standard output; everything else at the level of the program."""
+    from manymodels_spark.serving.telemetry import Gathered
+
     logger = logging.getLogger("manymodels_spark.serving.access")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = Gathered(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)

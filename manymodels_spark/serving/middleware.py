@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -20,15 +22,26 @@ from manymodels_spark.serving.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 OPEN = ("/", "/healthz", "/readyz", "/metrics", "/openapi.json")
+# A request's own id: random for the process, counted within it.
+_PROCESS, _NUMBERS = uuid.uuid4().hex[:20], itertools.count(1)
 _ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
-class Guard:
-    """The one middleware, in plain ASGI: a framework's own would cost more than the rest of a request."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 
-    def __init__(self, app: ASGIApp, gate: Gate, telemetry: Telemetry) -> None:
-        self._app, self._gate, self._telemetry = app, gate, telemetry
+
+class Guard:
+    """The one middleware, in plain ASGI: a framework's own would cost more than the rest of a request.
+
+    `direct` are the routes (method and path) that are answered without a look at the framework's routing, which costs
+    more than a small model; the framework knows them too, for its document and for other methods.
+    """
+
+    def __init__(
+        self, app: ASGIApp, gate: Gate, telemetry: Telemetry, direct: Mapping[tuple[str, str], Endpoint] | None = None
+    ) -> None:
+        self._app, self._gate, self._telemetry, self._direct = app, gate, telemetry, direct or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; anything but HTTP passes."""
@@ -50,12 +63,24 @@ class Guard:
 
         try:
             await self._admit(scope, headers)
-            await self._app(scope, receive, sending)
+            await self._served(scope, receive, sending)
         except ScoreError as error:
             await failure(error)(scope, receive, sending)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
+            route = getattr(scope.get("route"), "path", None) or self._path(scope)
             self._telemetry.request(request_id, scope["method"], route, status, time.perf_counter() - begin)
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._direct.get((scope["method"], scope["path"]))
+        if endpoint is None:
+            await self._app(scope, receive, send)
+            return
+        response = await endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+    def _path(self, scope: Scope) -> str:
+        """The route's path where it was answered directly; any other address may hold a key."""
+        return str(scope["path"]) if (scope["method"], scope["path"]) in self._direct else "other"
 
     async def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         if self._gate.open or scope["path"] in OPEN or scope["path"].startswith("/page/"):
@@ -70,7 +95,7 @@ class Guard:
 def request_id_of(given: bytes | None) -> str:
     """The client's own request id where it is harmless, else a new one."""
     text = (given or b"").decode("latin-1")
-    return text if _ID.match(text) else uuid.uuid4().hex
+    return text if _ID.match(text) else f"{_PROCESS}{next(_NUMBERS):012x}"
 
 
 def failure(error: ScoreError) -> Response:

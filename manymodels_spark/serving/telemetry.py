@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
+from contextlib import nullcontext, suppress
 from functools import lru_cache
+from typing import TextIO
 
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -14,6 +17,7 @@ from manymodels_spark.serving import sizes
 from manymodels_spark.serving.cache import ModelCache
 
 access = logging.getLogger("manymodels_spark.serving.access")
+WRITE_SECONDS = 0.25
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _HELP = {
     "hits": "Requests answered with a model in memory",
@@ -73,6 +77,32 @@ class Telemetry:
         for outcome in outcomes:
             self._item(outcome).inc()
         self.model_seconds.observe(model_seconds)
+
+
+class Gathered(logging.Handler):
+    """Writes lines to a stream together, a few times a second: a write for each would cost as much as an answer."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream, self._lines, self._waiting = stream, list[str](), False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the line; the first one sets the time of the next write."""
+        self._lines.append(self.format(record))
+        if not self._waiting:
+            self._waiting = True
+            timer = threading.Timer(WRITE_SECONDS, self.flush)
+            timer.daemon = True
+            timer.start()
+
+    def flush(self) -> None:
+        """Write what there is; a stream that is gone is no reason to fail."""
+        with self.lock or nullcontext():
+            lines, self._lines, self._waiting = self._lines, [], False
+        if lines:
+            with suppress(OSError, ValueError):
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
 
 
 class _CacheCollector:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +24,7 @@ from serving_builders import (
 )
 
 from manymodels_spark.serving.sources import Champion, MemoryChampions
+from manymodels_spark.serving.telemetry import Gathered
 
 
 @pytest.fixture(scope="module")
@@ -410,3 +414,51 @@ def test_no_request_fails_while_champions_are_swapped(serve):
         seen = [future.result() for future in futures]
 
     assert all(value == (110.0 if int(model[2:]) % 2 else 10.0) for model, value in seen)
+
+
+def test_lines_of_the_log_are_written_together_and_none_is_lost():
+    stream = io.StringIO()
+    handler = Gathered(stream)
+
+    for number in range(3):
+        handler.handle(logging.LogRecord("x", logging.INFO, "", 0, f"line {number}", None, None))
+    before = stream.getvalue()
+    handler.flush()
+
+    assert (before, stream.getvalue()) == ("", "line 0\nline 1\nline 2\n")
+    handler.flush()
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_a_body_of_a_hundred_megabytes_is_refused_before_it_has_come(api):
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b" " * 1024 * 1024
+
+    with socket.create_connection((api.base_url.host, api.base_url.port), 10) as peer:
+        peer.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n")
+        assert b" 413 " in peer.recv(200)
+    try:
+        chunked = api.post("/v1/score", content=endless())
+    except (httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadError):
+        return  # the server had said all and hung up
+    assert refusal(chunked)[:2] == (413, "body_too_large")
+
+
+def test_a_thousand_simultaneous_requests_for_a_cold_model_load_it_once_and_are_all_answered(serve):
+    class Slow(MemoryChampions):
+        def payload(self, champion: Champion) -> bytes:
+            time.sleep(1.5)
+            return super().payload(champion)
+
+    source = Slow()
+    source.put(key_of(1), forecast_payload(), "m-1")
+    api = serve(source, sample=0)
+
+    async def all_at_once() -> set[int]:
+        limits = httpx.Limits(max_connections=1000)
+        async with httpx.AsyncClient(base_url=str(api.base_url), timeout=60, limits=limits) as client:
+            asked = [client.post("/v1/score", json={"partition_id": key_of(1).id, "horizon": 2}) for _ in range(1000)]
+            return {answer.status_code for answer in await asyncio.gather(*asked)}
+
+    assert (asyncio.run(all_at_once()), source.reads) == ({200}, 1)
