@@ -7,19 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from manymodels_spark.errors import Mistake
-from manymodels_spark.models import registry
+from manymodels_spark.models import days_off, registry
 from manymodels_spark.spec import Spec, parse_spec, read_spec
 
 
 def load_spec(path: str | Path) -> Spec:
     """The spec in a YAML file. Raises SpecError with all mistakes at once."""
-    return read_spec(path, [_family_mistakes])
+    return read_spec(path, _CHECKS)
 
 
 def spec_of(text: str) -> Spec:
     """The spec in a YAML text, checked as `load_spec` does."""
-    return parse_spec(text, extra=[_family_mistakes])
+    return parse_spec(text, extra=_CHECKS)
 
 
 def _family_mistakes(data: Any) -> Iterable[Mistake]:
     return registry.candidate_mistakes(data, str(data.get("task", "forecast")))
+
+
+def _holiday_mistakes(data: Any) -> Iterable[Mistake]:
+    columns = data.get("columns")
+    place = columns.get("holidays") if isinstance(columns, dict) else None
+    wrong = days_off.mistake(place) if isinstance(place, str) else None
+    return [Mistake("columns.holidays", wrong)] if wrong else []
+
+
+_CHECKS = [_family_mistakes, _holiday_mistakes]

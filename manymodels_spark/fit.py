@@ -10,7 +10,7 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
 from manymodels_spark.models.base import Family, Problem
-from manymodels_spark.payload import seal, sha256
+from manymodels_spark.payload import open_payload, seal, sha256
 from manymodels_spark.profile import profile, ruled_out, seasons_of
 from manymodels_spark.results import Failure, FitResult, Score, Status
 from manymodels_spark.spec.model import Candidate, Spec
@@ -33,16 +33,17 @@ REFERENCE = "seasonal_naive"
 _LONGEST_MESSAGE = 2000
 
 
-def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> FitResult:
+def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey, start: bytes | None = None) -> FitResult:
     """The best model of one partition's rows (in any order, extra columns allowed), or a structured failure.
 
+    `start` is the payload of the partition's present champion: an input like the rows, for families with `warm_start`.
     Never raises: whatever goes wrong becomes a `Failure` with a reason of the closed list.
     """
     began = time.perf_counter()
     try:
         # Overflows show in the numbers and are judged there.
         with np.errstate(all="ignore"):
-            result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed)).result()
+            result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed), start).result()
     except FitError as error:
         result = _failure(rows, error.reason, str(error))
     except Exception as error:
@@ -57,6 +58,7 @@ class _Fit:
     rows: pd.DataFrame
     spec: Spec
     problem: Problem
+    start: bytes | None = None
     family_seconds: float = 0.0
 
     def result(self) -> FitResult:
@@ -88,6 +90,7 @@ class _Fit:
             scores=tuple(scores),
             start=self._time(0),
             cutoff=document["cutoff"],
+            started_from=self._started_from(members),
             payload=payload,
             sha256=sha256(payload),
         )
@@ -139,12 +142,25 @@ class _Fit:
             return trial.model
         began = time.perf_counter()
         try:
-            return trial.family.fit(self.rows, self.problem)
+            return trial.family.fit(self.rows, self._started(trial.family))
         except Exception as error:
             trial.error = error
             return None
         finally:
             self.family_seconds += time.perf_counter() - began
+
+    def _started(self, family: Family[Any]) -> Problem:
+        """The problem, with the champion's state where the family begins there."""
+        if self.start is None or not family.warm_start:
+            return self.problem
+        members = open_payload(self.start)["members"]
+        state = next((member["state"] for member in members if member["family"] == family.name), None)
+        return replace(self.problem, start=state)
+
+    def _started_from(self, members: Sequence[Trial]) -> str | None:
+        """The checksum of the payload that the champion's fit was given to begin at."""
+        warm = self.spec.refit and any(member.family.warm_start for member in members)
+        return sha256(self.start) if self.start is not None and warm else None
 
     def _header(self, used: int) -> dict[str, Any]:
         """All of the document but members and intervals; `used` rows trained the model."""
@@ -259,6 +275,4 @@ def _failure(rows: pd.DataFrame, reason: Reason, message: str, exception: str | 
 
 
 def _timed(result: FitResult, seconds: float) -> FitResult:
-    from dataclasses import replace
-
     return replace(result, seconds=seconds)

@@ -50,7 +50,8 @@ class FitResult:
 
     `family` is the champion's name (`prophet`, `mean_best_3`), `families` those inside its payload, `metrics`
     its means over the folds, `seconds` the whole fit's wall time and `family_seconds` the part spent inside
-    families' own fit and predict. Times are ISO 8601 text.
+    families' own fit and predict. `started_from` is the checksum of the payload that a warm start was given. Times are
+    ISO 8601 text.
     """
 
     status: Status
@@ -64,6 +65,7 @@ class FitResult:
     scores: tuple[Score, ...] = ()
     start: str | None = None
     cutoff: str | None = None
+    started_from: str | None = None
     payload: bytes | None = None
     sha256: str | None = None
     failure: Failure | None = None

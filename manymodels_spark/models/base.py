@@ -30,7 +30,10 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed."""
+    """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed.
+
+    `start` is the state (as `dump` gave it) of an earlier model of the same family to begin the fit at, or None.
+    """
 
     task: str
     target: str
@@ -43,6 +46,7 @@ class Problem:
     static: tuple[str, ...] = ()
     holidays: str | None = None
     seed: int = 0
+    start: Json = None
 
     @classmethod
     def of(cls, spec: Spec, seed: int = 0) -> Problem:
@@ -84,6 +88,11 @@ class Family(ABC, Generic[Model]):
 
     def __init__(self, options: Any) -> None:
         self.options = options
+
+    @property
+    def warm_start(self) -> bool:
+        """Whether the fit on all rows begins at the partition's present champion, `problem.start`, where it has one."""
+        return False
 
     def min_rows(self, problem: Problem) -> int:
         """Fewest training rows with which a fit makes sense."""

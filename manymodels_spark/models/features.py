@@ -10,6 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from manymodels_spark.models.base import Problem
+from manymodels_spark.models.days_off import is_holiday
+
+_DAYS_OR_LESS = ("D", "B", "h", "min", "15min", "30min")
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class LagFeatures:
     lags: list[int]
     known_future: tuple[str, ...] | list[str]
     calendar: bool
+    holidays: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, as JSON holds them."""
@@ -49,14 +53,16 @@ class LagFeatures:
     def _known(self, rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         columns = [rows[name].to_numpy(dtype=np.float64) for name in self.known_future]
         if self.calendar and problem.time is not None:
-            columns += calendar(pd.DatetimeIndex(rows[problem.time]), problem.frequency)
+            times = pd.DatetimeIndex(rows[problem.time])
+            columns += calendar(times, problem.frequency)
+            columns += [is_holiday(times, self.holidays)] if self.holidays and problem.frequency in _DAYS_OR_LESS else []
         return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
 def calendar(times: pd.DatetimeIndex, frequency: str) -> list[NDArray[np.float64]]:
     """Day of week as six indicators, day of year as two waves, hour as two waves where the steps are that short."""
     columns: list[NDArray[np.float64]] = []
-    if frequency in ("D", "B", "h", "min", "15min", "30min"):
+    if frequency in _DAYS_OR_LESS:
         day = times.dayofweek.to_numpy()
         columns += [(day == number).astype(np.float64) for number in range(6)]
     if frequency in ("h", "min", "15min", "30min"):

@@ -130,7 +130,7 @@ class LightGBM(Family[Fitted]):
         return Fitted(Booster.of(state["booster"]), state["labels"], state["categories"], features, tail)
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
-        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar)
+        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar, problem.holidays)
         target = rows[problem.target].to_numpy(dtype=np.float64)
         matrix = features.matrix(target, rows, problem)
         start = features.lags[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections import OrderedDict
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,8 +17,10 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 from prophet import Prophet
+from prophet.make_holidays import make_holidays_df
 from prophet.models import CmdStanPyBackend
 from prophet.serialize import model_to_dict
+from prophet.utilities import warm_start_params
 from pydantic import Field, model_validator
 
 from manymodels_spark.models.base import Family, Json, Options, Problem
@@ -25,10 +28,15 @@ from manymodels_spark.models.prophet_predict import LeanProphet, lean_state, res
 
 Seasonality = bool | Literal["auto"] | Annotated[int, Field(ge=1, le=100)]
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_YEARS_AHEAD = 10
 
 
 class ProphetOptions(Options):
-    """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores known-future columns."""
+    """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores known-future columns.
+
+    `warm_start` has the fit on all rows begin at the parameters of the partition's present champion. Fits of the
+    backtest never do: that champion may have seen the rows they are tested on.
+    """
 
     growth: Literal["linear", "logistic", "flat"] = "linear"
     weekly: Seasonality = "auto"
@@ -40,6 +48,7 @@ class ProphetOptions(Options):
     changepoint_prior_scale: Annotated[float, Field(gt=0)] = 0.05
     seasonality_prior_scale: Annotated[float, Field(gt=0)] = 10.0
     holidays_prior_scale: Annotated[float, Field(gt=0)] = 10.0
+    warm_start: bool = False
     cap: float | None = None
     floor: float | None = None
     regressors: bool = True
@@ -56,6 +65,8 @@ class FastBackend(CmdStanPyBackend):
 
     def fit(self, stan_init: Any, stan_data: Any, **kwargs: Any) -> OrderedDict[str, np.ndarray]:
         """Optimise as the parent does, to the bit; see prophet.models.CmdStanPyBackend.fit."""
+        if "init" in kwargs:
+            stan_init = self.sanitize_custom_inits(stan_init, kwargs.pop("init"))
         with tempfile.TemporaryDirectory(prefix="prophet-") as folder:
             arguments = {
                 "data": _write(Path(folder) / "data.json", {**stan_data, "X": stan_data["X"].to_numpy()}),
@@ -101,6 +112,11 @@ class ProphetFamily(Family[Prophet]):
     Options = ProphetOptions
     options: ProphetOptions
 
+    @property
+    def warm_start(self) -> bool:
+        """As the options say."""
+        return self.options.warm_start
+
     def min_rows(self, problem: Problem) -> int:
         """Prophet itself wants two."""
         return 2
@@ -110,12 +126,23 @@ class ProphetFamily(Family[Prophet]):
         return 0.04 + 2.5e-5 * rows
 
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Prophet:
-        """Fit by maximum a posteriori."""
+        """Fit by maximum a posteriori, from the parameters of an earlier model where `problem.start` holds one.
+
+        A start from which Stan finds no way (that of a constant series, say) gives way to Prophet's own.
+        """
+        if problem.start is not None:
+            with suppress(RuntimeError):
+                return self._fit(rows, problem, init=warm_start_params(self.load(problem.start)))
+        return self._fit(rows, problem)
+
+    def _fit(self, rows: pd.DataFrame, problem: Problem, **start: Any) -> Prophet:
         model = self.new(problem)
-        names = self._regressors(problem)
-        for name in names:
+        for name in self._regressors(problem):
             model.add_regressor(name)
-        model.fit(self.frame(rows, problem).assign(y=rows[problem.target].to_numpy(dtype=np.float64)))
+        years = pd.DatetimeIndex(rows[problem.time]).year
+        model.holidays = regional_holidays(problem.holidays, years.min(), years.max())
+        model.fit(self.frame(rows, problem).assign(y=rows[problem.target].to_numpy(dtype=np.float64)), **start)
+        model.holidays = regional_holidays(problem.holidays, years.max(), years.max() + _YEARS_AHEAD)
         return model
 
     def predict(self, model: Prophet, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
@@ -154,8 +181,8 @@ class ProphetFamily(Family[Prophet]):
             changepoint_prior_scale=o.changepoint_prior_scale,
             uncertainty_samples=0,
         )
-        if problem.holidays:
-            model.add_country_holidays(problem.holidays.partition("-")[0])
+        if problem.holidays and "-" not in problem.holidays:
+            model.add_country_holidays(problem.holidays)
         return model
 
     def frame(self, rows: pd.DataFrame, problem: Problem) -> pd.DataFrame:
@@ -170,6 +197,15 @@ class ProphetFamily(Family[Prophet]):
 
     def _regressors(self, problem: Problem) -> list[str]:
         return [f"x{index}" for index in range(len(problem.known_future))] if self.options.regressors else []
+
+
+def regional_holidays(place: str | None, first: int, last: int) -> pd.DataFrame | None:
+    """The holidays of a region (`ES-MD`) from year to year, as Prophet takes them; None for a whole country or no place.
+
+    Prophet's own `add_country_holidays` knows countries only, and adds what predictions need by itself.
+    """
+    country, _, region = (place or "").partition("-")
+    return make_holidays_df(list(range(first, last + 1)), country, province=region) if region else None
 
 
 def _write(path: Path, values: dict[str, Any]) -> str:

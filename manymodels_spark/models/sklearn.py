@@ -129,7 +129,7 @@ class Sklearn(Family[Fitted]):
         return Fitted(skops.load(state["skops"]), state["labels"], state["text"], features, tail, state.get("log", False))
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
-        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar)
+        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar, problem.holidays)
         target = rows[problem.target].to_numpy(dtype=np.float64)
         log = self.options.log and bool((target > 0).all())
         target = np.log(target) if log else target

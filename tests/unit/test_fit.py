@@ -306,6 +306,8 @@ def test_bad_rows_may_be_dropped_where_the_spec_says_so() -> None:
 
 # Determinism.
 
+PROPHET = {"prophet": {"weekly": True, "yearly": False, "daily": False}}
+
 
 def test_the_same_rows_in_any_order_give_the_same_payload_bit_for_bit() -> None:
     spec = forecast(
@@ -316,6 +318,18 @@ def test_the_same_rows_in_any_order_give_the_same_payload_bit_for_bit() -> None:
     assert first.payload is not None
     assert again.sha256 == first.sha256 == sha256(first.payload)
     assert again.metrics == first.metrics
+
+
+def test_a_warm_start_is_an_input_of_the_fit_on_all_rows_and_of_no_fold() -> None:
+    cold = fit_partition(series(), forecast(candidates=[PROPHET]), KEY)
+    spec = forecast(candidates=[{"prophet": {**PROPHET["prophet"], "warm_start": True}}])
+    first = fit_partition(series(), spec, KEY)
+    warm, again = (fit_partition(series(), spec, KEY, cold.payload) for _ in range(2))
+    assert (first.started_from, warm.started_from) == (None, cold.sha256)
+    assert warm.sha256 == again.sha256 != first.sha256, "the same start gives the same model, bit for bit"
+    assert warm.metrics == first.metrics, "the backtest does not know of it"
+    unasked = fit_partition(series(), forecast(candidates=[PROPHET]), KEY, cold.payload)
+    assert (unasked.sha256, unasked.started_from) == (cold.sha256, None)
 
 
 def test_another_partition_has_another_seed() -> None:

@@ -13,7 +13,9 @@ import orjson
 import pandas as pd
 import pytest
 from prophet import Prophet
+from prophet.make_holidays import make_holidays_df
 from prophet.serialize import model_to_json
+from prophet.utilities import warm_start_params
 
 from manymodels_spark.models.base import Problem
 from manymodels_spark.models.prophet import FastBackend, ProphetFamily, ProphetOptions, backend
@@ -25,7 +27,7 @@ CASES: dict[str, tuple[Problem, dict[str, Any], int]] = {
     "few rows, so Newton": (DAILY, {}, 60),
     "two rows": (DAILY, {}, 2),
     "promotion and holidays": (replace(DAILY, known_future=("promotion",), holidays="ES"), {}, 400),
-    "holidays of a region": (replace(DAILY, holidays="US-CA"), {}, 400),
+    "holidays of a region": (replace(DAILY, holidays="ES-MD"), {}, 700),
     "multiplicative": (DAILY, {"seasonality_mode": "multiplicative", "yearly": 4}, 400),
     "logistic": (DAILY, {"growth": "logistic", "cap": 300.0, "floor": 10.0}, 400),
     "flat": (DAILY, {"growth": "flat", "weekly": False}, 400),
@@ -50,6 +52,8 @@ def stock(family: ProphetFamily, problem: Problem, rows: pd.DataFrame) -> Prophe
     """What a user of Prophet alone would write."""
     model = family.new(problem, Prophet)
     model.uncertainty_samples = 1000
+    if problem.holidays == "ES-MD":
+        model.holidays = make_holidays_df([2024, 2025, 2026], "ES", province="MD")
     frame = family.frame(rows, problem).assign(y=rows["units"].to_numpy())
     for name in [name for name in frame if name.startswith("x")]:
         model.add_regressor(name)
@@ -96,17 +100,44 @@ def test_the_stripped_payload_predicts_the_same_bit_for_bit(pair: Pair) -> None:
     )
 
 
+def test_a_warm_start_equals_stock_prophets_bit_for_bit_and_saves_steps() -> None:
+    rows, family = series(430, "D"), ProphetFamily(ProphetOptions(yearly=True, warm_start=True))
+    earlier = family.fit(rows.head(400), DAILY)
+    ours = family.fit(rows, replace(DAILY, start=orjson.loads(orjson.dumps(family.dump(earlier)))))
+    theirs = family.new(DAILY, Prophet).fit(family.frame(rows, DAILY).assign(y=rows["units"].to_numpy()), init=warm_start_params(earlier))
+    for name, values in theirs.params.items():
+        np.testing.assert_array_equal(ours.params[name], values, err_msg=name)
+    cold = family.fit(rows, DAILY)
+    assert not np.array_equal(ours.params["delta"], cold.params["delta"]), "the start was used"
+    assert ours.params["k"] == pytest.approx(cold.params["k"], abs=0.05), "and the same model was found"
+
+
+def test_a_start_that_does_not_fit_gives_way_to_the_usual_one() -> None:
+    rows = series(200, "D")
+    family = ProphetFamily(ProphetOptions(yearly=False, warm_start=True))
+    constant = family.dump(family.fit(rows.assign(units=5.0), DAILY))
+    assert np.isfinite(family.predict(family.fit(rows, replace(DAILY, start=constant)), rows.tail(7), DAILY)).all()
+
+
+def test_a_region_has_its_own_holidays_and_the_country_s() -> None:
+    family = ProphetFamily(ProphetOptions(yearly=False))
+    model = family.fit(series(700, "D"), replace(DAILY, holidays="ES-MD"))
+    names = set(model.train_holiday_names)
+    assert {"Madrid Day", "Epiphany"} <= names
+    assert "Day of Andalusia" not in names
+
+
 def test_dumping_leaves_the_model_with_its_history(pair: Pair) -> None:
-    before = len(pair.ours.history)
+    before = (len(pair.ours.history), len(pair.ours.history_dates), list(pair.ours.params))
     pair.family.dump(pair.ours)
-    assert len(pair.ours.history) == before
+    assert (len(pair.ours.history), len(pair.ours.history_dates), list(pair.ours.params)) == before
 
 
 def test_the_payload_of_a_long_series_is_a_small_part_of_prophets_own_json() -> None:
     family = ProphetFamily(ProphetOptions())
     model = family.fit(series(1_500, "D"), DAILY)
     sealed = seal({"members": [{"state": family.dump(model)}]})
-    assert len(sealed) < 0.1 * len(model_to_json(model))
+    assert len(sealed) < 0.02 * len(model_to_json(model))
 
 
 def test_a_fit_leaves_nothing_in_the_temporary_folder(

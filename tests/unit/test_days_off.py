@@ -1,0 +1,57 @@
+"""Holidays of a country and of a region, as calendar features and as a spec names them."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+
+from manymodels_spark.check import spec_of
+from manymodels_spark.errors import SpecError
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.models.days_off import is_holiday
+from manymodels_spark.models.features import LagFeatures
+from manymodels_spark.predict import predict_partition
+
+SPEC = """
+name: sales
+partition_by: [store]
+source: {csv: sales.csv}
+columns: {time: date, target: units, holidays: %s}
+horizon: 14
+backtest: {folds: 1}
+candidates: [{linear: {lags: [14]}}]
+"""
+
+
+def test_the_second_of_may_is_a_holiday_in_madrid_only() -> None:
+    times = pd.DatetimeIndex(["2026-05-01 10:00", "2026-05-02 23:59", "2026-05-03"])
+    assert list(is_holiday(times, "ES-MD")) == [1.0, 1.0, 0.0]
+    assert list(is_holiday(times, "ES")) == [1.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("XX", "no holidays are known for country 'XX'"), ("ES-XX", "no region 'XX' in ES. Known: ES-AN, .*ES-MD")],
+)
+def test_an_unknown_place_is_a_mistake_in_the_spec(place: str, message: str) -> None:
+    with pytest.raises(SpecError, match=f"columns.holidays: {message}"):
+        spec_of(SPEC % place)
+
+
+def test_a_model_with_lags_learns_what_a_regional_holiday_does() -> None:
+    dates = pd.date_range("2022-01-01", "2026-04-25")
+    units = 20 - 12 * is_holiday(dates, "ES-MD") + np.random.default_rng(3).normal(0, 0.5, len(dates))
+    rows = pd.DataFrame({"date": dates, "units": units})
+    result = fit_partition(rows, spec_of(SPEC % "ES-MD"), PartitionKey.of({"store": 1}))
+    assert result.payload is not None, result.failure
+    predicted = predict_partition(result.payload).set_index("date")["prediction"]
+    assert predicted["2026-05-02"] == pytest.approx(8, abs=1.5)
+    assert predicted["2026-05-03"] == pytest.approx(20, abs=1.5)
+
+
+def test_the_features_of_a_model_made_before_holidays_were_features_are_as_they_were() -> None:
+    stored = orjson.loads('{"lags": [7], "known_future": [], "calendar": true}')
+    assert LagFeatures(**stored).holidays is None
