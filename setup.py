@@ -84,7 +84,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["manymodels_spark", "manymodels_spark.*"]),
-    package_data={"manymodels_spark": ["py.typed", "*.json", "*.properties", "**/*.json", "**/*.sql", "**/*.html", "**/*.css", "**/*.js"]},
+    package_data={
+        "manymodels_spark": ["py.typed", "*.json", "*.properties", "*.xml", "**/*.json", "**/*.sql", "**/*.html", "**/*.css", "**/*.js"],
+    },
     install_requires=CORE,
     extras_require={
         "local": LOCAL,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.spec.model import Spec
@@ -18,7 +20,8 @@ _ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?(\d\d)?)$", re.IGNOREC
 def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """Rows sorted by time, with a float target without NaN (or labels as text), and only the columns that count.
 
-    Rows without a target are left out. Raises FitError with the reason where the partition cannot be fitted.
+    Rows without a target are left out. Rows of a table without times come in an order of their own, the same for the
+    same rows in any order: folds are drawn by position. Raises FitError with the reason where the partition cannot be fitted.
     """
     columns = spec.columns
     wanted = [*([columns.time] if columns.time else []), columns.target, *columns.inputs]
@@ -28,6 +31,8 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     frame = rows[wanted]
     if columns.time:
         frame = _in_order(frame, columns.time, spec)
+    else:
+        frame = frame.iloc[np.argsort(_hashes(frame), kind="stable")]
     target = _labels(frame[columns.target]) if spec.task == "classification" else _numbers(frame[columns.target], spec)
     frame = frame.assign(**{columns.target: target})[target.notna().to_numpy()]
     return _with_inputs(frame, spec)
@@ -37,6 +42,12 @@ def require_classes(rows: pd.DataFrame, spec: Spec) -> None:
     """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class only: a fallback may do."""
     if spec.task == "classification" and rows[spec.columns.target].nunique() < 2:
         raise FitError(Reason.ONE_CLASS, f"all {len(rows)} rows are of class {rows[spec.columns.target].iat[0]!r}")
+
+
+def _hashes(frame: pd.DataFrame) -> NDArray[Any]:
+    """A number for each row that depends on nothing but its values."""
+    texts = {str(name): column.map(repr) for name, column in frame.items() if column.dtype == object}
+    return pd.util.hash_pandas_object(frame.assign(**texts), index=False).to_numpy()
 
 
 def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:

@@ -13,7 +13,8 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -29,6 +30,19 @@ Fit = Callable[..., FitResult]
 PREFIX = "manymodels-fit-"
 _MEGABYTE = 1024 * 1024
 _ORPHAN_SECONDS = 30.0
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
+
+
+@contextmanager
+def tidy_imports() -> Iterator[None]:
+    """For imports that make temporary folders (cmdstanpy's does): they are gone afterwards. Nothing uses them."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @dataclass
@@ -107,6 +121,7 @@ def _serve(
         signal.signal(name, signal.SIG_DFL)
     tempfile.tempdir = str(folder)
     os.environ["TMPDIR"] = str(folder)
+    _one_thread()
     if megabytes is not None:
         ceiling = _virtual_bytes() + megabytes * _MEGABYTE
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
@@ -150,6 +165,15 @@ def _kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue
+
+
+def _one_thread() -> None:
+    """Hold BLAS, OpenMP and Stan to the one core that a task has, on any platform: libraries loaded and yet to load."""
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    with suppress(ImportError):
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+
+        threadpool_limits(limits=1)
 
 
 def _virtual_bytes() -> int:

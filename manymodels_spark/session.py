@@ -37,6 +37,7 @@ _ONE_MACHINE = {
     "spark.ui.enabled": "false",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    "spark.scheduler.mode": "FAIR",
 }
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
 REMOTE_VARIABLE = "SPARK_REMOTE"
@@ -85,10 +86,13 @@ def own_settings(master: str = "local") -> dict[str, str]:
 def _one_machine() -> dict[str, str]:
     memory = {"spark.driver.memory": os.environ.get("MANYMODELS_DRIVER_MEMORY", "4g")}
     scratch = {"spark.sql.warehouse.dir": str(Path(".manymodels/spark-warehouse").absolute())}
-    logs = Path(str(resources.files("manymodels_spark").joinpath("log4j2.properties")))
-    quiet = f"-Dlog4j2.configurationFile={logs} " if logs.exists() else ""  # inside a zip Java cannot read it
+    files = resources.files("manymodels_spark")
+    logs, pools = (Path(str(files.joinpath(name))) for name in ("log4j2.properties", "pools.xml"))
+    # Java cannot read what is inside a zip.
+    quiet = f"-Dlog4j2.configurationFile={logs} " if logs.exists() else ""
     java = {"spark.driver.extraJavaOptions": f"{quiet}-XX:+UseParallelGC"}
-    return {**_ONE_MACHINE, **memory, **scratch, **java}
+    fair = {"spark.scheduler.allocation.file": str(pools)} if pools.exists() else {}
+    return {**_ONE_MACHINE, **memory, **scratch, **java, **fair}
 
 
 def require_java(minimum: int = 17) -> None:

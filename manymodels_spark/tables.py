@@ -32,6 +32,7 @@ CHAMPIONS = "champions"
 PREDICTIONS = "predictions"
 UNSCORED = "unscored"
 RUNS = "runs"
+PROGRESS = "progress"
 
 _CATALOG = re.compile(r"\w+(\.\w+)?\Z")
 

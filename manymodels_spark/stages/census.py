@@ -5,7 +5,6 @@ One pass over the rows. Ids are computed here, in Python, for every distinct key
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from manymodels_spark.errors import Reason
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import typed as flag
+from manymodels_spark.stages.pack import buckets
 from manymodels_spark.tables import quote
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Census:
     def of(cls, rows: DataFrame, spec: Spec) -> Census:
         """Count the typed rows of every partition (the frame of `typed.typed`)."""
         counted = [row.asDict() for row in rows.groupBy(*(quote(n) for n in spec.partition_by)).agg(*_facts(spec)).collect()]
-        buckets = max(1, math.ceil(len(counted) / spec.limits.partitions_per_wave))
-        people = [_person(row, spec, rows.schema, buckets) for row in counted]
+        number = buckets(len(counted), spec.limits.partitions_per_wave)
+        people = [_person(row, spec, rows.schema, number) for row in counted]
         schema = _schema(rows.schema, spec)
         cells = [tuple(person[name] for name in schema.fieldNames()) for person in people]
         return cls(people, rows.sparkSession.createDataFrame(cells, schema))

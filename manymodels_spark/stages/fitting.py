@@ -1,23 +1,30 @@
-"""One wave of fits as one Spark job: the wave's rows, grouped by partition, through `fit_partition` in executors."""
+"""One wave of fits as one Spark job: the wave's rows, by partition, through `fit_partition` in executors."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import pandas as pd
+import pyarrow as pa
 
 from manymodels_spark.fit import fit_partition
-from manymodels_spark.isolate import Sandbox
+from manymodels_spark.frames import records
+from manymodels_spark.isolate import Sandbox, tidy_imports
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.models import registry
 from manymodels_spark.results import FitResult
+from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.groups import groups
 from manymodels_spark.stages.pack import Wave, slots
-from manymodels_spark.tables import FITS, PARTITIONS, SILVER, Lake
+from manymodels_spark.stages.starts import starts
+from manymodels_spark.tables import FITS, SILVER, Lake, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,32 +33,71 @@ FITS_SCHEMA = (
     "run_id string, wave int, partition_id string, key string, status string, family string, rows bigint, "
     "seconds double, family_seconds double, fingerprint string, reason string, message string, exception string, "
     "advice string, sha256 string, metrics map<string,double>, start string, cutoff string, fitted_at timestamp, "
-    "task int, host string, families array<string>, options string, scores string, payload binary"
+    "task int, host string, families array<string>, options string, scores string, started_from string, payload binary"
 )
 COLUMNS = [column.split()[0] for column in FITS_SCHEMA.split(", ")]
-_ASSIGNED = ["slot", "task", "key", "fingerprint"]
+ASSIGNED = ["partition_id", "key", "fingerprint"]
+NUMBER = "_number"
+_ARROW = {
+    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(), "binary": pa.binary(),
+    "map<string,double>": pa.map_(pa.string(), pa.float64()), "array<string>": pa.list_(pa.string()),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}  # fmt: skip
+_OUTCOMES_IN_A_BATCH = 64
 
 _sandboxes: dict[str, Sandbox] = {}
 
 
-def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave) -> None:
-    """Fit the partitions of a wave and commit their outcomes to the `fits` table; a repeated call adds nothing."""
-    rows = _rows(lake, wave)
-    fitted = rows.groupBy("slot", "partition_id").applyInPandas(fitter(spec, run_id, wave.number), FITS_SCHEMA)
-    lake.append(FITS, fitted, once=f"{run_id}-fits-{wave.number}")
+def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, table: str = FITS) -> None:
+    """Fit the partitions of a wave and commit their outcomes to `table`; a repeated call adds nothing."""
+    started = starts(lake, spec, wave.members["partition_id"])
+    members = [{**row, "start": started.get(row["partition_id"])} for row in records(wave.members[ASSIGNED])]
+    fitted = _rows(lake, spec, wave).mapInArrow(fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
+    lake.append(table, fitted, once=f"{run_id}-fits-{wave.number}")
 
 
-def fitter(spec: Spec, run_id: str, wave: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """The function that Spark calls with the rows of one partition; gives one row of `FITS_SCHEMA`."""
+def warm(spark: SparkSession, spec: Spec, partitions: int) -> None:
+    """Have the executors import the spec's families while the driver gets ready: seconds for each of their processes."""
+    named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
+    workers = min(cores(spark), partitions)
+
+    def load(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with tidy_imports():
+            for candidate in named:
+                registry.build(candidate)
+        yield from batches
+
+    def run() -> None:
+        # No more than a head start: a family that cannot be imported is told of by the fits.
+        with suppress(Exception):
+            spark.range(workers, numPartitions=workers).mapInArrow(load, "id bigint").count()
+
+    if workers:
+        Thread(target=run, name="warm", daemon=True).start()
+
+
+def fitter(
+    spec: Spec, run_id: str, wave: int, members: list[dict[str, Any]]
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function that Spark calls with the rows of one task; gives a row of `FITS_SCHEMA` per partition.
+
+    The rows come sorted by `NUMBER`, a partition's place in `members`: what is equal in all rows of a partition does
+    not travel with each of them.
+    """
     identity = spec.model_dump_json()
 
-    def fit_group(rows: pd.DataFrame) -> pd.DataFrame:
-        first: dict[str, Any] = {name: rows[name].iat[0] for name in [*_ASSIGNED, "partition_id"]}
-        key = PartitionKey.parse(first["key"])
-        result = _sandbox(identity, spec).run(rows.drop(columns=[*_ASSIGNED, "bucket", "partition_id"]), key)
-        return pd.DataFrame([outcome(result, run_id, wave, first)], columns=COLUMNS)
+    def fit_task(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        done, task = list[dict[str, Any]](), _this_task()
+        for number, rows in groups(batches, NUMBER):
+            member = members[number]
+            result = _sandbox(identity, spec).run(rows, PartitionKey.parse(member["key"]), member["start"])
+            done.append(outcome(result, run_id, wave, {**member, "task": task}))
+            if len(done) == _OUTCOMES_IN_A_BATCH:
+                yield _batch(done)
+                done = []
+        yield _batch(done)
 
-    return fit_group
+    return fit_task
 
 
 def outcome(result: FitResult, run_id: str, wave: int, assigned: dict[str, Any]) -> dict[str, Any]:
@@ -76,32 +122,49 @@ def outcome(result: FitResult, run_id: str, wave: int, assigned: dict[str, Any])
         "metrics": result.metrics,
         "start": result.start,
         "cutoff": result.cutoff,
-        "fitted_at": datetime.now(UTC).replace(tzinfo=None),
+        "fitted_at": datetime.now(UTC),
         "task": int(assigned["task"]),
         "host": socket.gethostname(),
         "families": list(result.families),
         "options": orjson.dumps(result.options, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         "scores": orjson.dumps([asdict(s) for s in result.scores], option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+        "started_from": result.started_from,
         "payload": result.payload,
     }
 
 
-def _rows(lake: Lake, wave: Wave) -> DataFrame:
-    """Silver's rows of the wave, each with its task, laid out so that one Spark task holds one pack."""
+def _this_task() -> int:
+    """The number of the Spark task at work: the one that the partition was packed into, unless something moved it."""
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    return -1 if context is None else context.partitionId()
+
+
+def _batch(outcomes: list[dict[str, Any]]) -> pa.RecordBatch:
+    columns = {name: [one[name] for one in outcomes] for name in COLUMNS}
+    columns["metrics"] = [None if metrics is None else list(metrics.items()) for metrics in columns["metrics"]]
+    schema = pa.schema([(column.split()[0], _ARROW[column.split()[1]]) for column in FITS_SCHEMA.split(", ")])
+    return pa.RecordBatch.from_pydict(columns, schema=schema)
+
+
+def _rows(lake: Lake, spec: Spec, wave: Wave) -> DataFrame:
+    """The columns of silver that fits may see, for the wave's rows, laid out so that one Spark task holds one pack."""
     from pyspark.sql import functions as F
 
-    assignment = _assignment(lake.spark, wave)
-    keys = lake.read(PARTITIONS).filter(F.col("bucket").isin(wave.buckets)).select("partition_id", "key")
+    columns = spec.columns
+    seen = dict.fromkeys([*([columns.time] if columns.time else []), columns.target, *columns.inputs])
     silver = lake.read(SILVER).filter(F.col("bucket").isin(wave.buckets))
-    assigned = F.broadcast(keys.join(F.broadcast(assignment), "partition_id"))
-    return silver.join(assigned, "partition_id").repartition(wave.tasks, "slot")
+    rows = silver.join(F.broadcast(_assignment(lake.spark, wave)), "partition_id").repartition(wave.tasks, "_slot")
+    return rows.select(NUMBER, *(quote(name) for name in seen)).sortWithinPartitions(NUMBER)
 
 
 def _assignment(spark: SparkSession, wave: Wave) -> DataFrame:
+    """Each partition's place in the wave, and the number that sends its rows to its task."""
     numbers = slots(spark, wave.tasks)
-    table = wave.members[["partition_id", "task", "fingerprint"]].astype({"task": "int32"})
-    table = table.assign(slot=pd.array([numbers[task] for task in table["task"]], dtype="int32"))
-    return spark.createDataFrame(table, "partition_id string, task int, fingerprint string, slot int")
+    slot = [numbers[task] for task in wave.members["task"]]
+    rows = list(zip(wave.members["partition_id"], range(len(slot)), slot, strict=True))
+    return spark.createDataFrame(rows, f"partition_id string, {NUMBER} int, _slot int")
 
 
 def _sandbox(identity: str, spec: Spec) -> Sandbox:
@@ -111,6 +174,6 @@ def _sandbox(identity: str, spec: Spec) -> Sandbox:
             other.close()
         _sandboxes.clear()
         limits = spec.limits
-        fit = lambda rows, key: fit_partition(rows, spec, key)  # noqa: E731
+        fit = lambda rows, key, start: fit_partition(rows, spec, key, start)  # noqa: E731
         _sandboxes[identity] = Sandbox(fit, limits.seconds_per_fit, limits.memory_per_fit)
     return _sandboxes[identity]

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TASKS_PER_CORE = 4
-WAVES_OF_A_SMALL_RUN = 6
+MOST_BUCKETS_OF_A_WAVE = 16
 SMALLEST_WAVE = 24
+SHARE_OF_THE_REST = 3
+MOST_WAVES_BEYOND = 20
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,20 @@ class Wave:
 def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
     """Cut `todo` (sorted by bucket) into waves of at most `largest` partitions, so that each reads few buckets.
 
-    A small run is cut into a few waves all the same: progress shows, and one wave is logged while the next fits.
+    They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited for.
     """
-    size = min(largest, max(SMALLEST_WAVE, -(-len(todo) // WAVES_OF_A_SMALL_RUN)))
-    pieces = [todo.iloc[start : start + size] for start in range(0, len(todo), size)]
+    pieces, start = list[pd.DataFrame](), 0
+    smallest = max(SMALLEST_WAVE, len(todo) // MOST_WAVES_BEYOND)
+    while start < len(todo):
+        size = min(largest, max(smallest, -(-(len(todo) - start) // SHARE_OF_THE_REST)))
+        pieces.append(todo.iloc[start : start + size])
+        start += size
     return [_wave(first + index, piece, cores) for index, piece in enumerate(pieces)]
+
+
+def buckets(partitions: int, largest: int) -> int:
+    """Into how many buckets silver is cut, so that a wave reads little more than its own rows."""
+    return max(1, -(-partitions // largest), min(MOST_BUCKETS_OF_A_WAVE, -(-partitions // SMALLEST_WAVE)))
 
 
 def pack(costs: np.ndarray, tasks: int) -> np.ndarray:

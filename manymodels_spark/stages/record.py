@@ -5,7 +5,8 @@ May be called again after any interruption: what is already in MLflow is adopted
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +30,20 @@ MODELS_SCHEMA = (
 )
 _META = (
     "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
-    "options", "scores",
+    "options", "scores", "started_from",
 )
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """Logs the waves of one training job."""
+    """Logs the waves of one training job. `turn` is held while MLflow is told: a lock where it is a file of one writer."""
 
     lake: Lake
     template: Template
     repository: ModelRepository
     origin: t.Origin
     mlflow_run: str
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     def record(self, wave: int, *, resumed: bool = False) -> int:
         """Log the fitted partitions of a committed wave; their number."""
@@ -49,11 +51,13 @@ class Recorder:
         fitted = fits.select(*_META).toPandas()
         if fitted.empty:
             return 0
-        models = self._create(fitted, wave, resumed)
+        with self.turn:
+            models = self._create(fitted, wave, resumed)
         write_files(fits, models, self.template, self.repository)
         metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
-        self.repository.log_metrics(self.mlflow_run, metrics)
-        self.repository.finalize(model.model_id for model in models.values())
+        with self.turn:
+            self.repository.log_metrics(self.mlflow_run, metrics)
+            self.repository.finalize(model.model_id for model in models.values())
         self._commit(fitted, models, wave)
         return len(fitted)
 
@@ -103,7 +107,9 @@ class Recorder:
 
 
 def _params(row: dict[str, Any]) -> dict[str, str]:
+    started = {"started_from": row["started_from"]} if row["started_from"] else {}
     return {
+        **started,
         "family": row["family"],
         "options": row["options"][:5000],
         "start": str(row["start"]),
@@ -113,9 +119,10 @@ def _params(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:
-    """A model's test metrics: the means over the folds, each fold's own, and what the fit took."""
+    """A model's test metrics: the means over the folds, each fold's own where there are several, and what the fit took."""
     metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
     champion = next((s for s in orjson.loads(row["scores"]) if s["candidate"] == row["family"]), None)
-    for number, fold in enumerate(champion["folds"] if champion else [], start=1):
+    folds = champion["folds"] if champion and len(champion["folds"]) > 1 else []
+    for number, fold in enumerate(folds, start=1):
         metrics.update({f"{name}_fold_{number}": value for name, value in fold.items() if value is not None})
     return {**metrics, "fit_seconds": float(row["seconds"]), "rows": float(row["rows"])}

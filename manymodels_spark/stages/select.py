@@ -18,6 +18,10 @@ TRANSIENT = [Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED]
 _LAST = {"run_id": "string", "status": "string", "fingerprint": "string", "reason": "string", "seconds": "double",
          "fitted_at": "timestamp"}
 
+_TODO = ["partition_id", "key", "bucket", "rows", "fingerprint", "cost"]
+_BROKEN = ["partition_id", "key", "rows", "fingerprint", "problem", "problem_detail"]
+_WANTED = ["partition_id", "key", "bucket", "rows", "fingerprint", "problem", "problem_detail"]
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -37,7 +41,7 @@ class Choice:
 class Selection:
     """The partitions in scope by what becomes of them.
 
-    `todo` (to fit: partition_id, bucket, rows, fingerprint, cost in seconds of the last fit or NaN) and `broken`
+    `todo` (to fit: partition_id, key, bucket, rows, fingerprint, cost in seconds of the last fit or NaN) and `broken`
     (found unfit by prepare: partition_id, key, rows, fingerprint, problem, problem_detail) have a row each;
     `unchanged` and `quarantined` (failed before, on the same rows) are counts.
     """
@@ -56,18 +60,14 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
     scope = in_scope(lake, choice.only).withColumn("fingerprint", fingerprint(spec_hash))
     marked = scope.join(_last_fits(lake, run_id), "partition_id", "left").withColumn("fate", _fate(choice, run_id))
     counts = {str(row["fate"]): int(row["n"]) for row in marked.groupBy("fate").agg(F.count("*").alias("n")).collect()}
-    todo = marked.filter("fate = 'todo'").select(
-        "partition_id", "bucket", "rows", "fingerprint", F.col("last_seconds").alias("cost")
-    )
-    broken = marked.filter("fate = 'broken'").select(
-        "partition_id", "key", "rows", "fingerprint", "problem", "problem_detail"
-    )
+    wanted = marked.filter("fate IN ('todo', 'broken')").select(*_WANTED, F.col("last_seconds").alias("cost"), "fate")
+    found = wanted.orderBy("bucket", "partition_id").toPandas()
     return Selection(
         total=sum(counts.values()),
         unchanged=counts.get("unchanged", 0),
         quarantined=counts.get("quarantined", 0),
-        todo=todo.orderBy("bucket", "partition_id").toPandas(),
-        broken=broken.toPandas(),
+        todo=found[found["fate"] == "todo"][_TODO],
+        broken=found[found["fate"] == "broken"][_BROKEN],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -24,21 +24,21 @@ from manymodels_spark.results import Status
 from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
-from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave
+from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
+from manymodels_spark.stages.flow import flow
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.pack import Wave, waves
 from manymodels_spark.stages.quarantine import commit_broken, refresh
 from manymodels_spark.stages.record import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.select import Choice, Selection, select
+from manymodels_spark.stages.watch import Watch
 from manymodels_spark.tables import FITS, MODELS, SILVER
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-AT_ONCE = 2
 
 
 def train(job: Job, choice: Choice | None = None) -> StageReport:
@@ -74,15 +74,16 @@ class _Training:
         lake, spec = self.job.lake, self.job.spec
         selection = select(lake, choice, self.shape, self.run_id)
         if resumed or len(selection.todo) or len(selection.broken):
+            warm(self.job.spark, spec, len(selection.todo))
             recorder = self._recorder()
-            self.job.progress.start("train", len(selection.todo))
             if resumed:
                 self._log_unlogged(recorder)
             lake.ensure(FITS, FITS_SCHEMA)
             lake.ensure(MODELS, MODELS_SCHEMA)
             commit_broken(lake, self.run_id, selection.broken)
             todo = _with_costs(selection.todo, spec)
-            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), self._next()), recorder)
+            watch = Watch(self.job, "train", self.run_id, len(todo), selection.unchanged + selection.quarantined)
+            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), self._next()), recorder, watch)
             self._close(recorder)
             refresh(lake)
         self._count(selection)
@@ -92,27 +93,20 @@ class _Training:
         data_version = self.job.lake.version(SILVER)
         origin = t.Origin(spec.name, self.shape, self.run_id, data_version, __version__, git_commit())
         mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
-        return Recorder(self.job.lake, template_of(spec), self.repository, origin, mlflow_run)
+        turn = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
+        return Recorder(self.job.lake, template_of(spec), self.repository, origin, mlflow_run, turn)
 
-    def _run(self, planned: Sequence[Wave], recorder: Recorder) -> None:
-        """All waves, a few at once; the first error stops what has not begun and is raised."""
-        done, lock = {"done": 0}, Lock()
+    def _run(self, planned: Sequence[Wave], recorder: Recorder, watch: Watch) -> None:
+        """All waves; an error stops what has not begun."""
 
-        def one(wave: Wave) -> None:
+        def fit(wave: Wave) -> None:
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave)
-            logged = recorder.record(wave.number)
-            with lock:
-                done["done"] += len(wave.members)
-                done["failed"] = done.get("failed", 0) + len(wave.members) - logged
-                self.job.progress.update(**done)
 
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="wave") as pool:
-            futures: list[Future[None]] = [pool.submit(one, wave) for wave in planned]
-            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in waiting:
-                future.cancel()
-            for future in finished:
-                future.result()
+        def log(wave: Wave) -> None:
+            logged = recorder.record(wave.number)
+            watch.add(len(wave.members), len(wave.members) - logged)
+
+        flow(planned, fit, log)
 
     def _log_unlogged(self, recorder: Recorder) -> None:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from builders import days, make_spec, write_csv
 
 from manymodels_spark.errors import ManyModelsError, TooManyFailures, TrackingError, WarehouseError
+from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages import index
 from manymodels_spark.stages.ingest import ingest
@@ -19,7 +21,7 @@ from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.record import Recorder
 from manymodels_spark.stages.score import score
-from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.select import Choice, select
 from manymodels_spark.stages.train import train
 from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, UNSCORED
 from manymodels_spark.tracking.repository import ModelRepository
@@ -60,6 +62,12 @@ def keyed(job: Job, table: str, *columns: str) -> dict[str, tuple[Any, ...]]:
     """Item to the named columns."""
     rows = job.lake.read(table).select("key", *columns).collect()
     return {str(PartitionKey.parse(row["key"]).as_dict()["item"]): tuple(row)[1:] for row in rows}
+
+
+def chosen(job: Job, **choice: Any) -> set[str]:
+    """The items that a training run of this choice would fit."""
+    todo = select(job.lake, Choice(**choice), spec_hash(job.spec), "another run").todo
+    return {str(PartitionKey.parse(key).as_dict()["item"]) for key in todo["key"]}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +149,10 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSe
     train(job), promote(job), score(job)
     again = train(job)
     assert again.counts == {"partitions": 6, "fitted": 0, "fallback": 0, "unchanged": 4, "quarantined": 2}
+    assert chosen(job) == chosen(job, older_than=timedelta(days=7)) == set()
+    assert chosen(job, failed=True) == {"short"}, "what prepare found is not tried again"
+    assert chosen(job, force=True) == chosen(job, older_than=timedelta(0)) == {"a", "b", "c", "wild", "short"}
+    assert chosen(job, force=True, only="item < 'c'") == {"a", "b"}
     assert promote(job).counts["kept"] == 3
     rows, version = job.lake.read(PREDICTIONS).count(), job.lake.version(PREDICTIONS)
     score(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import json
 import os
 import signal
 import tempfile
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info
 
 from manymodels_spark.errors import Reason
-from manymodels_spark.isolate import PREFIX, Sandbox
+from manymodels_spark.isolate import PREFIX, THREADS, Sandbox, tidy_imports
 from manymodels_spark.results import FitResult, Status
 
 ROWS = pd.DataFrame({"units": np.arange(10.0)})
@@ -35,6 +37,9 @@ def behave(rows: pd.DataFrame, how: str) -> FitResult:
             np.ones(10**9)
         case "litter":
             Path(tempfile.mkdtemp()).joinpath("left").write_text("behind")
+        case "threads":
+            pools = [pool["num_threads"] for pool in threadpool_info()]
+            return FitResult(Status.FITTED, rows=0, cutoff=json.dumps([[os.environ.get(name) for name in THREADS], pools]))
         case "raise":
             raise ValueError("no good")
     return FitResult(Status.FITTED, rows=len(rows), cutoff=str(os.getpid()))
@@ -84,3 +89,19 @@ def test_folders_of_dead_workers_are_swept(sandbox: Sandbox, tmp_path: Path) -> 
     orphan.mkdir()
     sandbox.run(ROWS, "fit")
     assert not orphan.exists()
+
+
+def test_a_fit_has_one_thread_of_every_library(sandbox: Sandbox) -> None:
+    told = sandbox.run(ROWS, "threads").cutoff
+    assert told is not None
+    environment, pools = json.loads(told)
+    assert environment == ["1"] * len(THREADS)
+    assert pools and set(pools) == {1}, "numpy's BLAS at least"
+
+
+def test_folders_that_imports_make_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with tidy_imports():
+        assert Path(tempfile.mkdtemp()).parent.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+    assert tempfile.gettempdir() == str(tmp_path)

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manymodels_spark.stages.pack import pack, waves
+from manymodels_spark.stages.pack import buckets, pack, waves
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=200), st.integers(1, 16))
@@ -16,6 +16,11 @@ def test_no_task_is_longer_than_the_bound_of_longest_first(costs: list[float], t
     loads = np.bincount(pack(array, tasks), weights=array, minlength=tasks)
     assert np.isclose(loads.sum(), array.sum())
     assert loads.max() <= array.sum() / tasks + array.max() * (1 - 1 / tasks) + 1e-9
+
+
+def test_silver_has_a_bucket_for_each_wave_and_a_small_run_a_few_for_its_waves() -> None:
+    assert [buckets(n, 1000) for n in (1, 30, 500, 5_000, 100_000)] == [1, 2, 16, 16, 100]
+    assert buckets(40, 8) == 5
 
 
 def test_the_heaviest_task_comes_first() -> None:
@@ -29,15 +34,17 @@ def todo(n: int, buckets: int) -> pd.DataFrame:
 
 
 def test_every_partition_is_in_one_wave_of_at_most_the_given_size() -> None:
-    planned = waves(todo(10_000, 10), largest=1000, cores=2)
+    planned = waves(todo(20_000, 20), largest=1000, cores=2)
     members = pd.concat([wave.members for wave in planned])
-    assert sorted(members["partition_id"]) == sorted(todo(10_000, 10)["partition_id"])
+    assert sorted(members["partition_id"]) == sorted(todo(20_000, 20)["partition_id"])
     assert max(len(wave.members) for wave in planned) == 1000
-    assert [wave.number for wave in planned] == list(range(1, 11))
+    assert [wave.number for wave in planned] == list(range(1, 21))
     assert all(len(wave.buckets) == 1 for wave in planned)
 
 
-def test_a_small_run_still_has_a_few_waves() -> None:
-    assert len(waves(todo(200, 1), largest=1000, cores=2)) == 6
+def test_waves_get_smaller_towards_the_end_of_a_run() -> None:
+    sizes = [len(wave.members) for wave in waves(todo(200, 1), largest=1000, cores=2)]
+    assert sizes == [67, 45, 30, 24, 24, 10]
+    assert len(waves(todo(100_000, 100), largest=1000, cores=2)) == 100, "of a long run each is small enough"
     assert len(waves(todo(5, 1), largest=1000, cores=2)) == 1
     assert waves(todo(1, 1).iloc[:0], largest=1000, cores=2) == []
