@@ -1,0 +1,106 @@
+"""A training run that is killed again and again ends with the tables and the MLflow contents of one that was left in peace."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from builders import days, make_spec, write_csv
+
+from manymodels_spark.isolate import PREFIX
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.train import train
+from manymodels_spark.tables import FITS, MODELS, PROGRESS
+from manymodels_spark.tracking.repository import ModelRepository
+from tests.e2e import chaos
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.spark
+
+PARTITIONS, WAVE = 40, 8
+CHANGING = {"manymodels.job", "manymodels.batch", "manymodels.wave"}
+
+
+def prepared(spark: SparkSession, folder: Path, log: Path) -> Job:
+    """A job of 40 partitions in waves of 8, one of which is too short, ready to train."""
+    rows: list[dict[str, object]] = [
+        {"store": 1, "item": item, "date": day, "units": float((n * (item + 3)) % 11)}
+        for item in range(PARTITIONS) for n, day in enumerate(days(5 if item == 3 else 40))
+    ]  # fmt: skip
+    write_csv(folder / "sales.csv", rows)
+    spec = make_spec(folder, candidates=[chaos.candidate(0.1, log)], limits={"partitions_per_wave": WAVE})
+    job = Job.of(spec, spark)
+    ingest(job), prepare(job)
+    return job
+
+
+def outcomes(job: Job) -> Counter[tuple[Any, ...]]:
+    """What table `fits` says of each partition, but for times and places."""
+    columns = ("partition_id", "key", "status", "family", "rows", "fingerprint", "reason", "sha256", "start", "cutoff")
+    return Counter(tuple(row) for row in job.lake.read(FITS).select(*columns).collect())
+
+
+def models(job: Job) -> Counter[tuple[Any, ...]]:
+    """What MLflow says of each partition's model, but for names of runs, moments and how long a fit took."""
+    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    return Counter(
+        (
+            tuple(sorted((name, value) for name, value in model.tags.items() if name not in CHANGING)),
+            tuple(sorted((name, value) for name, value in model.metrics.items() if name != "fit_seconds")),
+            model.ready, repository.read(model),
+        )
+        for model in repository.search("tags.`manymodels.spec` = 'sales'")
+    )  # fmt: skip
+
+
+def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(spark: SparkSession, tmp_path: Path) -> None:
+    peace, war = tmp_path / "peace", tmp_path / "war"
+    peace.mkdir(), war.mkdir()
+    log = tmp_path / "fits.log"
+    undisturbed = prepared(spark, peace, log)
+    train(undisturbed)
+    log.unlink()
+    job = prepared(spark, war, log)
+    spec = chaos.write_spec(war / "spec.yaml", job.spec)
+    moments = random.Random(4)
+
+    for who in ("driver", "jvm"):
+        victim = chaos.Victim(spec)
+        assert chaos.wait_for_fits(victim, log, moments.randint(2, 24)), victim.text()
+        committed = committed_fits(job, log)
+        assert victim.kill(who)
+        assert victim.wait() != 0
+        assert all(chaos.fits_of(log)[seed] == times for seed, times in committed.items()), "before the next run"
+        kept = committed_fits(job, log)
+        assert kept.keys() >= committed.keys(), "what was committed stays"
+    last = chaos.Victim(spec)
+    assert chaos.wait_for_fits(last, log, 3), last.text()
+    assert last.kill("worker")
+    assert last.wait() == 0, last.text()
+
+    assert all(chaos.fits_of(log)[seed] == times for seed, times in kept.items()), "no committed partition is fitted again"
+    assert outcomes(job) == outcomes(undisturbed)
+    assert models(job) == models(undisturbed)
+    assert job.lake.read(MODELS).count() == job.lake.read(MODELS).select("partition_id").distinct().count() == PARTITIONS - 1
+    assert job.lake.read(FITS).select("run_id").distinct().count() == 1, "three processes, one run"
+    assert list(last.scratch.glob(f"{PREFIX}*")) == [], "nothing of the killed ones is left on disk"
+    told = job.lake.read(PROGRESS).orderBy("at").collect()
+    assert (told[-1]["done"], told[-1]["left_seconds"]) == (told[-1]["total"], 0.0)
+
+
+def committed_fits(job: Job, log: Path) -> dict[str, int]:
+    """Fits of every partition that is in table `fits` and has a model, by its seed."""
+    if not job.lake.exists(FITS):
+        return {}
+    keys = [row["key"] for row in job.lake.read(FITS).filter("payload IS NOT NULL").select("key").collect()]
+    seeds = [str(PartitionKey.parse(key).seed) for key in keys]
+    fits = chaos.fits_of(log)
+    return {seed: fits[seed] for seed in seeds}
