@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 HORIZON, SEASON, WARM = 14, 7, 8
+# Left to itself, Spark would put so few rows into one task and leave the peer's other cores idle.
+COALESCE = "spark.sql.adaptive.coalescePartitions.enabled"
 
 
 def main() -> None:
@@ -47,8 +49,10 @@ def _both(spark: SparkSession, folder: Path, partitions: int, days: int, *, refi
     """Seconds of either side; `refit` asks both for a backtest of one fold beside the fit on all rows."""
     folder.mkdir()
     rows = write_parquet(folder / "in", partitions=partitions, days=days, files=4 * cores())
+    spark.conf.set(COALESCE, "false")
     with clock(f"peer, {partitions} partitions") as peer:
         _peer(spark, folder, backtest=refit)
+    spark.conf.unset(COALESCE)
     mm = _prepared(spark, folder, refit)
     trained = mm.train().report
     mm.promote()
