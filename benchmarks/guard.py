@@ -1,0 +1,140 @@
+"""The regression guard: counts, bytes and shares that do not depend on the machine's mood, held to stored bounds.
+
+    make bench-guard                            measures, prints the line of JSON, fails where a bound is crossed
+
+It runs in CI as tests/unit/test_guard.py (payloads, Python calls) and tests/spark/test_guard.py (a job, on the session of the
+other tests). The bounds are in benchmarks/bounds.json, each with what it counts; a change that means to cross one moves it
+there and says why.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import pstats
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.common import bytes_of, emit, scratch, spec_in
+from manymodels_spark import ManyModels, Spec
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.simulate import sales_of, write_parquet
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+BOUNDS = Path(__file__).parent / "bounds.json"
+PARTITIONS, DAYS, HORIZON, WAVE = 24, 160, 14, 12
+STAGES = ("ingest", "prepare", "train", "promote", "score", "load")
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "prophet": {"weekly": True, "yearly": False}, "auto_ets": {"season": 7}, "theta": {"season": 7}, "linear": {"lags": [1, 7]},
+}  # fmt: skip
+
+
+def main() -> int:
+    """Measure on a session of its own; 1 where a bound is crossed."""
+    from manymodels_spark.session import get_session
+
+    with scratch() as folder:
+        found = measure(get_session("bench-guard"), folder)
+    broken = crossed(found)
+    print("\n".join(broken) or "all within their bounds", flush=True)
+    emit("guard", workload={"partitions": PARTITIONS, "days": DAYS, "waves": PARTITIONS // WAVE}, **found)
+    return 1 if broken else 0
+
+
+def measure(spark: SparkSession, folder: Path) -> dict[str, float]:
+    """Every figure of the guard by name; a small job run twice, and fits in this process."""
+    return {**of_a_job(spark, folder), **of_payloads(), **of_python()}
+
+
+def crossed(found: dict[str, float]) -> list[str]:
+    """A line for each figure beyond its bound. Raises ValueError for a figure without one."""
+    bounds = json.loads(BOUNDS.read_text())
+    if unbounded := sorted(found.keys() - bounds.keys()):
+        raise ValueError(f"no bound for {', '.join(unbounded)} in {BOUNDS}")
+    return [line for name, value in found.items() for line in _judged(name, value, bounds[name])]
+
+
+def of_a_job(spark: SparkSession, folder: Path) -> dict[str, float]:
+    """Calls, bytes and commits of a job, and those of a second run in which nothing changed."""
+    write_parquet(folder / "in", partitions=PARTITIONS, days=DAYS, files=2)
+    mm = ManyModels(_spec(folder), spark)
+    first = _run(mm)
+    commits = _commits(folder / "lake")
+    fits = mm.last_training().fits().agg({"family_seconds": "sum", "seconds": "sum"}).first()
+    again = _run(mm)
+    assert fits is not None
+    return {
+        "calls_per_model_train": first["train"].calls / PARTITIONS,
+        "calls_per_model_promote": first["promote"].calls / PARTITIONS,
+        "calls_score": first["score"].calls,
+        "calls_when_nothing_changed": sum(report.calls for report in again.values()),
+        "commits": commits,
+        "commits_when_nothing_changed": _commits(folder / "lake") - commits,
+        "lake_bytes_per_partition": bytes_of(folder / "lake") / PARTITIONS,
+        "mlflow_bytes_per_model": bytes_of(folder / "dev") / PARTITIONS,
+        "share_of_fit_inside_families": fits["sum(family_seconds)"] / fits["sum(seconds)"],
+    }
+
+
+def of_payloads() -> dict[str, float]:
+    """The payload's bytes of a family each."""
+    rows, key = sales_of(7, 1, 1, DAYS), PartitionKey.of({"store": 1, "item": 1})
+    found = {}
+    for family, options in PAYLOADS.items():
+        result = fit_partition(rows, _spec(Path("unused"), candidates=[{family: options}]), key)
+        found[f"payload_bytes_{family}"] = float(len(result.payload or b""))
+    return found
+
+
+def of_python() -> dict[str, float]:
+    """Python calls of one fit with the cheapest family, of opening a payload and of predicting with it, once warm."""
+    rows, key, spec = sales_of(7, 1, 1, DAYS), PartitionKey.of({"store": 1, "item": 1}), _spec(Path("unused"), candidates=["naive"])
+    payload = fit_partition(rows, spec, key).payload or b""
+    loaded = LoadedPartition(payload)
+    return {
+        "python_calls_fit": _python_calls(lambda: fit_partition(rows, spec, key)),
+        "python_calls_open": _python_calls(lambda: LoadedPartition(payload)),
+        "python_calls_predict": _python_calls(lambda: loaded.predict(horizon=HORIZON)),
+    }
+
+
+def _spec(folder: Path, **parts: Any) -> Spec:
+    candidates = [{"auto_ets": {"season": 7}}, {"seasonal_naive": {}}]
+    parts = {"candidates": candidates, "backtest": {"folds": 2}, "limits": {"partitions_per_wave": WAVE}, **parts}
+    return spec_in(folder, name="guard", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
+                   columns={"time": "date", "target": "units"}, horizon=HORIZON, **parts)
+
+
+def _run(mm: ManyModels) -> dict[str, Any]:
+    reports = {name: getattr(mm, name)() for name in STAGES}
+    return {name: getattr(report, "report", report) for name, report in reports.items()}
+
+
+def _commits(lake: Path) -> int:
+    """Delta commits of all tables but `runs`, which keeps a row a stage."""
+    return sum(1 for log in lake.rglob("_delta_log/*.json") if log.parent.parent.name != "runs")
+
+
+def _python_calls(work: Callable[[], Any]) -> float:
+    for _ in range(2):
+        work()
+    with cProfile.Profile() as watched:
+        work()
+    return float(pstats.Stats(watched).total_calls)  # type: ignore[attr-defined]
+
+
+def _judged(name: str, value: float, bound: dict[str, Any]) -> Iterable[str]:
+    if value > bound.get("most", value):
+        yield f"{name} is {value:.4g}, at most {bound['most']} is allowed: {bound['counts']}"
+    if value < bound.get("least", value):
+        yield f"{name} is {value:.4g}, at least {bound['least']} is wanted: {bound['counts']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
