@@ -40,7 +40,7 @@ lint: env ## ruff, mypy --strict, import-linter
 unit: env ## The tests that need neither Java nor a server
 	$(BIN)/python -m pytest tests/unit -n 2
 
-services: # Postgres and a browser, for the tests that use them
+services: # Postgres, a browser and Azurite, for the tests that use them
 	@sh scripts/test_services.sh
 
 wheel: env ## Build the wheel into dist/, and the same file under the name that spark-submit's --py-files takes

@@ -20,7 +20,7 @@ from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
 from manymodels_spark.predict import predict_partition
 from manymodels_spark.results import FitResult, Status
-from manymodels_spark.session import get_session
+from manymodels_spark.session import session_of
 from manymodels_spark.spec import Spec
 from manymodels_spark.stages import index
 from manymodels_spark.stages.ingest import ingest
@@ -53,7 +53,7 @@ class ManyModels:
 
     def __init__(self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None) -> None:
         self.spec = spec
-        self.job = Job.of(spec, spark or get_session(spec.name), progress)
+        self.job = Job.of(spec, spark or session_of(spec), progress)
 
     @property
     def spark(self) -> SparkSession:

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.jars import jar_paths
+from manymodels_spark.storage import azure_settings, needs_azure
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from manymodels_spark.spec.model import Spec
 
 _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -28,6 +31,7 @@ _EVERYWHERE = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.session.timeZone": "UTC",
 }
+_REDACTED = {"spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key"}
 # Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
 # Executors elsewhere could not reach a driver that listens on the loopback address only.
 _ONE_MACHINE = {
@@ -43,8 +47,22 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEX
 REMOTE_VARIABLE = "SPARK_REMOTE"
 
 
-def get_session(app: str = "manymodels", master: str | None = None, **settings: str) -> SparkSession:
-    """The platform's active session, or a new local one with Delta.
+def session_of(spec: Spec) -> SparkSession:
+    """The session to run a spec in: the platform's, or a local one with the libraries that its storage needs."""
+    return get_session(spec.name, azure=needs_azure(spec))
+
+
+def sign_in(spark: SparkSession, spec: Spec) -> None:
+    """Give the session what it needs to reach the spec's storage; settings that it has already stand."""
+    if not needs_azure(spec):
+        return
+    for name, value in azure_settings().items():
+        if _setting(spark, name) is None:
+            spark.conf.set(name, value)
+
+
+def get_session(app: str = "manymodels", master: str | None = None, *, azure: bool = False, **settings: str) -> SparkSession:
+    """The platform's active session, or a new local one with Delta, and with `azure` one that reads `abfs://` too.
 
     `master` is a Spark master (`local[2]`, `spark://...`) for a new session; by default `MANYMODELS_MASTER` or
     all cores of this machine. Raises ManyModelsError where Java is missing or too old.
@@ -64,12 +82,12 @@ def get_session(app: str = "manymodels", master: str | None = None, **settings: 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app)
     builder = builder.remote(remote) if remote else builder.master(master)
-    for key, value in {**own_settings(remote or master), **settings}.items():
+    for key, value in {**own_settings(remote or master, azure=azure), **settings}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-def own_settings(master: str = "local") -> dict[str, str]:
+def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str]:
     """Spark's settings where the platform brings none: Delta with its jars, quiet logs, one thread a task.
 
     For a local master also few partitions and bounded memory; for a Spark Connect server that is there already, only
@@ -77,9 +95,11 @@ def own_settings(master: str = "local") -> dict[str, str]:
     """
     if _is_server(master):
         return dict(_EVERYWHERE)
-    jars = ",".join(str(path) for path in jar_paths())
+    groups = ["core", "azure"] if azure else ["core"]
+    jars = ",".join(str(path) for group in groups for path in jar_paths(group))
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
-    settings = {**_DELTA, **_EVERYWHERE, **executors, "spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
+    quiet = {"spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
+    settings = {**_DELTA, **_EVERYWHERE, **_REDACTED, **executors, **quiet}
     return {**settings, **_one_machine()} if master.startswith("local") else settings
 
 

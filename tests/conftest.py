@@ -1,4 +1,4 @@
-"""What tests share: one Spark session for the whole run, and a real Postgres with a database per test."""
+"""What tests share: one Spark session for the whole run, a real Postgres and an Azure storage account."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from integration.azurite import Azurite
     from integration.postgres import Server
     from pyspark.sql import SparkSession
 
@@ -18,11 +19,14 @@ REMOTE = "MANYMODELS_TEST_REMOTE"
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """The session with Delta; a Spark Connect one where MANYMODELS_TEST_REMOTE is set, e.g. to `local[2]`."""
+    import pyspark
+
     from manymodels_spark.session import get_session
 
     if remote := os.environ.get(REMOTE):
         os.environ["SPARK_REMOTE"] = remote
-    session = get_session("manymodels-tests", "local[2]", **{"spark.sql.shuffle.partitions": "2"})
+    azure = not pyspark.__version__.startswith("3.")  # the ABFS driver of that Hadoop knows no Azurite
+    session = get_session("manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"})
     yield session
     session.stop()
 
@@ -40,3 +44,19 @@ def _postgres() -> Iterator[Server]:
 def postgres_url(_postgres: Server) -> str:
     """`postgresql://user:password@127.0.0.1:port/database` of an empty database; `integration.postgres.jdbc` turns it."""
     return _postgres.new_database()
+
+
+@pytest.fixture(scope="session")
+def _azurite() -> Iterator[Azurite]:
+    from integration.azurite import start
+
+    account = start()
+    yield account
+    account.stop()
+
+
+@pytest.fixture
+def abfs(_azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """`abfs://container@account...` of an empty container; the environment says how to reach it."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", _azurite.connection_string)
+    return _azurite.new_container()

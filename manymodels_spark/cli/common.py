@@ -56,11 +56,11 @@ def job_of(path: str) -> Job:
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
     from manymodels_spark.progress import Bars, Lines
-    from manymodels_spark.session import get_session
+    from manymodels_spark.session import session_of
     from manymodels_spark.stages.job import Job
 
     progress = Bars(console) if console.is_terminal else Lines(console)
-    return Job.of(spec, get_session(spec.name), progress)
+    return Job.of(spec, session_of(spec), progress)
 
 
 def age(text: str | None) -> timedelta | None:

@@ -30,12 +30,23 @@ def demo_data(path: Path, stores: int, items: int, days: int, seed: int, replace
 
 @click.command("spark-conf")
 @click.option("--master", default="local[*]", show_default=True, help="What they are for, e.g. spark://host:7077.")
-def spark_conf(master: str) -> None:
+@click.option("--azure", is_flag=True, help="With the libraries that abfs:// needs.")
+def spark_conf(master: str, azure: bool) -> None:
     """Print Spark's settings for a machine or a cluster of one's own, for `spark-submit --properties-file`."""
     from manymodels_spark.session import own_settings
 
-    for name, value in own_settings(master).items():
+    for name, value in own_settings(master, azure=azure).items():
         click.echo(f"{name} {value}")
 
 
-COMMANDS = (demo_data, spark_conf)
+@click.command()
+@click.argument("group", type=click.Choice(["core", "azure"]), default="core")
+def jars(group: str) -> None:
+    """Fetch the Java libraries of a local session, or of abfs:// (azure), where they are missing; print their paths."""
+    from manymodels_spark.jars import jar_paths
+
+    for path in jar_paths(group):
+        click.echo(path)
+
+
+COMMANDS = (demo_data, spark_conf, jars)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from manymodels_spark.session import sign_in
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.tables import RUNS, Lake
 
@@ -72,6 +73,7 @@ class Job:
     @classmethod
     def of(cls, spec: Spec, spark: SparkSession, progress: Progress | None = None) -> Job:
         """A job whose tables lie where the spec's `lake` says."""
+        sign_in(spark, spec)
         return cls(spec, spark, Lake.of(spark, spec.lake, spec.name), progress or Silent())
 
     @contextmanager
