@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
@@ -56,28 +57,69 @@ def interval_columns(spec: Spec) -> list[str]:
 
 
 def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Scorer:
-    """The function for `cogroup().applyInPandas()`: the partition's own row, and its rows of silver and calendar."""
+    """The function for `cogroup().applyInPandas()`: a slot's partitions, a row each, and their rows of silver and calendar.
+
+    One call serves many partitions, since what Arrow and pandas cost a call is more than a prediction.
+    """
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
     tracking = _production(spec)
 
-    def score_group(partition: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-        if partition.empty:
-            return pd.DataFrame(columns=columns)
-        own = records(partition)[0]
-        key = PartitionKey.parse(own["key"])
-        facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
-                 "cutoff": own["cutoff"], "scored_at": datetime.now(UTC).replace(tzinfo=None), "error": None}
-        try:
-            payload, model = _model(spec, own, rows, key, tracking)
-            predicted = _predict(spec, payload, own["cutoff"], rows)
-        except Exception as error:
-            failed = {**dict.fromkeys(columns), **facts, "error": _reason(error)}
-            return pd.DataFrame([failed], columns=columns, dtype=object)
-        named: dict[str, Any] = {**facts, **model}
-        return predicted.assign(**named).reindex(columns=columns)
+    def score_slot(partitions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        nothing = rows.iloc[:0]
+        by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
+        outcomes = [_score(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking) for own in records(partitions)]
+        return _assembled(outcomes, columns)
 
-    return score_group
+    return score_slot
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """One partition's facts, the same in all its rows, and its predictions; None where it could not be scored."""
+
+    facts: dict[str, Any]
+    predicted: pd.DataFrame | None
+
+    @property
+    def count(self) -> int:
+        return 1 if self.predicted is None else len(self.predicted)
+
+
+def _score(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None) -> _Outcome:
+    key = PartitionKey.parse(own["key"])
+    facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
+             "cutoff": own["cutoff"], "scored_at": pd.Timestamp.now("UTC").tz_localize(None), "error": None}
+    try:
+        payload, model = _model(spec, own, rows, key, tracking)
+        return _Outcome({**facts, **model}, _predict(spec, payload, own["cutoff"], rows))
+    except Exception as error:
+        return _Outcome({**facts, "error": _reason(error)}, None)
+
+
+def _assembled(outcomes: list[_Outcome], columns: list[str]) -> pd.DataFrame:
+    """All partitions' rows in one frame, made column by column."""
+    predicted = [outcome.predicted for outcome in outcomes if outcome.predicted is not None]
+    own = set(predicted[0].columns) if predicted else set()
+    counts = [outcome.count for outcome in outcomes]
+    table = {name: _predicted(outcomes, name) if name in own else _repeated(outcomes, name, counts) for name in columns}
+    return pd.DataFrame(table, columns=columns)
+
+
+def _predicted(outcomes: list[_Outcome], name: str) -> pd.Series[Any]:
+    """A column of the predictions, with one missing value for each partition that has none."""
+    parts = [None if one.predicted is None else one.predicted[name] for one in outcomes]
+    kind = next(part.dtype for part in parts if part is not None)
+    if kind.kind not in "fM" and any(part is None for part in parts):
+        kind = np.dtype(object)
+    missing = pd.Series([None], dtype=kind)
+    return pd.concat([missing if part is None else part.astype(kind) for part in parts], ignore_index=True)
+
+
+def _repeated(outcomes: list[_Outcome], name: str, counts: list[int]) -> pd.Series[Any]:
+    """A fact of each partition, once a row; times become a column of times, which Spark tells in its own zone."""
+    values = pd.Series([outcome.facts.get(name) for outcome in outcomes], dtype=object)
+    return values.infer_objects().repeat(counts).reset_index(drop=True)
 
 
 class Unscored(ManyModelsError):

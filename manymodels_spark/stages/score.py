@@ -7,6 +7,7 @@ has no champion goes to the spec's fallback, or to `unscored` with its reason.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 SCORING = "scoring"
+# Partitions that one call of the scorer serves.
+A_CALL = 64
 ERROR = "error"
 KEY = ("partition_id", "cutoff")
 
@@ -74,9 +77,11 @@ class _Scoring:
         schema = scored_schema(spec, lake.read(SILVER).schema)
         inputs = self._with_champions(partitions)
         run = scorer(spec, self.run_id, lake.version(SILVER), schema)
-        rows = self._rows(inputs)
-        spread = inputs.repartition(shuffle_partitions(self.job.spark), F.col("partition_id"))
-        return spread.groupBy("partition_id").cogroup(rows.groupBy("partition_id")).applyInPandas(run, schema)
+        tasks = shuffle_partitions(self.job.spark)
+        slots = tasks * max(1, math.ceil(partitions.count() / (tasks * A_CALL)))
+        slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
+        spread = [frame.select(slot, "*").repartition(tasks, F.col("slot")) for frame in (inputs, self._rows(inputs))]
+        return spread[0].groupBy("slot").cogroup(spread[1].groupBy("slot")).applyInPandas(run, schema)
 
     def _with_champions(self, partitions: DataFrame) -> DataFrame:
         """A row per partition: key, cutoff, and its champion's payload where it has one."""
