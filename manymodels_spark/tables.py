@@ -31,6 +31,7 @@ PROMOTIONS = "promotions"
 CHAMPIONS = "champions"
 PREDICTIONS = "predictions"
 UNSCORED = "unscored"
+STREAMED = "streamed"
 RUNS = "runs"
 PROGRESS = "progress"
 
@@ -115,14 +116,14 @@ class Lake:
             self.append(table, self.spark.createDataFrame([], schema))
 
     def append(
-        self, table: str, rows: DataFrame, *, once: str | None = None, by: Sequence[str] = (), note: str | None = None
+        self, table: str, rows: DataFrame, *, once: str | None = None, number: int = 1, by: Sequence[str] = (), note: str | None = None
     ) -> None:
-        """Add rows. With `once` (a token of the writer) a repeated call of the same token adds nothing."""
+        """Add rows. With `once` (a token of the writer) a call with a number that is not above the last adds nothing."""
         writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
         if by:
             writer = writer.partitionBy(*by)
         if once is not None:
-            writer = writer.option("txnAppId", once).option("txnVersion", 1)
+            writer = writer.option("txnAppId", once).option("txnVersion", number)
         self._save(writer, table, note)
 
     def overwrite(
@@ -196,5 +197,6 @@ def _writer(table: str) -> str:
         BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare",
         FITS: "train", MODELS: "train", QUARANTINE: "train", PROMOTIONS: "promote", CHAMPIONS: "promote",
         PREDICTIONS: "score", UNSCORED: "score",
+        STREAMED: "stream-score",
     }
     return f"manymodels {stages.get(table, 'run')} SPEC"

@@ -92,4 +92,15 @@ def load(spec: str) -> None:
     stage(job_of(spec))
 
 
-COMMANDS = (run, ingest, prepare, train, promote, score, load)
+@click.command("stream-score")
+@spec_argument
+@click.option("--once", is_flag=True, help="Answer the rows that are there, then end.")
+@click.option("--every", default="10 seconds", show_default=True, metavar="INTERVAL", help="How often to look for new rows.")
+def stream_score(spec: str, once: bool, every: str) -> None:
+    """Answer rows as they arrive in the spec's stream (a folder, Kafka or Event Hubs)."""
+    from manymodels_spark.stages.stream import stream_score as stage
+
+    stage(job_of(spec), once=once, every=every)
+
+
+COMMANDS = (run, ingest, prepare, train, promote, score, load, stream_score)

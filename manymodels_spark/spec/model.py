@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from manymodels_spark.spec.defaults import with_candidates
-from manymodels_spark.spec.source import Environ, Source
+from manymodels_spark.spec.source import Environ, Source, Stream
 
 Task = Literal["forecast", "regression", "classification"]
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
@@ -262,6 +262,7 @@ class Spec(Part):
     mlflow: Mlflow = Mlflow()
     lake: Environ = ".manymodels/lake"
     warehouse: Annotated[Warehouse, BeforeValidator(_warehouse)] = DuckDB()
+    stream: Stream | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -94,6 +94,30 @@ class Delta(_Form):
     version: int | None = None
 
 
+class StreamFiles(BaseModel):
+    """A folder that files with rows to predict arrive in; each is read once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["csv", "json", "parquet"]
+    path: Environ
+    options: dict[str, str] = {}
+    checkpoint: Environ | None = None
+
+
+class Kafka(BaseModel):
+    """A Kafka topic, or an Event Hub by its Kafka endpoint, whose messages are JSON objects with a row each.
+
+    `options` go to Spark's Kafka source; a value may hold ${NAME}.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: Literal["kafka"] = "kafka"
+    servers: Environ
+    topic: str
+    options: dict[str, str] = {}
+    checkpoint: Environ | None = None
+
+
 def _form(value: Any) -> Any:
     """`{csv: path}` or `{jdbc: {...}}` as the form that it names."""
     if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
@@ -106,5 +130,9 @@ def _form(value: Any) -> Any:
 
 Source = Annotated[
     Annotated[Jdbc | Files | Delta, Field(discriminator="kind")],
+    BeforeValidator(_form),
+]
+Stream = Annotated[
+    Annotated[StreamFiles | Kafka, Field(discriminator="kind")],
     BeforeValidator(_form),
 ]

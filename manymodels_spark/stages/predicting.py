@@ -63,19 +63,19 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     """
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
-    tracking = _production(spec)
+    tracking = production(spec)
 
     def score_slot(partitions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         nothing = rows.iloc[:0]
         by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
-        outcomes = [_score(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking) for own in records(partitions)]
-        return _assembled(outcomes, columns)
+        outcomes = [outcome(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking) for own in records(partitions)]
+        return assembled(outcomes, columns)
 
     return score_slot
 
 
 @dataclass(frozen=True)
-class _Outcome:
+class Outcome:
     """One partition's facts, the same in all its rows, and its predictions; None where it could not be scored."""
 
     facts: dict[str, Any]
@@ -83,21 +83,23 @@ class _Outcome:
 
     @property
     def count(self) -> int:
+        """Rows that it becomes."""
         return 1 if self.predicted is None else len(self.predicted)
 
 
-def _score(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None) -> _Outcome:
+def outcome(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None) -> Outcome:
+    """Score one partition, come what may. Without a cutoff a forecast is asked for the times of `rows`."""
     key = PartitionKey.parse(own["key"])
     facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
              "cutoff": own["cutoff"], "scored_at": pd.Timestamp.now("UTC").tz_localize(None), "error": None}
     try:
         payload, model = _model(spec, own, rows, key, tracking)
-        return _Outcome({**facts, **model}, _predict(spec, payload, own["cutoff"], rows))
+        return Outcome({**facts, **model}, _predict(spec, payload, own["cutoff"], rows))
     except Exception as error:
-        return _Outcome({**facts, "error": _reason(error)}, None)
+        return Outcome({**facts, "error": _reason(error)}, None)
 
 
-def _assembled(outcomes: list[_Outcome], columns: list[str]) -> pd.DataFrame:
+def assembled(outcomes: list[Outcome], columns: list[str]) -> pd.DataFrame:
     """All partitions' rows in one frame, made column by column."""
     predicted = [outcome.predicted for outcome in outcomes if outcome.predicted is not None]
     own = set(predicted[0].columns) if predicted else set()
@@ -106,7 +108,7 @@ def _assembled(outcomes: list[_Outcome], columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(table, columns=columns)
 
 
-def _predicted(outcomes: list[_Outcome], name: str) -> pd.Series[Any]:
+def _predicted(outcomes: list[Outcome], name: str) -> pd.Series[Any]:
     """A column of the predictions, with one missing value for each partition that has none."""
     parts = [None if one.predicted is None else one.predicted[name] for one in outcomes]
     kind = next(part.dtype for part in parts if part is not None)
@@ -116,7 +118,7 @@ def _predicted(outcomes: list[_Outcome], name: str) -> pd.Series[Any]:
     return pd.concat([missing if part is None else part.astype(kind) for part in parts], ignore_index=True)
 
 
-def _repeated(outcomes: list[_Outcome], name: str, counts: list[int]) -> pd.Series[Any]:
+def _repeated(outcomes: list[Outcome], name: str, counts: list[int]) -> pd.Series[Any]:
     """A fact of each partition, once a row; times become a column of times, which Spark tells in its own zone."""
     values = pd.Series([outcome.facts.get(name) for outcome in outcomes], dtype=object)
     return values.infer_objects().repeat(counts).reset_index(drop=True)
@@ -130,7 +132,7 @@ class Unscored(ManyModelsError):
         super().__init__(message)
 
 
-def _production(spec: Spec) -> str | None:
+def production(spec: Spec) -> str | None:
     """The production MLflow's address, which only a payload that the lake has lost needs; executors lack its variables."""
     try:
         return resolve(spec.mlflow.production.tracking)
@@ -169,6 +171,8 @@ def _verified(own: dict[str, Any], tracking: str | None) -> bytes:
 
 def _predict(spec: Spec, payload: bytes, cutoff: pd.Timestamp, rows: pd.DataFrame) -> pd.DataFrame:
     levels = spec.backtest.intervals
+    if spec.task == "forecast" and pd.isna(cutoff):
+        return predict_partition(payload, future=rows, levels=levels)
     if spec.task == "forecast":
         future = rows if spec.columns.known_future else None
         return predict_partition(payload, future=future, horizon=spec.horizon, since=cutoff, levels=levels)

@@ -23,7 +23,7 @@ from manymodels_spark.stages.select import in_scope
 from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, SILVER, UNSCORED, Lake, quote
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 SCORING = "scoring"
 # Partitions that one call of the scorer serves.
@@ -75,26 +75,14 @@ class _Scoring:
 
         lake, spec = self.job.lake, self.job.spec
         schema = scored_schema(spec, lake.read(SILVER).schema)
-        inputs = self._with_champions(partitions)
+        cutoff = F.col("end") if self.at is None else F.lit(self.at).cast("timestamp")
+        inputs = with_champions(self.job, partitions, cutoff)
         run = scorer(spec, self.run_id, lake.version(SILVER), schema)
         tasks = shuffle_partitions(self.job.spark)
         slots = tasks * max(1, math.ceil(partitions.count() / (tasks * A_CALL)))
         slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
         spread = [frame.select(slot, "*").repartition(tasks, F.col("slot")) for frame in (inputs, self._rows(inputs))]
         return spread[0].groupBy("slot").cogroup(spread[1].groupBy("slot")).applyInPandas(run, schema)
-
-    def _with_champions(self, partitions: DataFrame) -> DataFrame:
-        """A row per partition: key, cutoff, and its champion's payload where it has one."""
-        from pyspark.sql import functions as F
-
-        lake = self.job.lake
-        champions = read_index(self.job).select("partition_id", "model_id", "family", "sha256", "location")
-        payloads = lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", "payload")
-        payloads = payloads.dropDuplicates(["partition_id", "sha256"])
-        champions = champions.join(payloads, ["partition_id", "sha256"], "left")
-        cutoff = F.col("end") if self.at is None else F.lit(self.at).cast("timestamp")
-        base = partitions.select("partition_id", "bucket", "key", "end", "problem", "problem_detail", cutoff.alias("cutoff"))
-        return base.join(champions, "partition_id", "left")
 
     def _rows(self, inputs: DataFrame) -> DataFrame:
         """The rows that predictions need: what is known after the cutoff, a fallback's history, or tabular rows."""
@@ -115,6 +103,15 @@ class _Scoring:
         if spec.columns.known_future and lake.exists(CALENDAR):
             rows = rows.unionByName(_ahead(lake, spec, in_scope(lake, None), ids), allowMissingColumns=True)
         return rows
+
+
+def with_champions(job: Job, partitions: DataFrame, cutoff: Column) -> DataFrame:
+    """A row per partition: key, cutoff, and its champion's payload where it has one."""
+    champions = read_index(job).select("partition_id", "model_id", "family", "sha256", "location")
+    payloads = job.lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", "payload")
+    champions = champions.join(payloads.dropDuplicates(["partition_id", "sha256"]), ["partition_id", "sha256"], "left")
+    base = partitions.select("partition_id", "bucket", "key", "end", "problem", "problem_detail", cutoff.alias("cutoff"))
+    return base.join(champions, "partition_id", "left")
 
 
 def _ahead(lake: Lake, spec: Spec, partitions: DataFrame, ids: DataFrame) -> DataFrame:
