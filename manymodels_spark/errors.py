@@ -57,6 +57,10 @@ class PayloadError(ManyModelsError):
     """A payload that is damaged, of an unknown format, or not allowed to be loaded."""
 
 
+class ConcurrentWrite(ManyModelsError):
+    """Another process wrote to the same table at the same moment; this one's write was not made."""
+
+
 class TooManyFailures(ManyModelsError):
     """More partitions were quarantined than the spec's `limits.failures` allows. `report` is the stage's report."""
 

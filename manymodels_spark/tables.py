@@ -7,13 +7,14 @@ through DataFrames and SQL, so that Spark Connect runs all of it. This module mu
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ STREAMED = "streamed"
 RUNS = "runs"
 PROGRESS = "progress"
 
+_CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
 _CATALOG = re.compile(r"\w+(\.\w+)?\Z")
 
 
@@ -139,14 +141,20 @@ class Lake:
             writer = writer.option("overwriteSchema", "true")
         self._save(writer, table, note)
 
-    def merge(self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None) -> None:
-        """Update the rows with equal keys (null-safe) and insert the others, in one commit.
+    def merge(
+        self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None, only_new: bool = False
+    ) -> None:
+        """Update the rows with equal keys (null-safe) and insert the others, in one commit; `only_new` inserts alone.
 
-        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks go.
+        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks go. Raises
+        ConcurrentWrite where another writer was quicker: unlike two appends, two merges never both succeed unseen.
         """
         if not self.exists(table):
             self.append(table, rows)
             return
+        present = set(self.read(table).columns)
+        if any(name not in present for name in rows.columns if name != delete_where):
+            self.append(table, rows.drop(*([delete_where] if delete_where else [])).limit(0))  # a new column is kept
         view = f"merge_{self.spec}_{table}"
         rows.createOrReplaceTempView(view)
         on = " AND ".join(f"t.{quote(key)} <=> s.{quote(key)}" for key in keys)
@@ -154,10 +162,11 @@ class Lake:
         update = ", ".join(f"t.{name} = s.{name}" for name in columns)
         insert = f"({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
         delete = f"WHEN MATCHED AND s.{quote(delete_where)} THEN DELETE " if delete_where else ""
-        self.spark.sql(
-            f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {delete}"
-            f"WHEN MATCHED THEN UPDATE SET {update} WHEN NOT MATCHED THEN INSERT {insert}"
-        )
+        change = "" if only_new else f"{delete}WHEN MATCHED THEN UPDATE SET {update} "
+        with one_writer(table):
+            self.spark.sql(
+                f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {change}WHEN NOT MATCHED THEN INSERT {insert}"
+            )
 
     def version(self, table: str) -> int:
         """The newest version of the table."""
@@ -180,11 +189,28 @@ class Lake:
     def _save(self, writer: Any, table: str, note: str | None) -> None:
         if note is not None:
             writer = writer.option("userMetadata", note)
-        if self.is_catalog:
-            writer.saveAsTable(self.location(table))
-        else:
-            writer.save(self.location(table))
+        with one_writer(table):
+            if self.is_catalog:
+                writer.saveAsTable(self.location(table))
+            else:
+                writer.save(self.location(table))
         self._found.add(table)
+
+
+@contextmanager
+def one_writer(table: str) -> Iterator[None]:
+    """Delta's refusal of the later of two writes, as ConcurrentWrite."""
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except PySparkException as error:
+        if not _CONFLICT.search(str(error)):
+            raise
+        raise ConcurrentWrite(
+            f"table {table} was written by another process at the same moment, and this write was not made. "
+            "Wait for the other to end and run again"
+        ) from error
 
 
 def union(frames: Sequence[DataFrame]) -> DataFrame:

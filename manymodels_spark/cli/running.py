@@ -103,4 +103,15 @@ def stream_score(spec: str, once: bool, every: str) -> None:
     stage(job_of(spec), once=once, every=every)
 
 
-COMMANDS = (run, ingest, prepare, train, promote, score, load, stream_score)
+@click.command()
+@spec_argument
+@click.option("--file-size", default=128, show_default=True, metavar="MB", help="Size of the files that are made.")
+@click.option("--vacuum", metavar="AGE", help="Also remove the files of versions older than this, at least 7d.")
+def maintain(spec: str, file_size: int, vacuum: str | None) -> None:
+    """Put the small files of the lake's growing tables together, so that they are quick to read."""
+    from manymodels_spark.stages.maintain import maintain as stage
+
+    stage(job_of(spec), file_megabytes=file_size, vacuum=age(vacuum))
+
+
+COMMANDS = (run, ingest, prepare, train, promote, score, load, stream_score, maintain)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.job import RUNS_SCHEMA, Job, new_run_id
 from manymodels_spark.tables import RUNS
 
-RUNNING = "running"
+RUNNING, REFUSED = "running", "refused"
+_RECENT = timedelta(days=2)
 
 
 def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
@@ -29,10 +30,43 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
             )
         if begun == signature:
             _open(job, stage, str(last["run_id"]), signature)
+            _require_first(job, stage, str(last["run_id"]))
             return str(last["run_id"]), True
     run_id = new_run_id()
     _open(job, stage, run_id, signature)
+    _require_first(job, stage, run_id)
     return run_id, False
+
+
+def _require_first(job: Job, stage: str, run_id: str) -> None:
+    """Raise ManyModelsError where another living process opened a run of the stage before this one did.
+
+    Both may have found nobody before they opened theirs; the order of Delta's commits says who came first.
+    """
+    from pyspark.sql import functions as F
+
+    recent = job.lake.read(RUNS).filter((F.col("stage") == stage) & (F.col("ended_at") > F.lit(datetime.now(UTC) - _RECENT)))
+    rows = [row.asDict() for row in recent.orderBy("ended_at").collect()]
+    newest = {str(row["run_id"]): row for row in rows}
+    others = {str(row["note"]).rpartition(" owner=")[2]: run for run, row in newest.items() if row["status"] == RUNNING and run != run_id}
+    living = {run: owner for owner, run in others.items() if _is_alive(owner)}
+    if not living:
+        return
+    opened = _opened(job, stage)
+    earlier = [run for run in living if opened.get(run, -1) < opened.get(run_id, 0)]
+    if earlier:
+        _end(job, stage, run_id)
+        raise ManyModelsError(
+            f"{stage} of {job.spec.name} was started by another process a moment ago (run {earlier[0]}, {living[earlier[0]]}). "
+            "Wait for it to end; a second run then does only what is left"
+        )
+
+
+def _opened(job: Job, stage: str) -> dict[str, int]:
+    """Run id to the version of `runs` in which it was opened."""
+    history = job.spark.sql(f"DESCRIBE HISTORY {job.lake.ref(RUNS)} LIMIT 200").select("version", "userMetadata")
+    marks = ((str(row["userMetadata"]).split(" "), int(row["version"])) for row in history.collect() if row["userMetadata"])
+    return {mark[2]: version for mark, version in marks if mark[:2] == ["open", stage]}
 
 
 def _last(job: Job, stage: str) -> dict[str, object] | None:
@@ -54,6 +88,12 @@ def _open(job: Job, stage: str, run_id: str, signature: str) -> None:
     now = datetime.now(UTC)
     note = f"{signature} owner={socket.gethostname()}:{os.getpid()}"
     row: tuple[object, ...] = (run_id, stage, RUNNING, now, now, 0.0, 0, {}, note)
+    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA), note=f"open {stage} {run_id}")
+
+
+def _end(job: Job, stage: str, run_id: str) -> None:
+    now = datetime.now(UTC)
+    row: tuple[object, ...] = (run_id, stage, REFUSED, now, now, 0.0, 0, {}, "another process was first")
     job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
 
 

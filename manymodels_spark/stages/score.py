@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from manymodels_spark.errors import ConcurrentWrite
 from manymodels_spark.session import shuffle_partitions
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
@@ -30,6 +31,7 @@ SCORING = "scoring"
 A_CALL = 64
 ERROR = "error"
 KEY = ("partition_id", "cutoff")
+ATTEMPTS = 3
 
 
 def score(job: Job, *, at: datetime | None = None, only: str | None = None, force: bool = False) -> StageReport:
@@ -45,7 +47,7 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
         if force or origin != job.lake.note(UNSCORED):
             scoring = _Scoring(job, run_id, at)
             job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)))
-            scored = job.lake.read(SCORING)
+            scored = _own(job.lake, run_id)
             _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
             _write_unscored(job.lake, scored, origin)
         _count(report, job.lake.read(SCORING))
@@ -124,19 +126,40 @@ def _ahead(lake: Lake, spec: Spec, partitions: DataFrame, ids: DataFrame) -> Dat
     return joined.select(*(quote(name) for name in known.columns))
 
 
-def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
-    """Append, or where some of these partitions and cutoffs were scored before, replace them, in one commit."""
+def _own(lake: Lake, run_id: str) -> DataFrame:
+    """What this run has scored. Raises ConcurrentWrite where another run has put its own in its place."""
     from pyspark.sql import functions as F
 
-    old = None
-    if lake.exists(PREDICTIONS):
-        scope = rows.select(*KEY).distinct()
-        old = lake.read(PREDICTIONS).join(scope, list(KEY), "left_semi")
-    if old is None or old.isEmpty():
+    rows = lake.read(SCORING)
+    if not rows.filter(F.col("run_id") != run_id).isEmpty():
+        raise ConcurrentWrite("another scoring of this spec is under way and was quicker. Wait for it to end and run again")
+    return rows
+
+
+def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
+    """Add the predictions, or replace those of the same partitions and cutoffs, in one commit, whoever else is writing."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            _write_once(lake, rows, spec, run_id)
+        except ConcurrentWrite:
+            if not left:
+                raise
+        else:
+            return
+
+
+def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
+    from pyspark.sql import functions as F
+
+    if not lake.exists(PREDICTIONS):
         lake.append(PREDICTIONS, rows, once=f"{run_id}-predictions")
         return
     step = [spec.columns.time] if spec.task == "forecast" and spec.columns.time else ["row"]
     keys = [*KEY, *step]
+    old = lake.read(PREDICTIONS).join(rows.select(*KEY).distinct(), list(KEY), "left_semi")
+    if old.isEmpty():
+        lake.merge(PREDICTIONS, rows, keys, only_new=True)
+        return
     stale = old.join(rows.select(*keys), keys, "left_anti").withColumn("_gone", F.lit(True))
     source = rows.withColumn("_gone", F.lit(False)).unionByName(stale, allowMissingColumns=True)
     lake.merge(PREDICTIONS, source, keys, delete_where="_gone")

@@ -1,0 +1,85 @@
+"""Keep the lake quick to read: the small files of many commits put together, and old versions' files removed on demand.
+
+Only tables that grow by small commits are touched. `bronze`, `silver` and the index say by their versions what is new,
+and are written whole or rarely: putting their files together would make the next run do its work again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROMOTIONS, RUNS, STREAMED, one_writer, quote
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# Table to the columns that its readers look for.
+GROWING: dict[str, tuple[str, ...]] = {
+    PREDICTIONS: ("cutoff", "partition_id"), STREAMED: ("partition_id",), FITS: ("partition_id",), MODELS: (), PROMOTIONS: (), RUNS: (),
+}
+_FILE_SIZE = "spark.databricks.delta.optimize.maxFileSize"
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What became of a table's files."""
+
+    table: str
+    before: int
+    after: int
+
+
+def maintain(job: Job, *, file_megabytes: int = 128, vacuum: timedelta | None = None) -> StageReport:
+    """Put together the files of the growing tables into files of about this size, ordered by what readers look for.
+
+    With `vacuum` the files of versions older than that go: a load can then bring forward only from younger ones (it
+    loads everything otherwise). Counts: tables, removed (files put together), added. Raises ManyModelsError where
+    `vacuum` is below Delta's safe seven days, ConcurrentWrite where a table was changed meanwhile.
+    """
+    if vacuum is not None and vacuum < timedelta(days=7):
+        raise ManyModelsError(f"--vacuum {vacuum}: a reader or writer at work may need files of the last 7 days. Expected 7d or more")
+    with job.stage("maintain") as report, _file_size(job.spark, file_megabytes):
+        done = [_compact(job, table) for table in GROWING if job.lake.exists(table)]
+        if vacuum is not None:
+            for table in done:
+                job.spark.sql(f"VACUUM {job.lake.ref(table.table)} RETAIN {vacuum // timedelta(hours=1)} HOURS")
+        report.counts.update(tables=len(done), removed=sum(t.before for t in done), added=sum(t.after for t in done))
+        report.note = ", ".join(f"{t.table} {t.before} -> {t.after} files" for t in done if t.before) or "nothing to put together"
+    return report
+
+
+def _compact(job: Job, table: str) -> Compacted:
+    order = ", ".join(quote(name) for name in GROWING[table])
+    if order and _files(job, table) < 2:
+        return Compacted(table, 0, 0)  # ordering would write a single file again, for nothing
+    with one_writer(table):
+        row = job.spark.sql(f"OPTIMIZE {job.lake.ref(table)}" + (f" ZORDER BY ({order})" if order else "")).select("metrics.*").first()
+    return Compacted(table, int(row["numFilesRemoved"]), int(row["numFilesAdded"])) if row else Compacted(table, 0, 0)
+
+
+def _files(job: Job, table: str) -> int:
+    row = job.spark.sql(f"DESCRIBE DETAIL {job.lake.ref(table)}").select("numFiles").first()
+    return int(row["numFiles"]) if row else 0
+
+
+@contextmanager
+def _file_size(spark: SparkSession, megabytes: int) -> Iterator[None]:
+    """The session's size of files that are put together, while they are; a platform that forbids it keeps its own."""
+    from pyspark.errors import PySparkException
+
+    try:
+        before = spark.conf.get(_FILE_SIZE, None)
+        spark.conf.set(_FILE_SIZE, str(megabytes * 2**20))
+    except PySparkException:
+        yield
+        return
+    try:
+        yield
+    finally:
+        spark.conf.unset(_FILE_SIZE) if before is None else spark.conf.set(_FILE_SIZE, before)

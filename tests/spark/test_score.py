@@ -1,0 +1,125 @@
+"""Score: one set of rows per partition and cutoff, whoever else is at work; and the table stays quick to read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from builders import days
+from champions import lay_out
+
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
+from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.maintain import maintain
+from manymodels_spark.stages.score import score
+from manymodels_spark.tables import FITS, PREDICTIONS, RUNS, UNSCORED
+
+pytestmark = pytest.mark.spark
+MakeJob = Callable[..., Job]
+LIMIT_SECONDS = 240
+LATER = datetime(2026, 1, 25)
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> Job:
+    job = make_job(partition_by=["item"])
+    weeks = {(name,): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]}) for name in "ab"}
+    lay_out(job, weeks)
+    return job
+
+
+def counts(job: Job) -> dict[tuple[str, str], int]:
+    """Item and cutoff to rows."""
+    rows = job.lake.read(PREDICTIONS).groupBy("item", "cutoff").count().collect()
+    return {(row["item"], f"{row['cutoff']:%m-%d}"): int(row["count"]) for row in rows}
+
+
+def test_the_same_cutoff_is_replaced_and_another_is_added(job: Job) -> None:
+    score(job)
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
+    score(job, force=True)
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
+    score(job, at=LATER)
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7, ("a", "01-25"): 7, ("b", "01-25"): 7}
+    first = job.lake.read(PREDICTIONS).filter("item = 'a' AND cutoff = '2026-01-25'").orderBy("date").first()
+    assert (str(first["date"])[:10], first["prediction"]) == ("2026-01-26", pytest.approx(4.0))  # type: ignore[index]
+
+
+def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job: Job) -> None:
+    score(job)
+    changed = job.spec.model_copy(update={"horizon": 5, "backtest": job.spec.backtest.model_copy(update={"intervals": [50]})})
+    score(Job.of(changed, job.spark), only="item = 'a'")
+    assert counts(job) == {("a", "01-21"): 5, ("b", "01-21"): 7}
+    rows = job.lake.read(PREDICTIONS)
+    assert rows.filter("item = 'a' AND lower_50 IS NULL OR item = 'b' AND lower_50 IS NOT NULL").isEmpty()
+
+
+def test_a_payload_that_was_altered_costs_its_own_partition_only(job: Job) -> None:
+    job.spark.sql(f"UPDATE {job.lake.ref(FITS)} SET payload = unhex('00') WHERE key LIKE '%b%'")
+    assert score(job).counts == {"partitions": 2, "scored": 1, "fallback": 0, "unscored": 1, "rows": 7}
+    assert job.lake.read(UNSCORED).first()["error"].startswith("PayloadError: ")  # type: ignore[index]
+
+
+def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
+    score(job)
+
+    def again(_: int) -> str:
+        try:
+            return score(Job.of(job.spec, job.spark), at=LATER, force=True).note
+        except ConcurrentWrite as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(again, range(2)))
+    assert any("predictions for 2 partitions" in line for line in told), told
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7, ("a", "01-25"): 7, ("b", "01-25"): 7}
+
+
+def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(json.loads(job.spec.model_dump_json(by_alias=True, exclude_none=True))))
+    command = [sys.executable, "-m", "manymodels_spark.cli", "score", str(path)]
+    with (tmp_path / "log").open("w") as log:
+        other = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"MANYMODELS_MASTER": "local[2]"})
+    limit = time.monotonic() + LIMIT_SECONDS
+    while not (job.lake.exists(RUNS) and job.lake.read(RUNS).filter("status = 'running'").count()):
+        assert other.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < limit
+    with pytest.raises(ManyModelsError, match="score of sales is already running"):
+        score(job)
+    assert other.wait(LIMIT_SECONDS) == 0, (tmp_path / "log").read_text()
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
+    assert score(job).counts["scored"] == 2, "and when it has ended there is nothing left to do"
+
+
+def test_small_files_are_put_together_and_nothing_has_to_be_done_again(job: Job) -> None:
+    for day in (LATER, LATER + timedelta(days=1), LATER + timedelta(days=2)):
+        score(job, at=day)
+    before = sorted(map(str, job.lake.read(PREDICTIONS).collect()))
+    version = job.lake.version(PREDICTIONS)
+
+    report = maintain(job)
+
+    assert report.counts["removed"] > report.counts["added"] >= 1
+    assert len(job.lake.read(PREDICTIONS).inputFiles()) == 1
+    assert sorted(map(str, job.lake.read(PREDICTIONS).collect())) == before
+    assert job.lake.version(PREDICTIONS) == version + 1
+    score(job, at=LATER + timedelta(days=2))
+    assert job.lake.version(PREDICTIONS) == version + 1, "what was scored is not scored again"
+
+
+def test_files_of_the_last_week_are_not_removed(make_job: MakeJob) -> None:
+    with pytest.raises(ManyModelsError, match="Expected 7d or more"):
+        maintain(make_job(), vacuum=timedelta(days=1))
+
+
