@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from manymodels_spark.errors import WarehouseError
 from manymodels_spark.spec.model import Synapse
 from manymodels_spark.warehouse import synapse_sql as sql
 from manymodels_spark.warehouse.base import LEDGER, Export, Loaded, Warehouse, is_loaded, require_own
 from manymodels_spark.warehouse.checksum import Checksum
 from manymodels_spark.warehouse.synapse_load import Load, Placing
 from manymodels_spark.warehouse.synapse_names import Layout, Names, require_distinct
-from manymodels_spark.warehouse.synapse_pool import Pool, connect, in_words
+from manymodels_spark.warehouse.synapse_pool import Pool, connect, driver_errors, in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +37,7 @@ def open_synapse(part: Synapse, spec: str, connecting: Callable[[Synapse], Any] 
     `connecting` gives a DB-API connection that commits each statement. Raises WarehouseError where it cannot.
     """
     pool = Pool(connecting(part), part.schema_name)
-    return SynapseServerless(pool, spec) if part.serverless else SynapseWarehouse(pool, spec, part)
+    return SynapseServerless(pool, spec) if part.serverless else SynapseWarehouse(pool, spec, part, connecting)
 
 
 class _Connected(Warehouse):
@@ -84,9 +85,9 @@ class SynapseWarehouse(_Connected):
     name = "Synapse"
     reads: ClassVar[Literal["local", "remote", "delta"]] = "remote"
 
-    def __init__(self, pool: Pool, spec: str, part: Synapse) -> None:
+    def __init__(self, pool: Pool, spec: str, part: Synapse, connecting: Callable[[Synapse], Any] = connect) -> None:
         super().__init__(pool, spec)
-        self.part = part
+        self.part, self._connecting = part, connecting
         with in_words(LEDGER):
             pool.make_schema()
             for book in (LEDGER, sql.JOURNAL, sql.LOCKS):
@@ -100,8 +101,19 @@ class SynapseWarehouse(_Connected):
             return self._pool.newest(self.spec, table) if self._pool.columns_of(table) else None
 
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
-        """See Warehouse."""
+        """See Warehouse. A session that ends on the way, as its token does, is opened anew once and the load begun again."""
         require_distinct(export.schema)
+        try:
+            return self._load(table, export, run_id, again)
+        except WarehouseError as error:
+            if not isinstance(error.__cause__, driver_errors("OperationalError", "InterfaceError")):
+                raise
+            with contextlib.suppress(Exception):  # it is gone already
+                self._pool.connection.close()
+            self._pool.connection = self._connecting(self.part)
+            return self._load(table, export, run_id, again)
+
+    def _load(self, table: str, export: Export, run_id: str, again: bool) -> bool:
         names = Names(self._pool.schema, table, _token())
         layout = Layout.of(self.part.distribution, export.schema)
         last = self.last(table)

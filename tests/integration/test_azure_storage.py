@@ -17,7 +17,7 @@ from manymodels_spark.tables import PREDICTIONS, RUNS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.spark, pytest.mark.integration]
+pytestmark = pytest.mark.spark
 
 
 def upload(spark: SparkSession, folder: str, items: str) -> None:

@@ -53,9 +53,11 @@ def pool(tmp_path: Path) -> StandIn:
     return StandIn(tmp_path)
 
 
-def opened(pool: StandIn, way: str = "delete_insert", spec: str = "retail", **changes: object) -> Warehouse:
+def opened(*pools: StandIn, way: str = "delete_insert", spec: str = "retail", **changes: object) -> Warehouse:
+    """The warehouse on a connection; on the next one each time that it connects again."""
     part = Synapse.model_validate({"server": "w.sql.azuresynapse.net", "database": "forecasts", "load": way, **changes})
-    return synapse.open_synapse(part, spec, lambda _: pool)
+    left = iter([*pools, *pools[-1:] * 10])
+    return synapse.open_synapse(part, spec, lambda _: next(left))
 
 
 def written(pool: StandIn, folder: str, table: pa.Table) -> tuple[str, ...]:
@@ -104,7 +106,7 @@ def tables(pool: StandIn) -> set[str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_version_is_loaded_once_and_no_work_table_stays(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     first = export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)])
 
     assert warehouse.load("p", first, "run-1") is True
@@ -119,7 +121,7 @@ def test_a_version_is_loaded_once_and_no_work_table_stays(pool: StandIn, way: st
 
 @pytest.mark.parametrize("way", WAYS)
 def test_only_the_affected_keys_are_replaced(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0), ("b", None, 2.0), ("b", TUESDAY, 3.0), ("B", TUESDAY, 4.0)]), "r")
 
     forward = changed(pool, [("c", MONDAY, 9.0)], [("b", None, 0.0), ("B", TUESDAY, 0.0), ("c", MONDAY, 0.0)], 4)
@@ -131,7 +133,7 @@ def test_only_the_affected_keys_are_replaced(pool: StandIn, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_whole_version_replaces_all_rows(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
 
     warehouse.load("p", export(pool, [("b", MONDAY, 5.0), ("c", MONDAY, None)], 1), "r")
@@ -143,7 +145,7 @@ def test_a_whole_version_replaces_all_rows(pool: StandIn, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_keys_without_rows_only_take_rows_away(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
 
     warehouse.load("p", changed(pool, [], [("a", MONDAY, 0.0)], 1), "r")
@@ -153,7 +155,7 @@ def test_keys_without_rows_only_take_rows_away(pool: StandIn, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_export_that_another_load_overtook_is_refused(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)], 3), "r")
 
     with pytest.raises(WarehouseError, match="another load was quicker"):
@@ -163,11 +165,11 @@ def test_an_export_that_another_load_overtook_is_refused(pool: StandIn, way: str
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_load_that_is_overtaken_while_it_stages_changes_nothing(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
     quicker = changed(pool, [("a", MONDAY, 3.0)], [("a", MONDAY, 0.0)], 2)
     slower = changed(pool, [("a", MONDAY, 2.0)], [("a", MONDAY, 0.0)], 1)
-    other = opened(pool.another(), way)
+    other = opened(pool.another(), way=way)
     seen: list[bool] = []
 
     def overtake(_: int, statement: str) -> None:
@@ -183,7 +185,7 @@ def test_a_load_that_is_overtaken_while_it_stages_changes_nothing(pool: StandIn,
 
 @pytest.mark.parametrize("way", WAYS)
 def test_files_with_other_rows_than_the_lake_said_leave_the_table_as_it_was(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
 
     with pytest.raises(WarehouseError, match="2 rows were exported and 1 arrived"):
@@ -233,7 +235,7 @@ def test_a_refused_row_is_named_and_nothing_is_loaded(pool: StandIn) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_new_column_is_added_and_older_rows_hold_null(pool: StandIn, way: str) -> None:
-    warehouse = opened(pool, way)
+    warehouse = opened(pool, way=way)
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
     wider = predictions([("b", MONDAY, 2.0)]).append_column("promotion", pa.array([True]))
     keys = written(pool, "v1/keys", wider.select(list(KEY)))
@@ -294,6 +296,38 @@ def test_a_session_that_ends_in_mid_load_says_what_became_of_the_table(pool: Sta
     assert values(pool) == [1.0]
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_again(way: str, side: str, tmp_path: Path) -> None:
+    number, more = 0, True
+    while more:
+        pool = StandIn(tmp_path / f"{number}")
+        opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
+        forward = changed(pool, [("b", MONDAY, 20.0)], [("b", MONDAY, 0.0)], 1)
+        sessions = [pool.another(), pool.another()]
+        warehouse = opened(*sessions, way=way)
+        start = len(sessions[0].statements)
+        setattr(sessions[0], side, functools.partial(expire, sessions[0], start + number))
+
+        assert warehouse.load("p", forward, "r2") in (True, False)
+
+        more = len(sessions[1].statements) > 0
+        assert values(pool) == [1.0, 20.0]
+        assert [row[1:] for row in ledger(pool)] == [(0, 2), (1, 1)]
+        number += 1
+    assert number > 5
+
+
+def expire(session: StandIn, number: int, at: int, statement: str) -> None:
+    """The server ends the session, and takes its transaction back."""
+    if at == number:
+        if session.in_transaction:
+            session.database.execute("ROLLBACK")
+            session.in_transaction = False
+        session.dead = True
+        raise mssql_python.OperationalError("Login failed: the token has expired", "28000")
+
+
 # --- killed anywhere ---
 
 
@@ -309,12 +343,12 @@ def states(way: str, folder: Path) -> Iterator[tuple[int, str, StandIn, Export]]
     while more:
         for side in ("before", "after"):
             pool = StandIn(folder / f"{number}-{side}")
-            opened(pool, way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
+            opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
             forward = changed(pool, [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)], 1)
             killed = pool.another()
             setattr(killed, side, functools.partial(kill, killed, number, side))
             try:
-                opened(killed, way).load("p", forward, "killed")
+                opened(killed, way=way).load("p", forward, "killed")
                 more = number < len(killed.statements)
             except Killed:
                 yield number, side, pool, forward
@@ -332,7 +366,7 @@ def test_killed_at_any_statement_the_table_is_old_or_new_and_the_next_run_finish
             absent += 1
         else:
             assert values(pool) in (old, new), place
-        next_run = opened(pool.another(), way)
+        next_run = opened(pool.another(), way=way)
         next_run.last("p")
         next_run.load("p", forward, "next")
         assert values(pool) == new, place
@@ -354,9 +388,9 @@ def test_work_tables_of_a_killed_load_are_cleared_days_later(pool: StandIn) -> N
 
 
 def test_two_runs_that_finish_the_same_switch_do_not_empty_the_table(pool: StandIn) -> None:
-    opened(pool, "switch").load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
+    opened(pool, way="switch").load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
     forward = changed(pool, [("b", MONDAY, 2.0)], [("b", MONDAY, 0.0)], 1)
-    slow, other = opened(pool, "switch"), opened(pool.another(), "switch")
+    slow, other = opened(pool, way="switch"), opened(pool.another(), way="switch")
     seen: list[bool] = []
 
     def finish_elsewhere(_: int, statement: str) -> None:
@@ -390,9 +424,9 @@ def require_t_sql(statement: str) -> None:
 
 
 def recorded(pool: StandIn, way: str) -> str:
-    opened(pool, way).load("p", export(pool, [("a", MONDAY, 1.0)]), "run-0")
+    opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0)]), "run-0")
     pool.statements.clear()
-    opened(pool, way).load("p", changed(pool, [("b", MONDAY, 2.0)], [("b", MONDAY, 0.0)], 1), "run-1")
+    opened(pool, way=way).load("p", changed(pool, [("b", MONDAY, 2.0)], [("b", MONDAY, 0.0)], 1), "run-1")
     return ";\nGO\n".join([*pool.statements, ""])
 
 
