@@ -37,6 +37,7 @@ RUNS = "runs"
 PROGRESS = "progress"
 
 _CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
+_UNUSUAL = re.compile(r"[ ,;{}()\n\t=]")
 _CATALOG = re.compile(r"\w+(\.\w+)?\Z")
 
 
@@ -126,7 +127,7 @@ class Lake:
             writer = writer.partitionBy(*by)
         if once is not None:
             writer = writer.option("txnAppId", once).option("txnVersion", number)
-        self._save(writer, table, note)
+        self._save(writer, table, note, _needs_mapping(rows))
 
     def overwrite(
         self, table: str, rows: DataFrame, *, where: str | None = None, by: Sequence[str] = (), note: str | None = None
@@ -139,7 +140,7 @@ class Lake:
             writer = writer.option("replaceWhere", where)
         else:
             writer = writer.option("overwriteSchema", "true")
-        self._save(writer, table, note)
+        self._save(writer, table, note, _needs_mapping(rows))
 
     def merge(
         self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None, only_new: bool = False
@@ -186,9 +187,11 @@ class Lake:
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").select("operationMetrics").first()
         return int(row["operationMetrics"].get("numOutputRows", 0)) if row else 0
 
-    def _save(self, writer: Any, table: str, note: str | None) -> None:
+    def _save(self, writer: Any, table: str, note: str | None, mapped: bool) -> None:
         if note is not None:
             writer = writer.option("userMetadata", note)
+        if mapped:
+            writer = writer.option("delta.columnMapping.mode", "name")
         with one_writer(table):
             if self.is_catalog:
                 writer.saveAsTable(self.location(table))
@@ -216,6 +219,11 @@ def one_writer(table: str) -> Iterator[None]:
 def union(frames: Sequence[DataFrame]) -> DataFrame:
     """Frames below each other, by column name."""
     return reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
+
+
+def _needs_mapping(rows: DataFrame) -> bool:
+    """Whether a column's name holds a character that Parquet takes only under another name, which Delta then maps."""
+    return any(_UNUSUAL.search(name) for name in rows.columns)
 
 
 def _writer(table: str) -> str:

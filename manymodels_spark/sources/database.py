@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import math
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import SourceError
@@ -20,6 +21,7 @@ _DRIVERS = {
     "mysql": "com.mysql.cj.jdbc.Driver",
     "oracle": "oracle.jdbc.OracleDriver",
 }
+_QUOTES = {"mysql": "`{}`", "sqlserver": "[{}]"}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -71,31 +73,38 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
     """The table or query, in parallel ranges of the partition column (or else of the watermark)."""
     from pyspark.sql import functions as F
 
-    options = _options(source)
-    column = source.partition_column or source.watermark
-    reader = spark.read.format("jdbc").options(**options, dbtable=_table(source))
-    if column is not None:
-        low, high = _bounds(spark, source, options, column)
-        if low is not None and low != high and not isinstance(low, str):
-            reader = reader.options(
-                partitionColumn=column, lowerBound=str(since if column == source.watermark and since else low),
-                upperBound=str(high), numPartitions=str(source.partitions),
-            )
+    reader = spark.read.format("jdbc").options(**_options(source), dbtable=_table(source))
     rows = reader.load()
-    if source.watermark is not None and source.watermark not in rows.columns:
-        raise SourceError(
-            f"source.jdbc.watermark: no column {source.watermark!r} in {source.table or 'the query'}. "
-            f"It has: {', '.join(rows.columns)}"
-        )
+    _require(rows, source, "watermark", source.watermark)
+    _require(rows, source, "partition_column", source.partition_column)
+    column = source.partition_column or source.watermark
+    low, high = _bounds(rows, source, column) if column is not None else (None, None)
+    if column is not None and low is not None and low != high and not isinstance(low, str):
+        first = since if column == source.watermark and since else low
+        rows = reader.options(
+            partitionColumn=column, lowerBound=_bound(first), upperBound=_bound(high), numPartitions=str(source.partitions)
+        ).load()
     return rows if since is None else rows.filter(F.col(f"`{source.watermark}`") >= F.lit(since))
 
 
-def _bounds(spark: SparkSession, source: Jdbc, options: dict[str, str], column: str) -> tuple[Any, Any]:
+def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
+    if column is not None and column not in rows.columns:
+        raise SourceError(
+            f"source.jdbc.{role}: no column {column!r} in {source.table or 'the query'}. It has: {', '.join(rows.columns)}"
+        )
+
+
+def _bounds(rows: DataFrame, source: Jdbc, column: str) -> tuple[Any, Any]:
     """The smallest and largest value of the column, asked of the database itself."""
-    name = column if re.fullmatch(r"\w+", column) else '"' + column.replace('"', '""') + '"'
+    name = _QUOTES.get(_kind(resolve(source.url)), '"{}"').format(column.replace('"', '""'))
     query = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {_table(source)}"
-    row = spark.read.format("jdbc").options(**options, query=query).load().first()
+    row = rows.sparkSession.read.format("jdbc").options(**_options(source), query=query).load().first()
     return (row[0], row[1]) if row else (None, None)
+
+
+def _bound(value: Any) -> str:
+    """A bound as Spark reads it, which wants whole numbers; rows beyond the bounds are read all the same."""
+    return str(math.floor(value)) if isinstance(value, (float, Decimal)) else str(value)
 
 
 def _table(source: Jdbc) -> str:
@@ -108,7 +117,7 @@ def _table(source: Jdbc) -> str:
 
 def _options(source: Jdbc) -> dict[str, str]:
     url = resolve(source.url)
-    kind = url.removeprefix("jdbc:").partition(":")[0]
+    kind = _kind(url)
     options = {"url": url, "fetchsize": str(source.fetch_size)}
     if driver := source.driver or _DRIVERS.get(kind):
         options["driver"] = driver
@@ -119,6 +128,10 @@ def _options(source: Jdbc) -> dict[str, str]:
     if source.password is not None:
         options["password"] = resolve(source.password)
     return options
+
+
+def _kind(url: str) -> str:
+    return url.removeprefix("jdbc:").partition(":")[0]
 
 
 def _marked(rows: DataFrame, source: Jdbc, batch: str) -> DataFrame:
