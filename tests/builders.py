@@ -10,11 +10,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from manymodels_spark.spec import Spec
 
 
 def make_spec(folder: Path, **changes: Any) -> Spec:
     """A forecast of daily units by store and item from `sales.csv`; `changes` replace whole parts of the spec."""
+    return Spec.model_validate(_parts(folder, changes))
+
+
+def write_spec(folder: Path, **changes: Any) -> Path:
+    """The spec of `make_spec` as a file, for a process of its own."""
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(_parts(folder, changes)))
+    return path
+
+
+def _parts(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     parts: dict[str, Any] = {
         "name": "sales",
         "task": "forecast",
@@ -31,7 +44,7 @@ def make_spec(folder: Path, **changes: Any) -> Spec:
         "lake": str(folder / "lake"),
         "warehouse": {"duckdb": str(folder / "warehouse.duckdb")},
     }
-    return Spec.model_validate({**parts, **changes})
+    return {**parts, **changes}
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]]) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
-from builders import days
+from builders import days, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
@@ -86,9 +84,7 @@ def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
 
 
 def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_path: Path) -> None:
-    path = tmp_path / "spec.yaml"
-    path.write_text(yaml.safe_dump(json.loads(job.spec.model_dump_json(by_alias=True, exclude_none=True))))
-    command = [sys.executable, "-m", "manymodels_spark.cli", "score", str(path)]
+    command = [sys.executable, "-m", "manymodels_spark.cli", "score", str(write_spec(tmp_path, partition_by=["item"]))]
     with (tmp_path / "log").open("w") as log:
         other = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"MANYMODELS_MASTER": "local[2]"})
     limit = time.monotonic() + LIMIT_SECONDS

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-import yaml
-from builders import days
+from builders import days, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ManyModelsError
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]
 LIMIT_SECONDS = 240
+MACHINES: dict[str, Any] = {
+    "task": "regression", "partition_by": ["machine"], "columns": {"target": "wear", "features": ["heat"]}, "candidates": ["linear"],
+    "backtest": {"folds": 2},
+}
 
 
 def history(slope: float) -> pd.DataFrame:
@@ -53,10 +56,7 @@ def answers(job: Job) -> dict[str, tuple[Any, ...]]:
 
 @pytest.fixture
 def machines(make_job: MakeJob, tmp_path: Path) -> tuple[Job, dict[str, FitResult]]:
-    job = make_job(
-        task="regression", partition_by=["machine"], columns={"target": "wear", "features": ["heat"]}, candidates=["linear"],
-        backtest={"folds": 2}, stream={"json": str(tmp_path / "in")},
-    )  # fmt: skip
+    job = make_job(**MACHINES, stream={"json": str(tmp_path / "in")})
     return job, lay_out(job, {("a",): history(2.0), ("é/b",): history(-3.0)})
 
 
@@ -101,8 +101,7 @@ def test_a_process_that_is_killed_loses_no_row_and_answers_none_twice(
     machines: tuple[Job, dict[str, FitResult]], tmp_path: Path
 ) -> None:
     job, _ = machines
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(yaml.safe_dump(json.loads(job.spec.model_dump_json(by_alias=True, exclude_none=True))))
+    spec = write_spec(tmp_path, **MACHINES, stream={"json": str(tmp_path / "in")})
     ask(tmp_path / "in", "1", *({"request_id": f"a{n}", "machine": "a", "heat": float(n)} for n in range(20)))
     command = [sys.executable, "-m", "manymodels_spark.cli", "stream-score", str(spec), "--every", "1 second"]
     environment = os.environ | {"MANYMODELS_MASTER": "local[2]"}
