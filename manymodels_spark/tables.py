@@ -7,6 +7,7 @@ through DataFrames and SQL, so that Spark Connect runs all of it. This module mu
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ class Lake:
         present = set(self.read(table).columns)
         if any(name not in present for name in rows.columns if name != delete_where):
             self.append(table, rows.drop(*([delete_where] if delete_where else [])).limit(0))  # a new column is kept
-        view = f"merge_{self.spec}_{table}"
+        view = f"merge_{uuid.uuid4().hex}"  # another thread may be merging too
         rows.createOrReplaceTempView(view)
         on = " AND ".join(f"t.{quote(key)} <=> s.{quote(key)}" for key in keys)
         columns = [quote(name) for name in rows.columns if name != delete_where]
@@ -168,6 +169,7 @@ class Lake:
             self.spark.sql(
                 f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {change}WHEN NOT MATCHED THEN INSERT {insert}"
             )
+        self.spark.catalog.dropTempView(view)
 
     def version(self, table: str) -> int:
         """The newest version of the table."""

@@ -155,7 +155,9 @@ def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
         lake.append(PREDICTIONS, rows, once=f"{run_id}-predictions")
         return
     step = [spec.columns.time] if spec.task == "forecast" and spec.columns.time else ["row"]
-    keys = [*KEY, *step]
+    keys, present = [*KEY, *step], lake.read(PREDICTIONS).schema
+    gone = {field.name: F.lit(None).cast(field.dataType) for field in present if field.name not in rows.columns}
+    rows = rows.withColumns(gone) if gone else rows  # a level that the spec has no more
     old = lake.read(PREDICTIONS).join(rows.select(*KEY).distinct(), list(KEY), "left_semi")
     if old.isEmpty():
         lake.merge(PREDICTIONS, rows, keys, only_new=True)
