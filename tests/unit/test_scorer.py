@@ -102,3 +102,30 @@ def test_times_are_columns_of_times(tmp_path: Path) -> None:
     spec = make_spec(tmp_path)
     scored = score(spec, own(spec, 1, "a"), own(spec, 2, "b", model_id=None))
     assert [scored[name].dtype.kind for name in ("cutoff", "date", "scored_at")] == ["M", "M", "M"]
+
+
+def test_rows_of_a_tabular_task_are_numbered_within_their_partition_and_a_failed_one_has_none(tmp_path: Path) -> None:
+    spec = make_spec(
+        tmp_path, task="classification", partition_by=["item"], columns={"target": "fails", "features": ["heat"]}, candidates=["linear"]
+    )
+    heat = pd.DataFrame({"heat": [float(n) for n in range(60)], "fails": ["yes" if n > 29 else "no" for n in range(60)]})
+    parts, rows = [], []
+    for item in ("a", "b"):
+        key = PartitionKey.of({"item": item})
+        result = fit_partition(heat, spec, key)
+        parts.append(own_of(key, result.sha256, result.payload))
+        rows.append(heat.assign(partition_id=key.id))
+    parts[1]["payload"] = b"altered"
+    silver = T.StructType([T.StructField("item", T.StringType())])
+    mixed = pd.concat(rows, ignore_index=True).sample(frac=1, random_state=7)
+    scored = scorer(spec, "run", 3, scored_schema(spec, silver))(pd.DataFrame(parts), mixed)
+    good, bad = scored[scored["item"] == "a"], scored[scored["item"] == "b"]
+    assert sorted(good["row"]) == list(range(60))
+    assert set(good["prediction"]) == {"yes", "no"}
+    assert len(bad) == 1
+    assert bad["row"].isna().all()
+
+
+def own_of(key: PartitionKey, sha: str | None, payload: bytes | None) -> dict[str, Any]:
+    return {"partition_id": key.id, "key": key.canonical, "cutoff": CUTOFF, "end": CUTOFF, "problem": None, "problem_detail": None,
+            "model_id": "m", "family": "linear", "sha256": sha, "payload": payload}  # fmt: skip

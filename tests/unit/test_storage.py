@@ -9,6 +9,7 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.jars import checksums, coordinates
 from manymodels_spark.storage import azure_settings, needs_azure
 
 LAKE = "abfss://lake@account.dfs.core.windows.net/forecasts"
@@ -67,3 +68,9 @@ def test_a_connection_string_without_a_key_says_what_is_missing() -> None:
     with pytest.raises(ManyModelsError, match="no AccountName and AccountKey") as caught:
         azure_settings({"AZURE_STORAGE_CONNECTION_STRING": "SharedAccessSignature=sv=secret"})
     assert "secret" not in str(caught.value).replace("AZURE_CLIENT_SECRET", "")
+
+
+def test_every_library_is_fetched_with_a_checksum() -> None:
+    wanted = [coordinate for group in ("core", "azure") for coordinate in coordinates(group, "4.2")]
+    files = {f"{name}-{release}.jar" for _, name, release in (coordinate.split(":") for coordinate in wanted)}
+    assert files <= checksums().keys()
