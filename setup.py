@@ -45,6 +45,7 @@ AZURE = [
     "azure-identity>=1.17",
     "azure-mgmt-monitor>=7",
     "azure-storage-blob>=12.20",
+    "azure-storage-file-datalake>=12.14",  # MLflow's way to artifacts at abfss://
     "mssql-python>=1.0",
     # A newer one makes the resolver fall back to an azure-ai-ml that does not import.
     "opentelemetry-sdk<1.45.2",

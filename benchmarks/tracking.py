@@ -4,18 +4,22 @@ Half of the models are Prophet's, half scikit-learn's. They are fitted before an
 tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite, a
 reachable artifact root) on the same cores. The tutorials' way (`start_run`, tags, parameters, metrics, `log_model`
 with a registered name) logs the same kinds of models in the same run. Speed-ups are ratios of seconds per model.
-Run: `python -m benchmarks.tracking [MODELS] [TUTORIAL_MODELS] [CHAMPIONS]`.
+Then all models are promoted over HTTP, each in place of a former champion; as registered models, of which the calls are
+the figure, a part of them twice. At last the champions of many partitions are found over HTTP. Those are put into the
+server's database by SQL, as copies of one that came there as promotion writes it: making them is not what is measured.
+Run: `python -m benchmarks.tracking [MODELS] [TUTORIAL_MODELS] [CHAMPIONS]`, by default 2000 20 10000; `100 2 1000` is a
+look at it.
 """
 
 from __future__ import annotations
 
 import gc
+import sqlite3
 import statistics
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from functools import partial
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -27,6 +31,8 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.payload import sha256
 from manymodels_spark.results import FitResult
 from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.stages.index import current_champions
+from manymodels_spark.stages.promote import champion_record
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
@@ -54,7 +60,7 @@ def main(models: int = 2000, tutorial: int = 20, champions: int = 10_000) -> Non
             figures: dict[str, Any] = {}
             for name, uri in places.items():
                 figures |= {f"{key}_{name}": value for key, value in compare(name, uri, fitted, tutorial).items()}
-            figures |= promote_twice(server.url, fitted)
+            figures |= promote(server.url, fitted)
             figures |= find(server.url, server.store, champions)
         finally:
             server.stop()
@@ -116,14 +122,17 @@ def compare(name: str, uri: str, fitted: Sequence[Fitted], tutorial: int) -> dic
     }
 
 
-def log_all(repository: ModelRepository, fitted: Sequence[Fitted], job: str, former: Sequence[Registered] = ()) -> list[Registered]:
+def log_all(
+    repository: ModelRepository, fitted: Sequence[Fitted], job: str, former: Sequence[Registered] = (),
+    make: Callable[[PartitionKey, FitResult, str], ModelRecord] | None = None,
+) -> list[Registered]:
     """One job: a run, and the models in batches, in the order of the stages `train` and `promote`."""
     template = template_of(spec(0))
     run = repository.start_run(f"bench {job}", {t.SPEC: "bench", t.JOB: job})
     logged: list[Registered] = []
     for start in range(0, len(fitted), BATCH):
         batch = fitted[start : start + BATCH]
-        records = [record(key, result, job) for key, result in batch]
+        records = [(make or record)(key, result, job) for key, result in batch]
         models = repository.create(records, run)
         for key, result in batch:
             model = models[key.id]
@@ -136,15 +145,25 @@ def log_all(repository: ModelRepository, fitted: Sequence[Fitted], job: str, for
     return logged
 
 
-def record(key: PartitionKey, result: FitResult, job: str, payload: bytes | None = None) -> ModelRecord:
+def record(key: PartitionKey, result: FitResult, job: str) -> ModelRecord:
     """What is logged of one model, as much as a training run logs."""
-    tags = {
-        **t.partition_tags(key), t.SPEC: "bench", t.SPEC_HASH: "0" * 16, t.JOB: job, t.DATA_VERSION: "1", t.WAVE: "1",
-        t.VERSION: "1", t.COMMIT: "0" * 40, t.FAMILY: str(result.family), t.FINGERPRINT: "0" * 64, t.STATUS: "fitted",
-        t.SHA256: sha256(payload or result.payload or b""), t.SOURCE_MODEL: "m-0", t.ROLE: t.CHAMPION,
-    }
     params = {"family": str(result.family), "options": "{}", "candidates": str(result.family)}
-    return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, params, dict(result.metrics))
+    return ModelRecord(key.id, f"{key.slug}--{key.id}", {**t.partition_tags(key), **tags_of(result, job)}, params, dict(result.metrics))
+
+
+def promoted(key: PartitionKey, result: FitResult, job: str) -> ModelRecord:
+    """What is logged of one model that is promoted in place of another."""
+    tags = {**tags_of(result, job), t.ROLE: t.CHAMPION, t.SOURCE_MODEL: "m-" + "0" * 32, t.REPLACES: "m-" + "1" * 32}
+    return champion_record(key, tags, result.metrics, "wape")
+
+
+def tags_of(result: FitResult, job: str) -> dict[str, str]:
+    """The tags beside those of the partition."""
+    return {
+        t.SPEC: "bench", t.SPEC_HASH: "0" * 16, t.JOB: job, t.DATA_VERSION: "1", t.WAVE: "1", t.VERSION: "1",
+        t.COMMIT: "0" * 40, t.FAMILY: str(result.family), t.FINGERPRINT: "0" * 64, t.STATUS: "fitted",
+        t.SHA256: sha256(result.payload or b""),
+    }
 
 
 def tutorial_model(number: int) -> tuple[str, Any]:
@@ -174,43 +193,59 @@ def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: A
         log(model, name="model", registered_model_name=f"tutorial-{place}-{number}")
 
 
-def promote_twice(uri: str, fitted: Sequence[Fitted]) -> dict[str, float]:
-    """Two promotions of all models in both forms; the second one, with former champions, is the dearer and counts."""
+def promote(uri: str, fitted: Sequence[Fitted]) -> dict[str, float]:
+    """Promote all models in place of others, and a part of them as registered models."""
     figures = {}
-    for form, key in ((ModelRepository, "calls_per_model_promote"), (RegistryRepository, "calls_per_model_promote_registered")):
-        where = Repository(tracking=uri, experiment=f"production {form.__name__}")
-        former: list[Registered] = []
-        for number in (1, 2):
-            repository = form.open(where, spec(0))
-            list(repository.search(t.where(SPEC="bench", ROLE=t.CHAMPION)))
-            with clock(f"{len(fitted)} models promoted, {form.__name__}") as measured:
-                former = log_all(repository, fitted, f"promotion-{number}", former)
-        figures[key] = repository.client.total / len(fitted)
-        figures[key.replace("calls", "seconds")] = measured.seconds / len(fitted)
+    forms = {"": (ModelRepository, fitted), "_registered": (RegistryRepository, fitted[: max(1, len(fitted) // 8)])}
+    for name, (form, models) in forms.items():
+        where = Repository(tracking=uri, experiment=f"production{name}")
+        repository = form.open(where, spec(0))
+        former = log_all(repository, models, "promotion-1", make=promoted)
+        repository.client.calls.clear()
+        with clock(f"{len(models)} models promoted{name}") as measured:
+            log_all(repository, models, "promotion-2", former, make=promoted)
+        figures[f"calls_per_model_promote{name}"] = repository.client.total / len(models)
+        figures[f"seconds_per_model_promote{name}"] = measured.seconds / len(models)
         gc.collect()
     return figures
 
 
 def find(uri: str, store: str, count: int) -> dict[str, float]:
-    """Find the champions of `count` partitions over HTTP. They are put into the server's store in-process."""
-    where = Repository(tracking=store, experiment="found")
-    direct = ModelRepository.open(where, spec(0))
-    direct = replace(direct, client=replace(direct.client, limits=replace(direct.client.limits, threads=1)))
-    result = fit_one(1)[1]
-    keys = [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)]
-    make = partial(record, result=result, job="seed", payload=b"none")
-    with clock(f"{count} champions made"):
-        run = direct.start_run("seed", {t.SPEC: "bench", t.JOB: "seed"})
-        models = direct.create([make(key) for key in keys], run)
-        direct.log_metrics(run, [(model.model_id, result.metrics) for model in models.values()])
-        direct.finalize(model.model_id for model in models.values())
+    """Find the champions of `count` partitions over HTTP."""
     repository = ModelRepository.open(Repository(tracking=uri, experiment="found"), spec(0))
+    result, keys = fit_one(1)[1], [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)]
+    first = log_all(repository, [(keys[0], result)], "seed", make=promoted)[0]
+    copy_model(store.removeprefix("sqlite:///"), first.model_id, [promoted(key, result, "seed") for key in keys[1:]])
     repository.client.calls.clear()
     with clock(f"champions of {count} partitions found") as measured:
-        found = {model.partition_id for model in repository.search(t.where(SPEC="bench", ROLE=t.CHAMPION))}
-    if len(found) != count:
-        raise SystemExit(f"{len(found)} champions were found, {count} expected")
+        found = current_champions(repository)
+    if found.keys() != {key.id for key in keys} or any(model.metrics["wape"] != result.metrics["wape"] for model in found.values()):
+        raise SystemExit(f"{len(found)} champions were found, {count} expected, each with its metrics")
     return {"champions_seconds": measured.seconds, "champions_calls": repository.client.total}
+
+
+def copy_model(database: str, model_id: str, records: Sequence[ModelRecord]) -> None:
+    """Copies of a logged model in MLflow's database, each with the name and tags of a record."""
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        for table in ("logged_models", "logged_model_tags", "logged_model_metrics"):
+            cursor = connection.execute(f"SELECT * FROM {table} WHERE model_id = ?", [model_id])
+            columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
+            marks = ", ".join("?" * len(columns))
+            copies = (copy for number, one in enumerate(records) for copy in _copies(columns, rows, number, one))
+            connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", copies)
+
+
+def _copies(columns: list[str], rows: list[tuple[Any, ...]], number: int, record: ModelRecord) -> list[list[Any]]:
+    copies = []
+    for row in rows:
+        cells = dict(zip(columns, row, strict=True))
+        cells["model_id"] = f"m-{number:032x}"
+        if "creation_timestamp_ms" in cells:
+            cells |= {"name": record.name, "creation_timestamp_ms": cells["creation_timestamp_ms"] + number}
+        if "tag_key" in cells:
+            cells["tag_value"] = record.tags.get(cells["tag_key"], cells["tag_value"])
+        copies.append(list(cells.values()))
+    return copies
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from manymodels_spark.errors import ManyModelsError
@@ -17,7 +17,11 @@ from manymodels_spark.spec.model import HIGHER_IS_BETTER, Gate, Promote
 
 @dataclass(frozen=True)
 class Facts:
-    """What gates may look at: one model's test metrics and what it was made of."""
+    """What gates may look at: one model's test metrics and what it was made of.
+
+    `family` is its candidate's name with options, as `scores` names all that were tried on the same folds, each with
+    its metrics. `cutoff` is the last time in its rows, as text.
+    """
 
     partition: str
     family: str
@@ -25,6 +29,8 @@ class Facts:
     rows: int
     folds: int
     fitted_at: datetime
+    cutoff: str | None = None
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,10 @@ def _verdict(gate: Gate, metric: str, candidate: Facts, champion: Facts | None, 
     if gate.metric is not None:
         return _threshold(gate, candidate)
     if gate.better_than == "champion":
-        return _better(gate, metric, candidate, None if champion is None else champion.metrics.get(metric), "champion")
+        return _beats_champion(gate, metric, candidate, champion)
     if gate.better_than is not None:
-        return _better(gate, metric, candidate, candidate.metrics.get(f"{gate.better_than}_{metric}"), gate.better_than)
+        reference = candidate.metrics.get(f"{gate.better_than}_{metric}")
+        return _better(gate, metric, candidate, reference, gate.better_than, "on the same folds")
     if gate.rows is not None:
         return Verdict("rows", candidate.rows >= gate.rows, f"{candidate.rows} rows, at least {gate.rows}")
     if gate.folds is not None:
@@ -88,7 +95,28 @@ def _threshold(gate: Gate, candidate: Facts) -> Verdict:
     return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g} above {bound:g}")
 
 
-def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, name: str) -> Verdict:
+def _beats_champion(gate: Gate, metric: str, candidate: Facts, champion: Facts | None) -> Verdict:
+    """Compare on the candidate's own folds, whatever the champion was once measured on.
+
+    A champion of the same rows was measured on the same folds. Newer rows make other folds, and an error on those says
+    nothing beside one on these: then the champion's recipe (family and options) counts, as it was tried on the
+    candidate's folds. The same recipe on newer rows has nothing to beat.
+    """
+    name = "better_than champion"
+    if champion is None:
+        return Verdict(name, True, "no champion to compare with")
+    if (candidate.rows, candidate.folds, candidate.cutoff) == (champion.rows, champion.folds, champion.cutoff):
+        return _better(gate, metric, candidate, champion.metrics.get(metric), "champion", "on the same folds")
+    if candidate.family == champion.family:
+        return Verdict(name, True, f"{candidate.family}, the champion's own recipe, on newer rows")
+    recipe = candidate.scores.get(champion.family, {}).get(metric)
+    if recipe is not None:
+        return _better(gate, metric, candidate, recipe, "champion", f"its {champion.family} on the same folds")
+    where = f"on its own folds, since {champion.family} is no candidate any more"
+    return _better(gate, metric, candidate, champion.metrics.get(metric), "champion", where)
+
+
+def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, name: str, where: str) -> Verdict:
     own = candidate.metrics.get(metric, math.nan)
     if reference is None or math.isnan(reference):
         return Verdict(f"better_than {name}", name == "champion", f"no {name} to compare with")
@@ -96,7 +124,7 @@ def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, 
         held = own >= reference * (1 + gate.by)
     else:
         held = own <= reference * (1 - gate.by)
-    return Verdict(f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g}, by {gate.by:.1%}")
+    return Verdict(f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g} ({where}), by {gate.by:.1%}")
 
 
 def _coverage(level: int, within: list[float], candidate: Facts) -> Verdict:
@@ -106,9 +134,15 @@ def _coverage(level: int, within: list[float], candidate: Facts) -> Verdict:
 
 
 def _own(path: str, candidate: Facts, champion: Facts | None) -> Verdict:
+    """A user's function: it gives a bool, or a bool and a text with its numbers. Its exception is a gate that failed."""
     module, _, name = path.partition(":")
     try:
-        function: Callable[[Facts, Facts | None], bool] = getattr(importlib.import_module(module), name)
+        function: Callable[[Facts, Facts | None], bool | tuple[bool, str]] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ManyModelsError(f"promote: gate function {path!r} cannot be imported ({error}). Install its package") from error
-    return Verdict(path, bool(function(candidate, champion)), path)
+    try:
+        answer = function(candidate, champion)
+    except Exception as error:
+        return Verdict(path, False, f"{path} raised {type(error).__name__}: {error}")
+    held, numbers = answer if isinstance(answer, tuple) else (answer, "")
+    return Verdict(path, bool(held), f"{path} {numbers}".strip())

@@ -22,6 +22,7 @@ Value = None | bool | int | float | Decimal | str | date | datetime | bytes
 
 ID_LENGTH = 20
 TAG_VALUE_LIMIT = 5000
+TAG_KEY_LIMIT = 250
 _TAG_KEY = re.compile(r"[\w.\-/: ]+\Z", re.ASCII)
 
 
@@ -93,11 +94,45 @@ def readable(value: Value) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
+def typed(value: object, kind: str) -> Value:
+    """A value as a column of that kind holds it: 3.0 and a NumPy 3 are the `int` 3, text is read as `date` and so on.
+
+    `kind` is a type as `canonical` names it. Raises ValueError where the value is none of that kind; null is of any.
+    """
+    plain = _plain(value)
+    if plain is None or (isinstance(plain, float) and math.isnan(plain) and kind != "float"):
+        return None
+    own, _ = _encode(plain)
+    if own == kind:
+        return plain
+    match kind, plain:
+        case "int", float() if plain.is_integer():
+            return int(plain)
+        case "float", int() if own == "int":
+            return float(plain)
+        case "decimal", (int() | float() | str()) if own != "bool":
+            return Decimal(str(plain))
+        case "date", datetime() if plain == plain.replace(hour=0, minute=0, second=0, microsecond=0):
+            return plain.date()
+        case ("timestamp" | "instant"), str():
+            return typed(datetime.fromisoformat(plain), kind)
+        case "instant", datetime():
+            return plain.replace(tzinfo=UTC)
+        case ("date" | "binary"), str():
+            return _decode(kind, plain)
+    raise ValueError(f"{readable(plain)[:80]!r} is {own}, {kind} is expected")
+
+
 def tag_key(name: str) -> str:
-    """A tag key in MLflow's alphabet; other characters are percent-encoded, reversed by `untag_key`."""
-    if _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key.")):
-        return name
-    return "key." + quote(name, safe="").replace("%", ":")
+    """A tag key in MLflow's alphabet; other characters are percent-encoded, reversed by `untag_key`.
+
+    A key beyond MLflow's 250 characters keeps its start and gets a digest of the whole; see `canonical` for the name.
+    """
+    plain = _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key."))
+    key = name if plain else "key." + quote(name, safe="").replace("~", "%7E").replace("%", ":")
+    if len(key) <= TAG_KEY_LIMIT:
+        return key
+    return f"{key[: TAG_KEY_LIMIT - 20]}..{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def untag_key(key: str) -> str:

@@ -44,6 +44,12 @@ class LoadedPartition:
         self._intervals = Intervals.of_dict(document["intervals"]) if document["intervals"] else None
         self._steps: pd.DatetimeIndex | None = None
 
+    def lighten(self) -> LoadedPartition:
+        """Drop the stored form of the fitted members, of which the open form is all that predicts; itself."""
+        lean = [{name: value for name, value in member.items() if name != "state"} for member in self.document["members"]]
+        self.document = {**self.document, "members": lean}
+        return self
+
     def predict(
         self,
         *,

@@ -26,13 +26,15 @@ class PartitionModel:
 
         Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is empty (MLflow takes an
         empty DataFrame, not None), for `params["horizon"]` steps after the last training row. Other tasks: one
-        prediction per row.
+        prediction per row. `params["levels"]` are the intervals in percent.
         """
         options = params or {}
+        given = options.get("levels")
+        levels = None if given is None else [int(level) for level in given]
         if rows is not None and len(rows) > 0:
-            return predict_partition(self.payload, future=rows)
+            return predict_partition(self.payload, future=rows, levels=levels)
         horizon = options.get("horizon")
-        return predict_partition(self.payload, horizon=int(horizon) if horizon else None)
+        return predict_partition(self.payload, horizon=int(horizon) if horizon else None, levels=levels)
 
 
 def _load_pyfunc(path: str) -> PartitionModel:

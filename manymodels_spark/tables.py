@@ -184,6 +184,12 @@ class Lake:
         row = history.filter("userMetadata IS NOT NULL").orderBy("version", ascending=False).first()
         return str(row["userMetadata"]) if row else None
 
+    def notes(self, table: str, since: int) -> list[str]:
+        """What the commits after version `since` say of themselves, in the order in which they were made."""
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 100").select("version", "userMetadata")
+        rows = history.filter(f"version > {since} AND userMetadata IS NOT NULL").orderBy("version").collect()
+        return [str(row["userMetadata"]) for row in rows]
+
     def written(self, table: str) -> int:
         """Rows that the newest commit wrote, as Delta counted them."""
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").select("operationMetrics").first()

@@ -10,6 +10,8 @@ import click
 from manymodels_spark.cli.closing import print_closing
 from manymodels_spark.cli.common import age, console, job_of, only_option, spec_argument
 
+TOLD = 20
+
 
 @click.command()
 @spec_argument
@@ -64,11 +66,16 @@ def train(spec: str, only: str | None, failed: bool, older_than: str | None, for
 @only_option
 @click.option("--dry-run", is_flag=True, help="Judge, but copy nothing.")
 @click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="With --dry-run: write what passed, for approval.")
-def promote(spec: str, only: str | None, dry_run: bool, write: Path | None) -> None:
+@click.option("--all", "every", is_flag=True, help=f"Tell of every partition, not only of the first {TOLD}.")
+def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, every: bool) -> None:
     """Apply the gates and copy the models that pass to the production MLflow."""
     from manymodels_spark.stages.promote import promote as stage
 
-    stage(job_of(spec), only=only, dry_run=dry_run, write=write)
+    lines = stage(job_of(spec), only=only, dry_run=dry_run, write=write).lines
+    for line in lines if every else lines[:TOLD]:
+        console.print(line, markup=False, highlight=False)
+    if len(lines) > TOLD and not every:
+        console.print(f"and {len(lines) - TOLD} more: --all tells of each, table promotions keeps them", highlight=False)
 
 
 @click.command()

@@ -118,7 +118,7 @@ def _champion(model: Registered) -> Champion:
         model_id=model.model_id,
         sha256=model.sha256,
         location=model.location,
-        key=_key(model.tags.get(t.KEY)),
+        key=_key(t.key_of(model.tags) if t.KEY in model.tags else None),
         family=model.tags.get(t.FAMILY, ""),
         created=model.created,
         metrics=dict(model.metrics),

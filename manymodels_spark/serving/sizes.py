@@ -6,30 +6,17 @@ import ctypes
 import gc
 import sys
 from functools import lru_cache
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import psutil
 
+from manymodels_spark.memory import measure
+
 # Objects made and not freed before a young, a middle and a full collection (in multiples of the one before).
 COLLECT = (5_000, 20, 50)
 HAND_OVER_SECONDS = 0.0005
-# What all models share: never counted, never followed.
-_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 
-
-def measure(root: Any) -> int:
-    """Bytes of an object and of all that only it leads to: arrays by their buffers, classes and code not counted."""
-    seen: set[int] = set()
-    stack, total = [root], 0
-    while stack:
-        value = stack.pop()
-        if id(value) in seen or isinstance(value, _SHARED):
-            continue
-        seen.add(id(value))
-        total += sys.getsizeof(value, 0)
-        stack.extend(gc.get_referents(value))
-    return total
+__all__ = ["few_arenas", "give_back", "measure", "resident", "settle"]
 
 
 def resident() -> int:

@@ -166,6 +166,7 @@ class Promote(Part):
     any: list[Gate] = []
     form: Literal["logged_models", "registered_models"] = "logged_models"
     approval: str | None = None
+    route: bool | Annotated[str, Field(min_length=1, max_length=255)] = True
 
 
 class Limits(Part):

@@ -5,6 +5,7 @@ Executors write them where they reach the root; where only the tracking server d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ def write_files(
 
 
 def _write(payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template) -> None:
+    from pyspark.errors import PythonException
     from pyspark.sql import functions as F
 
     pairs = [(partition, model.model_id, model.location) for partition, model in models.items()]
@@ -46,7 +48,13 @@ def _write(payloads: DataFrame, models: Mapping[str, Registered], template: arti
             yield batch[["partition_id"]]
 
     joined = payloads.select("partition_id", "payload").join(F.broadcast(places), "partition_id")
-    written = joined.mapInPandas(write, "partition_id string").distinct().count()
+    try:
+        written = joined.mapInPandas(write, "partition_id string").distinct().count()
+    except PythonException as error:
+        # What an executor said, without the traces of two languages around it.
+        if said := re.search(r"TrackingError: (.*)", str(error)):
+            raise TrackingError(said.group(1)) from error
+        raise
     if written != len(models):
         raise TrackingError(f"{written} of {len(models)} models' files were written. Run the same command again")
 

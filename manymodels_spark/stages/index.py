@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.job import Job, StageReport
+from manymodels_spark.stages.route import publish
 from manymodels_spark.tables import CHAMPIONS
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.registry import open_production
@@ -30,6 +31,7 @@ def rebuild(job: Job) -> StageReport:
     with job.stage("index") as report:
         champions = current_champions(repository)
         write_index(job, champions.values())
+        publish(repository, job.spec, champions.values())
         report.counts["champions"] = len(champions)
         report.calls = repository.client.total
         report.note = f"{len(champions)} champions in {repository.client.total} calls"
@@ -47,7 +49,7 @@ def verify(job: Job) -> list[str]:
 def current_champions(repository: ModelRepository) -> dict[str, Registered]:
     """The champion of each partition by tags; where a promotion was cut short and left two, the newer one."""
     champions: dict[str, Registered] = {}
-    for model in repository.search(t.where(SPEC=repository.spec, ROLE=t.CHAMPION)):
+    for model in repository.search_all(t.where(SPEC=repository.spec, ROLE=t.CHAMPION)):
         other = champions.get(model.partition_id)
         if model.ready and (other is None or (model.created, model.model_id) > (other.created, other.model_id)):
             champions[model.partition_id] = model
@@ -81,7 +83,7 @@ def read_index(job: Job) -> DataFrame:
 def _row(model: Registered) -> tuple[object, ...]:
     tags = model.tags
     return (
-        model.partition_id, tags.get(t.KEY), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
+        model.partition_id, t.key_of(tags), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
         tags.get(t.PROMOTION), tags.get(t.FAMILY), tags.get(t.STATUS), model.sha256, model.location,
         tags.get(t.FINGERPRINT), int(tags.get(t.DATA_VERSION, "0")), dict(model.metrics),
         datetime.fromtimestamp(model.created / 1000, UTC).replace(tzinfo=None),
@@ -93,5 +95,7 @@ def _columns() -> list[str]:
 
 
 def _comparable(row: tuple[object, ...] | None) -> tuple[object, ...] | None:
-    """All but the metrics, which a server may round."""
-    return None if row is None else tuple(cell for cell in row if not isinstance(cell, dict))
+    """A row in which a number that a server rounded is the same number."""
+    if row is None:
+        return None
+    return tuple({name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else cell for cell in row)

@@ -51,7 +51,9 @@ class Silent:
 
 @dataclass
 class StageReport:
-    """What a stage did: counts by name (`rows`, `partitions`, `fitted`, ...), tracking calls, seconds, one line."""
+    """What a stage did: counts by name (`rows`, `partitions`, `fitted`, ...), tracking calls, seconds, one line; and
+    `lines` for those who want to read of every partition.
+    """
 
     stage: str
     run_id: str
@@ -59,6 +61,7 @@ class StageReport:
     calls: int = 0
     seconds: float = 0.0
     note: str = ""
+    lines: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -1,105 +1,134 @@
-"""Which run is under way: a new one, or one that was interrupted and is to be continued."""
+"""Which run is under way: a new one, or one that was interrupted and is to be continued; and never two at once.
+
+The lock is Delta's own: a run claims its stage by a commit to the table `runs`, and commits have an order that all
+machines agree on. Of two claims, the first one counts and the other withdraws. While a run works it tells so every
+minute; one that was silent for `EXPIRY`, or whose process on this machine is gone, may be continued by anybody.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.errors import ConcurrentWrite
 from manymodels_spark.stages.job import RUNS_SCHEMA, Job, new_run_id
 from manymodels_spark.tables import RUNS
 
-RUNNING, REFUSED = "running", "refused"
-_RECENT = timedelta(days=2)
+RUNNING, WITHDRAWN = "running", "withdrawn"
+BEAT = timedelta(minutes=1)
+EXPIRY = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the table says of the newest run of a stage. `seen` is when it was last heard of, in seconds since 1970."""
+
+    run_id: str
+    status: str
+    signature: str
+    owner: str
+    seen: float
 
 
 def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     """The id of the run to work on, and whether it continues an interrupted one of the same signature.
 
-    Raises ManyModelsError where another process is at work on the same spec's stage.
+    Raises ConcurrentWrite where another process is at work on the same spec's stage, here or on another machine.
     """
-    last = _last(job, stage)
-    if last is not None and last["status"] != "done":
-        begun, _, owner = str(last["begun"] or "").rpartition(" owner=")
-        if last["status"] == RUNNING and _is_alive(owner):
-            raise ManyModelsError(
-                f"{stage} of {job.spec.name} is already running (run {last['run_id']}, {owner}). Wait for it to end; "
-                "what it commits is kept, and a second run then does only what is left"
-            )
-        if begun == signature:
-            _open(job, stage, str(last["run_id"]), signature)
-            _require_first(job, stage, str(last["run_id"]))
-            return str(last["run_id"]), True
-    run_id = new_run_id()
-    _open(job, stage, run_id, signature)
-    _require_first(job, stage, run_id)
-    return run_id, False
+    job.lake.ensure(RUNS, RUNS_SCHEMA)
+    before = job.lake.version(RUNS)
+    last = newest(job, stage)
+    if last is not None and last.status == RUNNING and is_alive(last, time.time()):
+        raise _taken(job, stage, last.run_id, last.owner)
+    resumed = last is not None and last.status != "done" and last.signature == signature
+    run_id = last.run_id if last is not None and resumed else new_run_id()
+    claim(job, stage, run_id, signature, before)
+    return run_id, resumed
 
 
-def _require_first(job: Job, stage: str, run_id: str) -> None:
-    """Raise ManyModelsError where another living process opened a run of the stage before this one did.
-
-    Both may have found nobody before they opened theirs; the order of Delta's commits says who came first.
+def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> None:
+    """Claim the stage, whose state was read at version `before` of `runs`. Raises ConcurrentWrite where another claim,
+    also one of this process, was faster.
     """
+    token = f"claim {stage} {uuid.uuid4().hex}"
+    _tell(job, stage, RUNNING, run_id, f"{signature} owner={owner()}", token)
+    claims = job.lake.notes(RUNS, since=before)
+    first = next(note for note in claims if note.startswith(f"claim {stage} "))
+    if first != token:
+        _tell(job, stage, WITHDRAWN, run_id, f"owner={owner()}: another process claimed the stage first")
+        raise _taken(job, stage, run_id, "another process")
+
+
+@contextmanager
+def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Iterator[threading.Event]:
+    """Tell every minute that the run is at work. The event is set where the run was taken over by another process."""
+    lost, over, began = threading.Event(), threading.Event(), datetime.now(UTC)
+
+    def beat() -> None:
+        while not over.wait(every.total_seconds()):
+            last = newest(job, stage)
+            if last is not None and (last.run_id, last.owner) != (run_id, owner()):
+                lost.set()
+                return
+            _tell(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
+
+    thread = threading.Thread(target=beat, name=f"{stage}-beat", daemon=True)
+    thread.start()
+    try:
+        yield lost
+    finally:
+        over.set()
+        thread.join()
+
+
+def newest(job: Job, stage: str) -> Run | None:
+    """The newest run of a stage, whatever became of it; claims that were withdrawn are none."""
     from pyspark.sql import functions as F
 
-    recent = job.lake.read(RUNS).filter((F.col("stage") == stage) & (F.col("ended_at") > F.lit(datetime.now(UTC) - _RECENT)))
-    rows = [row.asDict() for row in recent.orderBy("ended_at").collect()]
-    newest = {str(row["run_id"]): row for row in rows}
-    others = {str(row["note"]).rpartition(" owner=")[2]: run for run, row in newest.items() if row["status"] == RUNNING and run != run_id}
-    living = {run: owner for owner, run in others.items() if _is_alive(owner)}
-    if not living:
-        return
-    opened = _opened(job, stage)
-    earlier = [run for run in living if opened.get(run, -1) < opened.get(run_id, 0)]
-    if earlier:
-        _end(job, stage, run_id)
-        raise ManyModelsError(
-            f"{stage} of {job.spec.name} was started by another process a moment ago (run {earlier[0]}, {living[earlier[0]]}). "
-            "Wait for it to end; a second run then does only what is left"
-        )
-
-
-def _opened(job: Job, stage: str) -> dict[str, int]:
-    """Run id to the version of `runs` in which it was opened."""
-    history = job.spark.sql(f"DESCRIBE HISTORY {job.lake.ref(RUNS)} LIMIT 200").select("version", "userMetadata")
-    marks = ((str(row["userMetadata"]).split(" "), int(row["version"])) for row in history.collect() if row["userMetadata"])
-    return {mark[2]: version for mark, version in marks if mark[:2] == ["open", stage]}
-
-
-def _last(job: Job, stage: str) -> dict[str, object] | None:
-    """The newest event of the stage's newest run, with the note that its opening left."""
-    from pyspark.sql import functions as F
-
-    if not job.lake.exists(RUNS):
-        return None
-    events = job.lake.read(RUNS).filter(F.col("stage") == stage)
-    rows = events.orderBy(F.col("run_id").desc(), F.col("ended_at").desc()).limit(20).collect()
-    mine = [row.asDict() for row in rows if row["run_id"] == rows[0]["run_id"]]
+    events = job.lake.read(RUNS).filter((F.col("stage") == stage) & (F.col("status") != WITHDRAWN))
+    # As a number: a timestamp would come in the time zone of this machine.
+    facts = events.select("run_id", "status", "note", F.col("ended_at").cast("double").alias("seen"))
+    rows = facts.orderBy(F.col("run_id").desc(), F.col("seen").desc()).limit(20).collect()
+    mine = [row for row in rows if row["run_id"] == rows[0]["run_id"]]
     if not mine:
         return None
-    opened = next((row for row in mine if row["status"] == RUNNING), None)
-    return {**mine[0], "begun": opened["note"] if opened else None}
+    told = next((str(row["note"] or "") for row in mine if row["status"] == RUNNING), "")
+    signature, _, by = told.rpartition(" owner=")
+    return Run(mine[0]["run_id"], mine[0]["status"], signature, by, float(mine[0]["seen"]))
 
 
-def _open(job: Job, stage: str, run_id: str, signature: str) -> None:
+def is_alive(run: Run, now: float) -> bool:
+    """Whether the process that opened a run may still work: on this machine it is looked at, elsewhere it must tell."""
+    host, _, pid = run.owner.rpartition(":")
+    if host == socket.gethostname() and pid.isdigit():
+        return int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+    return now - run.seen < EXPIRY.total_seconds()
+
+
+def owner() -> str:
+    """This process, as other machines know it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _tell(
+    job: Job, stage: str, status: str, run_id: str, note: str, token: str | None = None, began: datetime | None = None
+) -> None:
     now = datetime.now(UTC)
-    note = f"{signature} owner={socket.gethostname()}:{os.getpid()}"
-    row: tuple[object, ...] = (run_id, stage, RUNNING, now, now, 0.0, 0, {}, note)
-    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA), note=f"open {stage} {run_id}")
+    row: tuple[object, ...] = (run_id, stage, status, began or now, now, 0.0, 0, {}, note)
+    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA), note=token)
 
 
-def _end(job: Job, stage: str, run_id: str) -> None:
-    now = datetime.now(UTC)
-    row: tuple[object, ...] = (run_id, stage, REFUSED, now, now, 0.0, 0, {}, "another process was first")
-    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
-
-
-def _is_alive(owner: str) -> bool:
-    """Whether the process that opened a run still works, as far as this machine can tell."""
-    host, _, pid = owner.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    return Path(f"/proc/{pid}").exists()
+def _taken(job: Job, stage: str, run_id: str, by: str) -> ConcurrentWrite:
+    return ConcurrentWrite(
+        f"{stage} of {job.spec.name} is already running (run {run_id}, {by}). Wait for it to end; what it commits is "
+        f"kept, and a second run then does only what is left. A run on another machine that died is free after "
+        f"{EXPIRY.total_seconds() / 60:.0f} minutes"
+    )

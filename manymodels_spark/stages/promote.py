@@ -6,7 +6,9 @@ of models that passed is ever written there. An interrupted promotion is finishe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +22,16 @@ from manymodels_spark.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.approval import approved, write_request
+from manymodels_spark.stages.example import input_example
 from manymodels_spark.stages.files import write_files
 from manymodels_spark.stages.index import current_champions, taken_back, write_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.route import publish
 from manymodels_spark.stages.select import in_scope, latest
 from manymodels_spark.tables import FITS, MODELS, PROMOTIONS
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.artifacts import Template
 from manymodels_spark.tracking.registry import open_production
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
 
@@ -36,7 +41,8 @@ if TYPE_CHECKING:
 BATCH = 1000
 PROMOTIONS_SCHEMA = (
     "promotion string, partition_id string, key string, source_model string, source_run string, outcome string, "
-    "reason string, model_id string, replaced string, decided_at timestamp"
+    "reason string, model_id string, replaced string, decided_at timestamp, "
+    "verdicts array<struct<gate: string, held: boolean, numbers: string>>"
 )
 PROMOTED, KEPT, REFUSED, WOULD_PROMOTE = "promoted", "kept", "refused", "would_promote"
 _CANDIDATE = (
@@ -75,7 +81,10 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: 
         if models:
             champions = current_champions(repository)
         write_index(job, champions.values())
+        if not dry_run:
+            publish(repository, job.spec, champions.values())
         _store(job, report.run_id, judged, models)
+        report.lines = _lines(judged, dry_run)
         _count(report, judged, len(champions), repository, dry_run)
     return report
 
@@ -108,17 +117,24 @@ def _judge(
 
 
 def _facts(row: dict[str, Any]) -> Facts:
-    scores = orjson.loads(row["scores"])
-    folds = max((len(score["folds"]) for score in scores), default=0)
     fitted_at = pd.Timestamp(row["fitted_at"]).to_pydatetime()
     metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
-    return Facts(str(PartitionKey.parse(row["key"])), row["family"], metrics, int(row["rows"]), folds, fitted_at)
+    scores = {score["candidate"]: score["metrics"] for score in orjson.loads(row["scores"]) if score["metrics"]}
+    return Facts(
+        str(PartitionKey.parse(row["key"])), row["family"], metrics, int(row["rows"]), _folds(row), fitted_at,
+        str(row["cutoff"]), scores,
+    )
+
+
+def _folds(row: dict[str, Any]) -> int:
+    return max((len(score["folds"]) for score in orjson.loads(row["scores"])), default=0)
 
 
 def _champion(model: Registered) -> Facts:
     fitted_at = datetime.fromtimestamp(model.created / 1000, UTC).replace(tzinfo=None)
-    rows = int(model.metrics.get("rows", 0))
-    return Facts(model.partition_id, model.tags.get(t.FAMILY, ""), model.metrics, rows, 0, fitted_at)
+    tags, rows = model.tags, int(model.metrics.get("rows", 0))
+    folds, cutoff = int(tags.get(t.FOLDS, "0")), tags.get(t.CUTOFF)
+    return Facts(model.partition_id, tags.get(t.FAMILY, ""), model.metrics, rows, folds, fitted_at, cutoff)
 
 
 def _copy_all(job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged]) -> dict[str, Registered]:
@@ -129,20 +145,22 @@ def _copy_all(job: Job, repository: ModelRepository, promotion: str, judged: Seq
     origin = {t.SPEC: job.spec.name, t.JOB: promotion}
     run = repository.start_run(f"{job.spec.name} promotion {promotion}", origin)
     copied: dict[str, Registered] = {}
+    template = template_of(job.spec, input_example(job.lake, job.spec))
     for batch in _batches(passed):
-        copied.update(_copy_batch(job, repository, promotion, run, batch))
+        copied.update(_copy_batch(job, repository, promotion, run, template, batch))
         job.progress.update(len(copied))
     repository.end_run(run, {"promoted": float(len(copied))})
     return copied
 
 
 def _copy_batch(
-    job: Job, repository: ModelRepository, promotion: str, run: str, batch: Sequence[Judged]
+    job: Job, repository: ModelRepository, promotion: str, run: str, template: Template, batch: Sequence[Judged]
 ) -> dict[str, Registered]:
     """The order matters: a new champion is complete before it is ready, and ready before the old one steps down."""
-    models = repository.create([_record(one, job.spec.name, promotion) for one in batch], run)
-    write_files(_payloads(job, batch), models, template_of(job.spec), repository)
-    repository.log_metrics(run, [(models[one.row["partition_id"]].model_id, _numbers(one.row)) for one in batch])
+    records = [_record(one, job.spec.name, job.spec.metric, promotion) for one in batch]
+    models = repository.create(records, run)
+    write_files(_payloads(job, batch), models, template, repository)
+    repository.log_metrics(run, [(models[record.partition_id].model_id, record.metrics) for record in records])
     repository.finalize(model.model_id for model in models.values())
     _step_down(repository, [one.champion for one in batch if one.champion is not None])
     return models
@@ -158,11 +176,10 @@ def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
     return fits.join(F.broadcast(wanted), ["run_id", "partition_id"])
 
 
-def _record(one: Judged, spec: str, promotion: str) -> ModelRecord:
+def _record(one: Judged, spec: str, metric: str, promotion: str) -> ModelRecord:
     row = one.row
     key = PartitionKey.parse(row["key"])
     tags = {
-        **t.partition_tags(key),
         t.SPEC: spec,
         t.FAMILY: row["family"],
         t.STATUS: row["status"],
@@ -173,10 +190,22 @@ def _record(one: Judged, spec: str, promotion: str) -> ModelRecord:
         t.SOURCE_MODEL: row["model_id"],
         t.PROMOTION: promotion,
         t.ROLE: t.CHAMPION,
+        t.CUTOFF: str(row["cutoff"]),
+        t.FOLDS: str(_folds(row)),
     }
     if one.champion is not None:
         tags[t.REPLACES] = one.champion.model_id
-    return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, {"family": row["family"]}, _numbers(row))
+    return champion_record(key, tags, _numbers(row), metric)
+
+
+def champion_record(key: PartitionKey, tags: Mapping[str, str], metrics: Mapping[str, float], metric: str) -> ModelRecord:
+    """A production model: what is searched for as tags, the spec's `metric` as a metric, and all else packed in one tag.
+
+    Finding all champions takes a server's time by the tag and the metric.
+    """
+    packed = t.pack({**t.partition_tags(key), **tags, t.METRICS: json.dumps(dict(metrics), sort_keys=True)})
+    shown = {name: value for name, value in metrics.items() if name == metric and math.isfinite(value)}
+    return ModelRecord(key.id, f"{key.slug}--{key.id}", packed, {}, shown)
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:
@@ -211,7 +240,15 @@ def _decision_row(one: Judged, promotion: str, model: Registered | None, now: da
     return (
         promotion, row["partition_id"], row["key"], row["model_id"], row["run_id"], outcome, one.decision.reason,
         model.model_id if model else None, one.champion.model_id if one.champion else None, now,
+        [(verdict.gate, verdict.held, verdict.numbers) for verdict in one.decision.verdicts],
     )
+
+
+def _lines(judged: Sequence[Judged], dry_run: bool) -> list[str]:
+    """What was decided of each partition, with the gates' numbers, refusals first; a champion that stays is no news."""
+    told = sorted((one for one in judged if one.outcome != KEPT), key=lambda one: (one.outcome != REFUSED, one.row["key"]))
+    words = {REFUSED: "refused", PROMOTED: "would be promoted" if dry_run else "promoted"}
+    return [f"{words[one.outcome]}  {PartitionKey.parse(one.row['key'])}   {one.decision.reason}" for one in told]
 
 
 def _count(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MODELS_SCHEMA = (
     "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family string, "
-    "mlflow_run string, data_version bigint, logged_at timestamp"
+    "mlflow_run string, data_version bigint, logged_at timestamp, spec_hash string, git_commit string"
 )
 _META = (
     "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
@@ -98,7 +98,7 @@ class Recorder:
             (
                 self.origin.job, wave, row["partition_id"], models[row["partition_id"]].model_id,
                 models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run,
-                self.origin.data_version, now,
+                self.origin.data_version, now, self.origin.spec_hash, self.origin.commit,
             )
             for row in records(fitted)
         ]

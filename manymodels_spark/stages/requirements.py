@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -11,29 +12,53 @@ from manymodels_spark.models import registry
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.tracking.artifacts import Template
 
-
-def template_of(spec: Spec) -> Template:
-    """What is equal in the files of all logged models of a spec; make it once per job."""
-    return Template(signature(spec), requirements(spec), version("mlflow"), f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}")
+ROUTING_LOADER = "manymodels_spark.routing"
 
 
-def requirements(spec: Spec) -> tuple[str, ...]:
+def template_of(spec: Spec, example: str | None = None) -> Template:
+    """What is equal in the files of all logged models of a spec; make it once per job.
+
+    `example` are rows that its models take, as JSON of a DataFrame (split).
+    """
+    return Template(signature(spec), requirements(spec), version("mlflow"), _now(), example)
+
+
+def routing_template(spec: Spec, example: str | None = None) -> Template:
+    """What the routing model of a spec has beside its routes."""
+    needs = requirements(spec, "pyarrow")
+    return Template(signature(spec, spec.partition_by), needs, version("mlflow"), _now(), example, ROUTING_LOADER, None)
+
+
+def requirements(spec: Spec, *more: str) -> tuple[str, ...]:
     """Pinned distributions that loading any model of the spec takes: this package and its families' libraries."""
     named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
-    packages = {"pandas", *(package for candidate in named for package in registry.build(candidate).packages)}
+    packages = {"pandas", *more, *(package for candidate in named for package in registry.build(candidate).packages)}
     return (f"manymodels-spark=={__version__}", *sorted(pin for name in packages if (pin := _pin(name))))
 
 
-def signature(spec: Spec) -> str:
-    """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` as a parameter."""
+def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
+    """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` and `levels` as parameters.
+
+    `keys` are columns that every row must have beside.
+    """
     columns = spec.columns
+    kinds = [{"type": "any", "name": name, "required": True} for name in keys]
     names = [columns.time] if spec.task == "forecast" and columns.time else []
-    kinds = [{"type": "datetime", "name": name, "required": False} for name in names]
+    kinds += [{"type": "datetime", "name": name, "required": False} for name in names]
     features = columns.known_future if spec.task == "forecast" else columns.inputs
-    kinds += [{"type": "any", "name": name, "required": False} for name in features]
-    horizon = {"name": "horizon", "type": "long", "default": spec.horizon, "shape": None}
-    params = json.dumps([horizon]) if spec.task == "forecast" else None
-    return json.dumps({"inputs": json.dumps(kinds) if kinds else None, "outputs": None, "params": params})
+    kinds += [{"type": "any", "name": name, "required": False} for name in features if name not in keys]
+    params: list[dict[str, object]] = [{"name": "levels", "type": "long", "default": spec.backtest.intervals, "shape": [-1]}]
+    if spec.task == "forecast":
+        params.insert(0, {"name": "horizon", "type": "long", "default": spec.horizon, "shape": None})
+    if spec.task == "classification":
+        params = []
+    return json.dumps({
+        "inputs": json.dumps(kinds) if kinds else None, "outputs": None, "params": json.dumps(params) if params else None,
+    })
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _pin(package: str) -> str | None:

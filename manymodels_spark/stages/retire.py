@@ -12,6 +12,7 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.index import current_champions
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.rollback import by_partition, target_of
+from manymodels_spark.stages.route import forget, in_use
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.registry import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
@@ -42,8 +43,12 @@ def retire(
         kept = protected(production)
         origins = {model.tags[t.SOURCE_MODEL] for model in kept if t.SOURCE_MODEL in model.tags}
         report.counts.update(models=0, retired=0, protected=0)
-        for repository, safe in ((production, {model.model_id for model in kept}), (development, origins)):
-            _retire(repository, safe, (keep, older_than), dry_run, report)
+        in_production = {model.model_id for model in kept} | in_use(production, job.spec)
+        rule = (keep, older_than)
+        gone = _retire(production, in_production, rule, dry_run, report)
+        if not dry_run:
+            forget(production, job.spec, {model.model_id for model in gone})
+        _retire(development, origins, rule, dry_run, report)
         would = "would go" if dry_run else "deleted with their artifacts"
         counts = report.counts
         report.note = f"{counts['retired']} of {counts['models']} models {would}, {counts['protected']} protected"
@@ -53,7 +58,7 @@ def retire(
 def protected(production: ModelRepository) -> list[Registered]:
     """Each champion, and the model that a rollback would go back to."""
     champions = current_champions(production)
-    history = by_partition(production.search(t.where(SPEC=production.spec)))
+    history = by_partition(production.search_all(t.where(SPEC=production.spec)))
     predecessors = [target_of(champion, history[partition], t.PREVIOUS) for partition, champion in champions.items()]
     return [*champions.values(), *(model for model in predecessors if model is not None)]
 
@@ -73,8 +78,9 @@ def expired(
 def _retire(
     repository: ModelRepository, safe: set[str], rule: tuple[int | None, timedelta | None], dry_run: bool,
     report: StageReport,
-) -> None:
-    models = list(repository.search(t.where(SPEC=repository.spec)))
+) -> list[Registered]:
+    """Apply the rule to one repository; the models that are gone, or with `dry_run` would be."""
+    models = repository.search_all(t.where(SPEC=repository.spec))
     candidates = expired(models, *rule, datetime.now(UTC))
     gone = [model for model in candidates if model.model_id not in safe]
     if not dry_run:
@@ -86,6 +92,7 @@ def _retire(
     report.counts["models"] += len(models)
     report.counts["protected"] += len(candidates) - len(gone)
     report.calls += repository.client.total
+    return gone
 
 
 def _age(model: Registered, now: datetime) -> timedelta:

@@ -15,6 +15,7 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.index import current_champions, write_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.promote import PROMOTIONS_SCHEMA
+from manymodels_spark.stages.route import publish
 from manymodels_spark.stages.select import in_scope
 from manymodels_spark.tables import PROMOTIONS
 from manymodels_spark.tracking import tags as t
@@ -42,7 +43,7 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
     with job.stage("rollback") as report:
         champions = current_champions(repository)
         wanted = _scope(job, only, champions)
-        history = by_partition(repository.search(t.where(SPEC=job.spec.name)))
+        history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
         targets = {partition: target_of(champions[partition], history[partition], to) for partition in wanted}
         changes = [Change(champions[p], model) for p, model in targets.items() if model is not None]
         changes = [change for change in changes if change.champion.model_id != change.target.model_id]
@@ -56,7 +57,9 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
         if not dry_run:
             swap(repository, changes)
             _record(job, report.run_id, changes, to)
-            write_index(job, current_champions(repository).values())
+            champions = current_champions(repository)
+            write_index(job, champions.values())
+            publish(repository, job.spec, champions.values())
         report.calls = repository.client.total
         report.note = _note(report.counts, to, dry_run)
     return report
@@ -100,10 +103,10 @@ def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> l
 def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
     """The rollback in the table of promotions, beside the decisions that it takes back."""
     now = datetime.now(UTC).replace(tzinfo=None)
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
-            run_id, change.champion.partition_id, change.target.tags.get(t.KEY), change.target.tags.get(t.SOURCE_MODEL),
-            change.target.tags.get(t.JOB), OUTCOME, f"back to {to}", change.target.model_id, change.champion.model_id, now,
+            run_id, change.champion.partition_id, t.key_of(change.target.tags), change.target.tags.get(t.SOURCE_MODEL),
+            change.target.tags.get(t.JOB), OUTCOME, f"back to {to}", change.target.model_id, change.champion.model_id, now, [],
         )
         for change in changes
     ]

@@ -42,7 +42,7 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
     predictions stand, unless `force` is given.
     """
     run_id, _ = ledger.open_run(job, "score", f"at={at} only={only}")
-    with job.stage("score", run_id=run_id) as report:
+    with job.stage("score", run_id=run_id) as report, ledger.beating(job, "score", run_id):
         origin = _origin(job, at, only)
         if force or origin != job.lake.note(UNSCORED):
             scoring = _Scoring(job, run_id, at)

@@ -10,7 +10,7 @@ import os
 import subprocess
 from contextlib import nullcontext
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from manymodels_spark.results import Status
 from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
+from manymodels_spark.stages.example import input_example
 from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
 from manymodels_spark.stages.flow import flow
 from manymodels_spark.stages.job import Job, StageReport
@@ -53,8 +54,8 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     shape = spec_hash(job.spec)
     signature = f"{shape} silver={job.lake.version(SILVER)} {choice}"
     run_id, resumed = ledger.open_run(job, "train", signature)
-    with job.stage("train", run_id=run_id) as report:
-        training = _Training(job, repository, shape, run_id, report)
+    with job.stage("train", run_id=run_id) as report, ledger.beating(job, "train", run_id) as lost:
+        training = _Training(job, repository, shape, run_id, report, lost)
         training.go(choice, resumed)
     _check_failures(job.spec, report)
     return report
@@ -69,6 +70,7 @@ class _Training:
     shape: str
     run_id: str
     report: StageReport
+    lost: Event
 
     def go(self, choice: Choice, resumed: bool) -> None:
         lake, spec = self.job.lake, self.job.spec
@@ -94,12 +96,15 @@ class _Training:
         origin = t.Origin(spec.name, self.shape, self.run_id, data_version, __version__, git_commit())
         mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
         turn = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
-        return Recorder(self.job.lake, template_of(spec), self.repository, origin, mlflow_run, turn)
+        template = template_of(spec, input_example(self.job.lake, spec))
+        return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, turn)
 
     def _run(self, planned: Sequence[Wave], recorder: Recorder, watch: Watch) -> None:
         """All waves; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
+            if self.lost.is_set():
+                raise ManyModelsError(f"run {self.run_id} was silent and another process took it over: this one stops")
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave)
 
         def log(wave: Wave) -> None:

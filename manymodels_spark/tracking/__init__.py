@@ -16,3 +16,5 @@ for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 # A line with a link for every closed run would stand in the middle of a progress bar.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A model is read in a moment, and thousands of bars are no news.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

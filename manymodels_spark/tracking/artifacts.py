@@ -11,6 +11,7 @@ import platform
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -21,26 +22,42 @@ from manymodels_spark.tracking.faults import status_of
 from manymodels_spark.tracking.tags import PAYLOAD_FILE
 
 LOADER = "manymodels_spark.pyfunc"
+EXAMPLE_FILE = "input_example.json"
 SERVERS_OWN = ("mlflow-artifacts:", "dbfs:/databricks/mlflow-tracking/")
 _MISSING = "no payload at {}: the model's artifacts were deleted. Train and promote it again"
+
+_GONE = ("404", "No such file or directory", "BlobNotFound", "ResourceNotFound")
 
 
 @dataclass(frozen=True)
 class Template:
-    """All that is equal in the models of one schema: signature (JSON text), requirements, MLflow's version."""
+    """All that is equal in the models of one schema: signature (JSON text), requirements, MLflow's version, and an
+    input example (JSON of a DataFrame, split) where there is one. `loader` is the module that MLflow calls, with the
+    file `data` of the model or, where that is None, with its folder.
+    """
 
     signature: str
     requirements: tuple[str, ...]
     mlflow_version: str
     created: str
+    example: str | None = None
+    loader: str = LOADER
+    data: str | None = PAYLOAD_FILE
 
     def files(self, model_id: str, payload: bytes) -> dict[str, bytes]:
         """File name to content of one logged model."""
+        return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload))}
+
+    def around(self, model_id: str | None, size: int) -> dict[str, bytes]:
+        """The files beside a model's own, which have `size` bytes."""
+        example = {} if self.example is None else {EXAMPLE_FILE: self.example.encode()}
+        return {"MLmodel": self._mlmodel(model_id, size).encode(), **self._environment, **example}
+
+    @cached_property
+    def _environment(self) -> dict[str, bytes]:
         python = platform.python_version()
         pip = "".join(f"    - {line}\n" for line in self.requirements)
         return {
-            PAYLOAD_FILE: payload,
-            "MLmodel": self._mlmodel(model_id, python, len(payload)).encode(),
             "requirements.txt": ("\n".join(self.requirements) + "\n").encode(),
             "conda.yaml": f"dependencies:\n- python={python}\n- pip\n- pip:\n{pip}name: mlflow-env\n".encode(),
             "python_env.yaml": (
@@ -48,25 +65,24 @@ class Template:
             ).encode(),
         }
 
-    def _mlmodel(self, model_id: str, python: str, size: int) -> str:
+    def _mlmodel(self, model_id: str | None, size: int) -> str:
         # JSON is YAML, and this text is made tens of thousands of times.
+        flavor = {
+            "loader_module": self.loader,
+            "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+            "python_version": platform.python_version(),
+        }
         model = {
-            "artifact_path": model_id,
-            "flavors": {
-                "python_function": {
-                    "loader_module": LOADER,
-                    "data": PAYLOAD_FILE,
-                    "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
-                    "python_version": python,
-                }
-            },
+            "flavors": {"python_function": flavor if self.data is None else {**flavor, "data": self.data}},
             "mlflow_version": self.mlflow_version,
-            "model_id": model_id,
-            "model_uuid": model_id,
             "model_size_bytes": size,
             "signature": json.loads(self.signature),
             "utc_time_created": self.created,
         }
+        if model_id is not None:
+            model |= {"artifact_path": model_id, "model_id": model_id, "model_uuid": model_id}
+        if self.example is not None:
+            model["saved_input_example_info"] = {"artifact_path": EXAMPLE_FILE, "type": "dataframe", "pandas_orient": "split"}
         return json.dumps(model, indent=1)
 
 
@@ -112,7 +128,7 @@ def read_payload(location: str, expected_sha256: str | None, tracking: str | Non
     `tracking` is the URI of the tracking server, which a location that only that server reaches
     (`mlflow-artifacts:/...`) needs.
     """
-    payload = _local_payload(location) if local_path(location) is not None else _remote_payload(location, tracking)
+    payload = read_file(location, PAYLOAD_FILE, tracking)
     if expected_sha256 and sha256(payload) != expected_sha256:
         raise PayloadError(
             f"the payload at {location} has SHA-256 {sha256(payload)[:12]}…, its tag says {expected_sha256[:12]}…: "
@@ -121,26 +137,29 @@ def read_payload(location: str, expected_sha256: str | None, tracking: str | Non
     return payload
 
 
-def _local_payload(location: str) -> bytes:
-    path = Path(str(local_path(location))) / PAYLOAD_FILE
-    if not path.exists():
-        raise PayloadError(_MISSING.format(path))
-    return path.read_bytes()
+def read_file(location: str, name: str, tracking: str | None = None) -> bytes:
+    """One file at an artifact location, as it is. Raises PayloadError where it is missing."""
+    folder = local_path(location)
+    if folder is None:
+        return _remote_file(f"{location.rstrip('/')}/{name}", tracking)
+    if not (folder / name).exists():
+        raise PayloadError(_MISSING.format(folder / name))
+    return (folder / name).read_bytes()
 
 
-def _remote_payload(location: str, tracking: str | None) -> bytes:
+def _remote_file(uri: str, tracking: str | None) -> bytes:
     from mlflow.artifacts import download_artifacts
 
-    name = f"{location.rstrip('/')}/{PAYLOAD_FILE}"
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            found = Path(download_artifacts(artifact_uri=name, dst_path=temporary, tracking_uri=tracking))
+            found = Path(download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=tracking))
         except Exception as error:
-            if status_of(error) == 404 or isinstance(error, FileNotFoundError) or "404" in str(error):
-                raise PayloadError(_MISSING.format(name)) from error
+            # MLflow puts what a store said into a text of its own.
+            if status_of(error) == 404 or isinstance(error, FileNotFoundError) or any(word in str(error) for word in _GONE):
+                raise PayloadError(_MISSING.format(uri)) from error
             raise
         if not found.exists():
-            raise PayloadError(_MISSING.format(name))
+            raise PayloadError(_MISSING.format(uri))
         return found.read_bytes()
 
 

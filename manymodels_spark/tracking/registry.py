@@ -12,14 +12,15 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import public
 from manymodels_spark.tracking.faults import LostAnswer
-from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+from manymodels_spark.tracking.records import ModelRecord, Registered, registered
+from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -94,7 +95,7 @@ class RegistryRepository(ModelRepository):
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
         """Set or replace tags of a version, one call each; a role that is an alias moves the alias, too."""
         name, version = _parts(model_id)
-        api = self._api()
+        api = self.registry_api
         for key, value in tags.items():
             self.client.call(api.set_model_version_tag, name, version, key, value)
         if (role := tags.get(t.ROLE)) in ALIASES:
@@ -118,53 +119,34 @@ class RegistryRepository(ModelRepository):
             if not token:
                 return
 
-    def _api(self) -> Any:
-        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call more."""
-        part = getattr(self.client.mlflow, "_get_registry_client", None)
-        return part() if callable(part) else self.client.mlflow
+    def search_all(self, query: str) -> list[Registered]:
+        """What `search` finds: its pages are large."""
+        return list(self.search(query))
 
     def _name(self, name: str) -> None:
-        """Make a registered model; one that is there already is no error."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.call(self.client.mlflow.create_registered_model, name, tags={t.SPEC: self.spec})
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+        self.register(name, {t.SPEC: self.spec})
         self._names.add(name)
 
     def _version(self, record: ModelRecord, run_id: str, root: str, batch: str) -> Registered | None:
         """The new version, or None where the answer was lost."""
-        tags = {
-            **record.tags, t.BATCH: batch, t.ROLE: t.STAGED, t.METRICS: json.dumps(dict(record.metrics), sort_keys=True)
-        }
+        tags = {**record.tags, t.BATCH: batch, t.ROLE: t.STAGED}
+        if t.FACTS not in tags:
+            tags[t.METRICS] = json.dumps(dict(record.metrics), sort_keys=True)
         location = f"{root.rstrip('/')}/models/{record.partition_id}"
         with suppress(LostAnswer):
             version = self.client.call(
                 self.client.mlflow.create_model_version, self.name_of(record), location, run_id=run_id, tags=tags,
                 await_creation_for=0, safe=False,
             )
-            return replace(_registered(version), partition_id=record.partition_id, tags=tags, location=location)
+            return replace(_registered(version), partition_id=record.partition_id, tags=t.unpack(tags), location=location)
         return None
 
 
 def _registered(version: ModelVersion) -> Registered:
     tags = dict(version.tags)
-    return Registered(
-        f"{version.name}/{version.version}",
-        tags.get(t.PARTITION, ""),
-        str(version.source),
-        tags,
-        _metrics(tags.get(t.METRICS)),
-        int(version.creation_timestamp or 0),
-        ready=tags.get(t.ROLE) != t.STAGED and str(version.status) == "READY",
-    )
-
-
-def _metrics(text: str | None) -> dict[str, float]:
-    values: dict[str, Any] = json.loads(text) if text else {}
-    return {name: float(value) for name, value in values.items()}
+    ready = tags.get(t.ROLE) != t.STAGED and str(version.status) == "READY"
+    model_id, created = f"{version.name}/{version.version}", int(version.creation_timestamp or 0)
+    return registered(model_id, str(version.source), tags, {}, created, ready)
 
 
 def _parts(model_id: str) -> tuple[str, str]:

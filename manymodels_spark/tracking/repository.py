@@ -12,52 +12,22 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository, Spec
-from manymodels_spark.tracking import artifacts
+from manymodels_spark.tracking import artifacts, pages
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import Client, public
 from manymodels_spark.tracking.experiment import artifact_root, find_or_create
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
+from manymodels_spark.tracking.records import ModelRecord, Registered
 
-if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
-
+__all__ = ["ModelRecord", "ModelRepository", "Registered"]
 BATCH = 1000
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """One model to be logged: its name in the UI, tags, parameters and metrics."""
-
-    partition_id: str
-    name: str
-    tags: Mapping[str, str]
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A model as the repository knows it."""
-
-    model_id: str
-    partition_id: str
-    location: str
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-    created: int
-    ready: bool = True
-
-    @property
-    def sha256(self) -> str:
-        """The checksum that its payload must have."""
-        return self.tags.get(t.SHA256, "")
 
 
 @dataclass
@@ -197,6 +167,22 @@ class ModelRepository:
         """Set or replace tags of one model."""
         self.client.call(self.client.mlflow.set_logged_model_tags, model_id, dict(tags))
 
+    def register(self, name: str, tags: Mapping[str, str]) -> None:
+        """Make a registered model; one that is there already is no error."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.call(self.client.mlflow.create_registered_model, name, tags=dict(tags))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    @property
+    def registry_api(self) -> Any:
+        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call more."""
+        part = getattr(self.client.mlflow, "_get_registry_client", None)
+        return part() if callable(part) else self.client.mlflow
+
     def delete(self, model_ids: Iterable[str]) -> None:
         """Delete models (see `remove` for their artifacts); one that is gone already is no error."""
         self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_logged_model, model_id), model_ids)
@@ -220,21 +206,17 @@ class ModelRepository:
                 raise
 
     def search(self, query: str) -> Iterator[Registered]:
-        """All models that a filter selects (see `tags.where`), page by page."""
+        """All models that a filter selects (see `tags.where`), page by page, the newest first."""
         token = None
         while True:
-            page = self.client.call(
-                self.client.mlflow.search_logged_models,
-                [self.experiment_id],
-                filter_string=query,
-                max_results=self.client.limits.page,
-                page_token=token,
-                kind="search",
-            )
-            yield from (_registered(model) for model in page)
-            token = page.token
+            models, token = pages.page(self.client, self.experiment_id, query, token)
+            yield from models
             if not token:
                 return
+
+    def search_all(self, query: str) -> list[Registered]:
+        """What `search` finds, as fast as the server gives it."""
+        return pages.from_both_ends(self.client, self.experiment_id, query)
 
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
         """What an interrupted or repeated wave left behind, one model a partition; surplus ones are deleted."""
@@ -243,19 +225,6 @@ class ModelRepository:
 
 def _age(model: Registered) -> tuple[int, str]:
     return model.created, model.model_id
-
-
-def _registered(model: LoggedModel) -> Registered:
-    metrics = {metric.key: metric.value for metric in model.metrics or []}
-    return Registered(
-        model.model_id,
-        model.tags.get(t.PARTITION, ""),
-        model.artifact_location,
-        model.tags,
-        metrics,
-        model.creation_timestamp,
-        str(model.status) in ("READY", "LoggedModelStatus.READY"),
-    )
 
 
 def _metrics(values: Mapping[str, float]) -> list[object]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.faults import LostAnswer
-from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
+from manymodels_spark.tracking.records import ModelRecord, Registered, registered
+from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -77,6 +78,10 @@ class RunRepository(ModelRepository):
             if not token:
                 return
 
+    def search_all(self, query: str) -> list[Registered]:
+        """What `search` finds."""
+        return list(self.search(query))
+
     def _create_one(self, record: ModelRecord, run_id: str | None, batch: str) -> Registered | None:
         tags = {**record.tags, t.BATCH: batch} | ({PARENT: run_id} if run_id else {})
         with suppress(LostAnswer):
@@ -88,11 +93,9 @@ class RunRepository(ModelRepository):
         return None
 
     def _registered(self, run: Run) -> Registered:
-        tags, info = dict(run.data.tags), run.info
-        return Registered(
-            str(info.run_id), tags.get(t.PARTITION, ""), self._location(run), tags, dict(run.data.metrics),
-            int(info.start_time), ready=info.status == "FINISHED",
-        )
+        info, data = run.info, run.data
+        ready = info.status == "FINISHED"
+        return registered(str(info.run_id), self._location(run), data.tags, data.metrics, int(info.start_time), ready)
 
     def _location(self, run: Run) -> str:
         if self.root is not None:

@@ -6,9 +6,11 @@ package writes starts with `manymodels.`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from manymodels_spark.keys import PartitionKey, tag_value
+from manymodels_spark.keys import TAG_VALUE_LIMIT, PartitionKey
 
 PREFIX = "manymodels."
 SPEC = "manymodels.spec"
@@ -32,6 +34,15 @@ SOURCE_RUN = "manymodels.source_run"
 PROMOTION = "manymodels.promotion"
 REPLACES = "manymodels.replaces"
 METRICS = "manymodels.metrics"
+CUTOFF = "manymodels.cutoff"
+FOLDS = "manymodels.folds"
+FACTS = "manymodels.facts"
+DIGEST = "manymodels.digest"
+ROUTE_OF = "manymodels.route_of"
+PARTITIONS = "manymodels.partitions"
+
+# What `pack` puts together, with all that begins so.
+PACKED = (KEY, SHA256, JOB, STATUS, SOURCE_MODEL, SOURCE_RUN, PROMOTION, REPLACES, METRICS, CUTOFF, FOLDS, VERSION, COMMIT)
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -66,8 +77,49 @@ class Origin:
 
 
 def partition_tags(key: PartitionKey) -> dict[str, str]:
-    """The tags by which people and programs find the models of a partition."""
-    return {**key.tags, PARTITION: key.id, KEY: tag_value(key.canonical)}
+    """The tags by which people and programs find the models of a partition.
+
+    Values of columns may be cut (see `keys.tag_value`); the canonical key is whole, in several tags where it is long.
+    """
+    return {**key.tags, PARTITION: key.id, **_pieces(KEY, key.canonical)}
+
+
+def key_of(tags: Mapping[str, str]) -> str:
+    """The canonical key in the tags of a model: the inverse of `partition_tags`."""
+    return _whole(KEY, tags)
+
+
+def pack(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags with all that nobody searches for in one of them, `FACTS`, as JSON: a server's search takes its time by
+    the tag.
+    """
+    seen = {name: value for name, value in tags.items() if not name.startswith(PACKED)}
+    facts = {name.removeprefix(PREFIX): value for name, value in tags.items() if name not in seen}
+    return {**seen, **_pieces(FACTS, json.dumps(facts, sort_keys=True, ensure_ascii=False))} if facts else dict(seen)
+
+
+def unpack(tags: Mapping[str, str]) -> dict[str, str]:
+    """The inverse of `pack`; tags that were not packed come back as they are."""
+    if FACTS not in tags:
+        return dict(tags)
+    facts = json.loads(_whole(FACTS, tags))
+    seen = {name: value for name, value in tags.items() if not name.startswith(FACTS)}
+    return {**seen, **{PREFIX + name: value for name, value in facts.items()}}
+
+
+def _pieces(name: str, text: str) -> dict[str, str]:
+    """A text of any length as tags: `name`, `name.2`, `name.3`, ..."""
+    starts = range(0, max(1, len(text)), TAG_VALUE_LIMIT)
+    return {name if n == 1 else f"{name}.{n}": text[at : at + TAG_VALUE_LIMIT] for n, at in enumerate(starts, start=1)}
+
+
+def _whole(name: str, tags: Mapping[str, str]) -> str:
+    """The inverse of `_pieces`."""
+    pieces, number = [tags[name]], 2
+    while (piece := tags.get(f"{name}.{number}")) is not None:
+        pieces.append(piece)
+        number += 1
+    return "".join(pieces)
 
 
 def where(**equal: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import mlflow
+import pandas as pd
 import pytest
 from builders import days, make_spec, write_csv
 
@@ -23,7 +25,8 @@ from manymodels_spark.stages.record import Recorder
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice, select
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, UNSCORED
+from manymodels_spark.tables import CHAMPIONS, FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, UNSCORED
+from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
@@ -97,6 +100,11 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Jo
     assert models["a"].tags["store"] == "1"
     assert models["a"].metrics["wape"] == pytest.approx(0.0)
     assert models["a"].metrics["rows"] == 40
+    mlflow.set_tracking_uri(job.spec.mlflow.development.tracking)
+    loaded = mlflow.pyfunc.load_model(f"models:/{models['b'].model_id}")
+    assert loaded.input_example["date"].tolist() == [pd.Timestamp("2026-02-10"), pd.Timestamp("2026-02-11")]
+    assert loaded.predict(loaded.input_example)["prediction"].tolist() == pytest.approx([2 * WEEK[40 % 7], 2 * WEEK[41 % 7]])
+    mlflow.set_tracking_uri(None)
     assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
 
 
@@ -137,11 +145,38 @@ def test_the_warehouse_holds_what_the_lake_holds(done: tuple[Job, dict[str, Any]
 def test_the_index_is_what_mlflow_says_and_can_be_thrown_away(done: tuple[Job, dict[str, Any]]) -> None:
     job, _ = done
     assert index.verify(job) == []
-    before = sorted(map(str, index.read_index(job).drop("metrics").collect()))
+    before = {row["partition_id"]: row.asDict() for row in index.read_index(job).collect()}
     index.write_index(job, [])
     assert len(index.verify(job)) == 3
     assert index.rebuild(job).counts["champions"] == 3
-    assert sorted(map(str, index.read_index(job).drop("metrics").collect())) == before
+    assert {row["partition_id"]: row.asDict() for row in index.read_index(job).collect()} == before
+
+
+@pytest.mark.parametrize("change", ["metrics = map_concat(metrics, map('better', 0.0D))", "sha256 = reverse(sha256)"])
+def test_a_row_of_the_index_that_somebody_changed_is_found(done: tuple[Job, dict[str, Any]], change: str) -> None:
+    job, _ = done
+    changed = sorted(index.read_index(job).toPandas()["partition_id"])[1]
+    job.spark.sql(f"UPDATE {job.lake.ref(CHAMPIONS)} SET {change} WHERE partition_id = '{changed}'")
+    assert index.verify(job) == [changed]
+    job.lake.overwrite(CHAMPIONS, job.lake.read(CHAMPIONS).limit(0), note="emptied")
+    index.rebuild(job)
+    assert index.verify(job) == []
+
+
+def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit(done: tuple[Job, dict[str, Any]]) -> None:
+    job, reports = done
+    text = (Path(__file__).parents[2] / "docs" / "mlflow.md").read_text(encoding="utf-8")
+    query = text.split("```sql")[1].split("```")[0]
+    for table in (PREDICTIONS, PROMOTIONS, MODELS):
+        job.lake.read(table).createOrReplaceTempView(f"sales_{table}")
+    rows = job.spark.sql(query.replace("retail_sales", "sales").replace("store = 3 AND item = 7", "item = 'b'")).collect()
+    models = {m.tags["item"]: m for m in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))}
+    origin = models["b"]
+    assert len(rows) == 7, "a row per prediction"
+    for row in rows:
+        assert (row["source_model"], row["training_run"]) == (origin.model_id, reports["train"].run_id)
+        assert (row["spec_hash"], row["git_commit"]) == (origin.tags[t.SPEC_HASH], origin.tags.get(t.COMMIT))
+        assert str(row["trained_on"]) == origin.tags[t.DATA_VERSION]
 
 
 def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSession, tmp_path: Path) -> None:
@@ -210,6 +245,20 @@ def test_too_many_failures_end_the_run_with_all_else_done(spark: SparkSession, t
     with pytest.raises(TooManyFailures, match=r"2 of 6 partitions are in quarantine \(33.3%\), and limits.failures allows 10.0%"):
         train(job)
     assert job.lake.read(MODELS).count() == 4
+
+
+def test_a_full_artifact_root_is_told_in_plain_words_and_nothing_is_committed(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    job = ready(tmp_path, spark, rows_of("a", 40))
+    where = tmp_path / "dev-artifacts"
+    where.write_text("a file where the folder of the artifacts should be: no executor can write there")
+    with pytest.raises(TrackingError, match=r"^a model's files cannot be written to .*dev-artifacts.* Make room there"):
+        train(job)
+    assert job.lake.read(MODELS).count() == 0
+    where.unlink()
+    assert train(job).counts["fitted"] == 1
+    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, "fitted once, logged when there was room"
 
 
 def test_an_mlflow_out_of_reach_is_told_before_anything_is_fitted(spark: SparkSession, tmp_path: Path) -> None:

@@ -26,6 +26,14 @@ def only_even_rows(candidate: Facts, champion: Facts | None) -> bool:
     return candidate.rows % 2 == 0
 
 
+def tells_its_numbers(candidate: Facts, champion: Facts | None) -> tuple[bool, str]:
+    return candidate.rows > 50, f"{candidate.rows} rows of 50"
+
+
+def breaks(candidate: Facts, champion: Facts | None) -> bool:
+    raise KeyError("stock")
+
+
 def test_without_gates_everything_passes() -> None:
     assert decide({}, facts()).passed
 
@@ -47,6 +55,33 @@ def test_better_than_the_champion_by_a_margin(own: float, passed: bool) -> None:
 
 def test_the_first_model_of_a_partition_needs_to_beat_nobody() -> None:
     assert decide({"all": [{"better_than": "champion"}]}, facts(wape=0.5)).passed
+
+
+def newer(family: str, wape: float, **scores: float) -> Facts:
+    """A candidate on newer rows than `facts`, with what each recipe scored on its folds."""
+    tried = {name: {"wape": value} for name, value in {family: wape, **scores}.items()}
+    return Facts("store=1", family, {"wape": wape}, 107, 3, NOW, "2026-11-23", tried)
+
+
+@pytest.mark.parametrize(("own", "passed"), [(0.29, True), (0.2999, False)])
+def test_on_newer_rows_the_champions_recipe_is_compared_on_the_same_folds(own: float, passed: bool) -> None:
+    rules = {"all": [{"better_than": "champion", "by": "1%"}]}
+    easy_weeks = facts(wape=0.1)
+    decision = decide(rules, newer("prophet", own, theta=0.3), easy_weeks)
+    assert decision.passed is passed
+    assert decision.verdicts[0].numbers == f"wape {own:.4g}, champion 0.3 (its theta on the same folds), by 1.0%"
+
+
+def test_the_champions_own_recipe_on_newer_rows_has_nothing_to_beat() -> None:
+    decision = decide({"all": [{"better_than": "champion", "by": "1%"}]}, newer("theta", 0.5), facts(wape=0.1))
+    assert decision.passed
+    assert decision.verdicts[0].numbers == "theta, the champion's own recipe, on newer rows"
+
+
+def test_a_champion_whose_recipe_is_no_candidate_any_more_is_taken_at_its_word() -> None:
+    decision = decide({"all": [{"better_than": "champion"}]}, newer("prophet", 0.2), facts(wape=0.1))
+    assert not decision.passed
+    assert "on its own folds, since theta is no candidate any more" in decision.verdicts[0].numbers
 
 
 def test_where_more_is_better_the_margin_points_upwards() -> None:
@@ -74,6 +109,10 @@ def test_a_users_own_function_decides() -> None:
     rules = {"all": [{"function": f"{__name__}:only_even_rows"}]}
     assert decide(rules, facts(rows=2)).passed
     assert not decide(rules, facts(rows=3)).passed
+    told = decide({"all": [{"function": f"{__name__}:tells_its_numbers"}]}, facts(rows=20))
+    assert told.reason == f"failed: {__name__}:tells_its_numbers 20 rows of 50"
+    broken = decide({"all": [{"function": f"{__name__}:breaks"}]}, facts())
+    assert broken.reason == f"failed: {__name__}:breaks raised KeyError: 'stock'"
     with pytest.raises(ManyModelsError, match="cannot be imported"):
         decide({"all": [{"function": "no.such:thing"}]}, facts())
 

@@ -1,0 +1,49 @@
+"""One model on its way into MLflow, and one model as MLflow knows it: plain records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from manymodels_spark.tracking import tags as t
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model to be logged: its name in the UI, tags, parameters and metrics."""
+
+    partition_id: str
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A model as the repository knows it."""
+
+    model_id: str
+    partition_id: str
+    location: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    created: int
+    ready: bool = True
+
+    @property
+    def sha256(self) -> str:
+        """The checksum that its payload must have."""
+        return self.tags.get(t.SHA256, "")
+
+
+def registered(
+    model_id: str, location: str, tags: Mapping[str, str], metrics: Mapping[str, float], created: int, ready: bool
+) -> Registered:
+    """A model from what a server says of it; packed tags and metrics are whole again."""
+    whole = t.unpack(tags)
+    packed: dict[str, Any] = json.loads(whole[t.METRICS]) if t.METRICS in whole else {}
+    values = {name: float(value) for name, value in {**packed, **metrics}.items()}
+    return Registered(model_id, whole.get(t.PARTITION, ""), location, whole, values, created, ready)

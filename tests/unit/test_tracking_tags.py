@@ -1,0 +1,45 @@
+"""Tags: within MLflow's limits whatever a key holds, and back to what they were made of."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manymodels_spark.keys import PartitionKey, untag_key
+from manymodels_spark.tracking import tags as t
+
+KEY_ALPHABET = re.compile(r"[\w.\-/: ]{1,250}\Z", re.ASCII)
+LONGEST = 5000
+text = st.text(st.characters(codec="utf-8"), max_size=40)
+long_text = st.builds(lambda part, times: part * times, st.text(st.characters(codec="utf-8"), min_size=1, max_size=9), st.integers(1, 3000))
+names = st.one_of(text.filter(bool), st.builds(lambda part, times: part * times, st.sampled_from("aé/😀"), st.integers(1, 300)))
+values = st.one_of(st.none(), st.booleans(), st.integers(), text, long_text, st.dates(), st.binary(max_size=20))
+keys = st.dictionaries(names, values, min_size=1, max_size=4).map(PartitionKey.of)
+
+
+@given(keys)
+def test_any_key_fits_into_tags_and_comes_back_from_them(key: PartitionKey) -> None:
+    tags = t.partition_tags(key)
+    assert t.key_of(tags) == key.canonical
+    assert PartitionKey.parse(t.key_of(tags)).id == key.id
+    assert all(KEY_ALPHABET.match(name) and len(value) <= LONGEST for name, value in tags.items())
+
+
+@given(st.dictionaries(names, text, min_size=1, max_size=4))
+def test_column_names_come_back_from_their_tags_where_they_are_not_cut(columns: dict[str, str]) -> None:
+    for name, tag in zip(sorted(columns), PartitionKey.of(columns).tags, strict=False):
+        if ".." not in tag:
+            assert untag_key(tag) == name
+
+
+@given(keys, st.dictionaries(st.sampled_from([t.JOB, t.SHA256, t.METRICS, t.ROLE, t.SPEC]), long_text))
+def test_packed_tags_are_the_same_again_and_those_that_are_searched_stay(key: PartitionKey, more: dict[str, str]) -> None:
+    tags = {**t.partition_tags(key), t.FAMILY: "prophet", **more}
+    packed = t.pack(tags)
+    assert t.unpack(packed) == tags
+    assert packed[t.PARTITION] == key.id and packed[t.FAMILY] == "prophet"
+    assert packed.keys() & {t.KEY, t.JOB, t.SHA256, t.METRICS} == set()
+    assert all(len(value) <= LONGEST for name, value in packed.items() if name.startswith(t.FACTS))
+    assert t.unpack(tags) == tags, "tags of older models are as they were"
