@@ -370,6 +370,23 @@ def test_a_trigger_starts_its_pipeline_daily_with_the_parameters_that_have_no_de
         assert {name for name, one in parameters.items() if "defaultValue" not in one} <= given <= set(parameters)
 
 
+def test_the_window_of_a_file_trigger_is_the_one_that_is_copied() -> None:
+    started = read(DEPLOY / "datafactory" / "trigger" / "DailyFiles.json")["properties"]["pipeline"]
+    pipeline = read(DEPLOY / "datafactory" / "pipeline" / f"{started['pipelineReference']['referenceName']}.json")["properties"]
+    assert {name for name, one in pipeline["parameters"].items() if "defaultValue" not in one} == set(started["parameters"])
+    assert re.findall(r"outputs\.(\w+)", " ".join(started["parameters"].values())) == ["windowStartTime", "windowEndTime"]
+    bounds = pipeline["activities"][0]["typeProperties"]["source"]["storeSettings"]
+    asked = [bounds[f"modifiedDatetime{end}"]["value"] for end in ("Start", "End")]
+    assert asked == ["@pipeline().parameters.windowStart", "@pipeline().parameters.windowEnd"]
+
+
+def test_passwords_of_linked_services_are_secrets_of_the_vault() -> None:
+    for path in (DEPLOY / "datafactory" / "linkedService").glob("*.json"):
+        properties = read(path)["properties"]["typeProperties"]
+        for name in ("password", "connectionString"):
+            assert name not in properties or properties[name]["type"] == "AzureKeyVaultSecret", path.name
+
+
 SPARK_JOBS = sorted((DEPLOY / "synapse" / "sparkJobDefinition").glob("*.json"))
 
 
