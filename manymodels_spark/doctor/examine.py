@@ -10,7 +10,7 @@ from functools import partial
 
 from manymodels_spark.doctor import places, repositories, runtime, sources, warehouses
 from manymodels_spark.doctor.findings import Finding, failed, first_line
-from manymodels_spark.doctor.needs import DEVELOPMENT, EVERYTHING, PRODUCTION, WAREHOUSE, environment, part, parts_of, unset
+from manymodels_spark.doctor.needs import DEVELOPMENT, EVERYTHING, PRODUCTION, SOURCE, WAREHOUSE, environment, part, parts_of, unset, writes
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.source import resolve
@@ -53,9 +53,10 @@ def preflight(spec: Spec, stage: str, *, session: bool = False) -> None:
     findings = list(environment(spec, paths))
     if not session:
         findings += [*runtime.python(), *runtime.java(), *runtime.spark()]
-    warehouse = WAREHOUSE in paths
-    findings += [*runtime.packages(spec, warehouse=warehouse), *(runtime.native(spec) if warehouse else ())]
-    findings += [*_local_places(spec, paths), *_answers(spec, paths)]
+    loads = WAREHOUSE in paths
+    findings += [*runtime.packages(spec, warehouse=loads), *(runtime.native(spec) if loads else ())]
+    if not any(finding.state == "failed" for finding in findings):
+        findings += [*(_local_places(spec, paths) if writes(stage) else ()), *_answers(spec, paths)]
     if wrong := [finding for finding in findings if finding.state == "failed"]:
         raise NotReady(f"manymodels {stage}", wrong)
 
@@ -97,13 +98,14 @@ def _local_places(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
             continue
         if (folder := places.local_folder(resolve(location))) is not None:
             yield places.write_to(f"write {path}", str(folder))
-    if WAREHOUSE in paths and spec.warehouse.kind == "duckdb" and not unset(spec, (WAREHOUSE,)):
-        folder = places.local_folder(resolve(spec.warehouse.path).rpartition("/")[0] or "./")
-        yield places.write_to("write warehouse", str(folder))
 
 
 def _answers(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
-    """The tracking servers at which nobody listens."""
+    """The source, tracking servers and warehouse, as far as they tell within seconds."""
+    if SOURCE[0] in paths:
+        yield from sources.source(spec)
+    if WAREHOUSE in paths:
+        yield from warehouses.warehouse_answers(spec)
     for path in (DEVELOPMENT, PRODUCTION):
         if path in paths and not unset(spec, (path,)):
             finding = repositories.mlflow_answers(path.rpartition(".")[2], resolve(part(spec, path).tracking))

@@ -21,6 +21,8 @@ EVERYTHING = (*SOURCE, LAKE, DEVELOPMENT, PRODUCTION, WAREHOUSE)
 _BY_STAGE: dict[str, tuple[str, ...]] = {
     "run": EVERYTHING,
     "ingest": (*SOURCE, LAKE),
+    "prepare": (LAKE,),
+    "score": (LAKE,),
     "train": (LAKE, DEVELOPMENT),
     "promote": (LAKE, PRODUCTION),
     "index": (LAKE, PRODUCTION),
@@ -34,6 +36,11 @@ _BY_STAGE: dict[str, tuple[str, ...]] = {
 def parts_of(stage: str) -> tuple[str, ...]:
     """The parts of the spec that a stage resolves; the lake for every one."""
     return _BY_STAGE.get(stage, (LAKE,))
+
+
+def writes(stage: str) -> bool:
+    """Whether a command writes; those that only look may be used by people who may not."""
+    return stage in _BY_STAGE
 
 
 def part(spec: Spec, path: str) -> Any:

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 from manymodels_spark.doctor.findings import Finding, failed, first_line, ok, skipped
 from manymodels_spark.doctor.needs import DEVELOPMENT, PRODUCTION, part, unset
 from manymodels_spark.doctor.places import write_to
-from manymodels_spark.doctor.reach import listens
+from manymodels_spark.doctor.reach import by_proxy, listens
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking.client import Client, public, server_uri
@@ -32,7 +32,7 @@ def mlflow_answers(name: str, tracking: str) -> Finding | None:
     if tracking.startswith("databricks"):
         return _databricks(name, tracking)
     uri = urlparse(server_uri(tracking))
-    if uri.scheme not in ("http", "https") or uri.hostname is None:
+    if uri.scheme not in ("http", "https") or uri.hostname is None or by_proxy(uri.scheme, uri.hostname):
         return None
     wrong = listens(uri.hostname, uri.port or (443 if uri.scheme == "https" else 80))
     advice = "Start the server, open the network to it, or correct mlflow.*.tracking in the spec"

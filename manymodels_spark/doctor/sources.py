@@ -71,6 +71,8 @@ def _duckdb_table(jdbc: Jdbc, path: str) -> Finding:
         with duckdb.connect(path, read_only=True) as connection:
             connection.execute(f"SELECT * FROM {_from(jdbc)} LIMIT 0")
     except duckdb.Error as error:
+        if "configuration" in str(error):
+            return skipped("read source", f"{path} is open in this process")
         return failed("read source", first_line(error), "Correct source.jdbc.table, or close the program that has the file open")
     return ok("read source", f"{jdbc.table or 'query'} in {path}")
 

@@ -15,6 +15,14 @@ from manymodels_spark.spec.model import DuckDB, Postgres, Synapse
 from manymodels_spark.spec.source import resolve
 
 
+def warehouse_answers(spec: Spec) -> Iterator[Finding]:
+    """What can be asked of the warehouse within seconds: its file, its schema, or whether its server listens."""
+    if not unset(spec, (WAREHOUSE,)) and isinstance(spec.warehouse, Synapse):
+        yield from [finding] if (finding := _synapse_listens(spec.warehouse)) else []
+    else:
+        yield from warehouse(spec)
+
+
 def warehouse(spec: Spec) -> Iterator[Finding]:
     """Whether the warehouse lets this identity in and may be written to."""
     if missing := unset(spec, (WAREHOUSE,)):
@@ -39,6 +47,8 @@ def _duckdb_file(path: Path) -> Finding:
         try:
             duckdb.connect(str(path)).close()
         except duckdb.Error as error:
+            if "lock" in str(error).lower() or "configuration" in str(error):
+                return skipped("write warehouse", f"{path} is open elsewhere; a load waits a little for it")
             return failed("write warehouse", first_line(error), "Close the program that has the file open, or correct its permissions")
     return write_to("write warehouse", str(path.absolute().parent))
 
@@ -65,9 +75,15 @@ def _postgres_schema(part: Postgres) -> Finding:
 def _synapse(part: Synapse) -> Finding:
     from manymodels_spark.warehouse.synapse_pool import connect
 
+    if finding := _synapse_listens(part):
+        return finding
+    connect(part).close()
+    return ok("write warehouse", f"{part.database} at {resolve(part.server)}")
+
+
+def _synapse_listens(part: Synapse) -> Finding | None:
     host, _, port = resolve(part.server).removeprefix("tcp:").partition(",")
     if wrong := listens(host, int(port or 1433)):
         advice = "Resume the pool, let this machine through its firewall, or correct warehouse.synapse.server"
         return failed("write warehouse", wrong, advice)
-    connect(part).close()
-    return ok("write warehouse", f"{part.database} at {host}")
+    return None

@@ -147,6 +147,33 @@ def test_a_stage_names_a_package_that_the_runtime_lacks(stage: str, tmp_path: Pa
         preflight(spec(tmp_path, "candidates: [lightgbm]"), stage, session=True)
 
 
+@pytest.mark.usefixtures("no_session")
+@pytest.mark.parametrize("command", ["status", "report", "quarantine"])
+def test_who_only_looks_needs_no_right_to_write(command: str, tmp_path: Path) -> None:
+    preflight(spec(tmp_path, lake="/proc/lake"), command, session=True)
+
+
+def test_a_run_ends_at_once_where_its_last_stage_could_not_load(tmp_path: Path, closed_port: int) -> None:
+    (tmp_path / "data.csv").write_text("store,date,units\n")
+    away = f"warehouse: {{postgres: 'postgresql://me:pw@127.0.0.1:{closed_port}/x'}}"
+    late = spec(tmp_path, away, source=f"csv: '{tmp_path}/data.csv'")
+    preflight(late, "train", session=True)
+    with pytest.raises(NotReady, match="write warehouse: .*refused") as told:
+        preflight(late, "run", session=True)
+    assert "pw" not in str(told.value)
+
+
+def test_an_ingest_ends_at_once_where_its_source_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotReady, match="read source: nothing is at"):
+        preflight(spec(tmp_path, source=f"parquet: '{tmp_path}/*.parquet'"), "ingest", session=True)
+
+
+def test_a_server_behind_a_proxy_is_not_called_away(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy:3128")
+    monkeypatch.setenv("no_proxy", "")
+    assert repositories.mlflow_answers("production", f"http://mlflow.test:{closed_port}") is None
+
+
 def test_only_the_load_asks_for_the_warehouse_s_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = runtime._version
     monkeypatch.setattr(runtime, "_version", lambda name: None if name == "psycopg" else installed(name))
@@ -282,6 +309,13 @@ def test_a_table_of_a_source_is_asked_for(tmp_path: Path) -> None:
 def test_a_source_whose_server_does_not_listen_is_named(tmp_path: Path, closed_port: int) -> None:
     away = spec(tmp_path, source=f"jdbc: {{url: 'jdbc:sqlserver://127.0.0.1:{closed_port};database=x', table: a}}")
     assert f"127.0.0.1:{closed_port} does not answer" in failures(sources.source(away))[0]
+
+
+def test_a_warehouse_that_is_open_elsewhere_just_now_does_not_stop_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "warehouse.duckdb"
+    duckdb.connect(str(path)).close()
+    with duckdb.connect(str(path), read_only=True):
+        assert only(warehouses.warehouse(spec(tmp_path))).found == f"{path} is open elsewhere; a load waits a little for it"
 
 
 def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path: Path, closed_port: int) -> None:
