@@ -77,7 +77,8 @@ def test_a_partition_shows_history_forecast_and_interval(server: Running, tmp_pa
     assert (len(history), len(forecast), len(band)) == (21, 8, 14)
     assert forecast[0] == history[-1]
     assert max(x for x, _ in history) < forecast[-1][0]
-    assert "wape 0.125" in text_of(dom, r'class="facts">([^<]*)<')
+    assert "<span>wape <b>0.125</b></span>" in dom and "<span>trained up to <b>2026-03-11</b></span>" in dom
+    assert re.findall(r'<li class="key-(\w+)">', dom) == ["history", "forecast", "band"]
     # The first step repeats the first day of the week 10 ... 16, and less is lower on the screen.
     lowest, highest = max(y for _, y in forecast), min(y for _, y in forecast)
     assert (forecast[1][1], forecast[7][1]) == (lowest, highest)

@@ -1,4 +1,4 @@
-"""The web page: three small files of our own, sent as they are; nothing comes from elsewhere."""
+"""The web page: four small files of our own, sent as they are; nothing comes from elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from manymodels_spark.serving.failures import ScoreError
 
 TYPES = {
     "index.html": "text/html; charset=utf-8",
+    "chart.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",
 }

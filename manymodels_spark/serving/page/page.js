@@ -2,7 +2,7 @@
 "use strict";
 
 const find = (id) => document.getElementById(id);
-const show = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const show = figures;
 let asked = 0;
 
 async function ask(path, body) {
@@ -68,12 +68,22 @@ async function choose() {
   }
 }
 
+function facts(model) {
+  const plain = (text) => text.replace("T00:00:00", "").replace("T", " ").slice(0, 16);
+  const said = [["model", model.family], ["predicts", model.target], ["trained up to", model.cutoff && plain(model.cutoff)],
+    ["promoted", model.promoted_at && plain(model.promoted_at)],
+    ...Object.entries(model.metrics).slice(0, 4).map(([name, value]) => [name, show.format(value)])];
+  return said.filter(([, value]) => value).map(([name, value]) => {
+    const fact = make("span", name + " ");
+    fact.append(make("b", value));
+    return fact;
+  });
+}
+
 function open(model) {
   const view = find("view").content.cloneNode(true);
   view.querySelector("h2").textContent = model.label;
-  view.querySelector(".facts").textContent = [model.family, model.task, model.cutoff && "up to " + model.cutoff,
-    ...Object.entries(model.metrics).slice(0, 4).map(([name, value]) => name + " " + show.format(value))]
-    .filter(Boolean).join(" · ");
+  view.querySelector(".facts").append(...facts(model));
   const form = view.querySelector("form");
   const levels = model.intervals.length ? model.intervals : [];
   for (const level of [...levels.map(String), ""]) {
@@ -112,7 +122,7 @@ async function predict(model, form) {
   try {
     const answer = await ask("v1/score", request(model, form));
     const rows = answer.predictions.map((row) => point(row, model.time, form.level.value));
-    section.querySelector("figure").replaceChildren(model.task === "forecast" ? chart(model, rows) : single(rows[0]));
+    section.querySelector("figure").replaceChildren(model.task === "forecast" ? chart(model, rows, form.level.value) : single(rows[0]));
     fill(section.querySelector("table"), answer.predictions);
   } catch (error) {
     problem.textContent = error.message;
@@ -138,48 +148,6 @@ function fill(table, rows) {
   const cells = (tag, values) => { const line = document.createElement("tr"); line.append(...values.map((v) => make(tag, v))); return line; };
   const text = (value) => typeof value === "number" ? show.format(value) : value === null ? "" : String(value);
   table.replaceChildren(cells("th", names), ...rows.slice(0, 500).map((row) => cells("td", names.map((name) => text(row[name])))));
-}
-
-function draw(tag, attributes, text) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function chart(model, forecast) {
-  const width = 900, height = 340, left = 60, right = 12, top = 12, bottom = 28;
-  const history = model.history.filter((p) => p.value !== null);
-  const values = [...history.map((p) => p.value), ...forecast.flatMap((p) => [p.value, p.low, p.high])]
-    .filter((value) => typeof value === "number");
-  const times = [...history, ...forecast].map((p) => Date.parse(p.time));
-  const from = Math.min(...times), to = Math.max(...times);
-  const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 1) * 0.06;
-  const x = (time) => left + (Date.parse(time) - from) / (to - from || 1) * (width - left - right);
-  const y = (value) => top + (high + room - value) / (high - low + 2 * room || 1) * (height - top - bottom);
-  const line = (points) => points.filter((p) => p.value !== null).map((p) => x(p.time).toFixed(1) + "," + y(p.value).toFixed(1)).join(" ");
-  const picture = draw("svg", { viewBox: "0 0 " + width + " " + height, role: "img",
-    "aria-label": "History and forecast of " + model.label });
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    const value = low + (high - low) * share;
-    picture.append(draw("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
-      draw("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, show.format(value)));
-  }
-  for (const share of [0, 0.5, 1]) {
-    const time = new Date(from + (to - from) * share).toISOString().slice(0, to - from < 3 * 864e5 ? 16 : 10).replace("T", " ");
-    picture.append(draw("text", { x: left + share * (width - left - right), y: height - 8,
-      "text-anchor": share === 0 ? "start" : share === 1 ? "end" : "middle" }, time));
-  }
-  const banded = forecast.filter((p) => typeof p.low === "number" && typeof p.high === "number");
-  if (banded.length) {
-    const edge = [...banded.map((p) => x(p.time) + "," + y(p.high)), ...banded.reverse().map((p) => x(p.time) + "," + y(p.low))];
-    picture.append(draw("polygon", { class: "band", points: edge.join(" ") }));
-  }
-  const joined = history.length ? [history[history.length - 1], ...forecast] : forecast;
-  picture.append(draw("line", { class: "cutoff", x1: x(model.cutoff), x2: x(model.cutoff), y1: top, y2: height - bottom }),
-    draw("polyline", { class: "history", points: line(history) }),
-    draw("polyline", { class: "forecast", points: line(joined) }));
-  return picture;
 }
 
 let typing;
