@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import jwt
@@ -56,6 +59,42 @@ def test_a_token_signed_by_somebody_else_or_by_nobody_is_kept_out(gate):
         with pytest.raises(ScoreError) as refused:
             gate.check(header)
         assert refused.value.status == 401
+
+
+def test_the_tenant_s_public_keys_are_fetched_once_for_many_tokens_known_and_unknown(private):
+    fetched: list[str] = []
+    keys = {"keys": [{**jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "one", "use": "sig"}]}
+
+    class Tenant(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(keys).encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Tenant) as tenant:
+        threading.Thread(target=tenant.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{tenant.server_port}/keys"
+        gate = Gate(ServingSettings(entra_tenant="tenant", entra_audience="api://models", entra_keys_url=url))
+        for _ in range(10):
+            gate.check(token(private))
+        for number in range(10):
+            with pytest.raises(ScoreError):
+                gate.check(token(private, kid=f"made up {number}"))
+        tenant.shutdown()
+
+    assert len(fetched) <= 2, "one for the first token, at most one more for a key not seen yet"
+
+
+def test_keys_that_cannot_be_fetched_are_a_matter_of_patience(private):
+    gate = Gate(ServingSettings(entra_tenant="tenant", entra_audience="api://models", entra_keys_url="http://127.0.0.1:9/keys"))
+
+    with pytest.raises(ScoreError) as refused:
+        gate.check(token(private))
+    assert (refused.value.status, refused.value.code, refused.value.retry_after) == (503, "keys_unreachable", 5)
 
 
 def test_an_audience_without_a_tenant_is_refused_at_the_start():
