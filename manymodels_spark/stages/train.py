@@ -78,10 +78,10 @@ class _Training:
         if resumed or len(selection.todo) or len(selection.broken):
             warm(self.job.spark, spec, len(selection.todo))
             recorder = self._recorder()
-            if resumed:
-                self._log_unlogged(recorder)
             lake.ensure(FITS, FITS_SCHEMA)
             lake.ensure(MODELS, MODELS_SCHEMA)
+            if resumed:
+                self._log_unlogged(recorder)
             commit_broken(lake, self.run_id, selection.broken)
             todo = _with_costs(selection.todo, spec)
             watch = Watch(self.job, "train", self.run_id, len(todo), selection.unchanged + selection.quarantined)

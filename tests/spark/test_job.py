@@ -230,6 +230,21 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
     assert job.lake.read(MODELS).count() == 4
 
 
+def test_a_run_that_was_cut_short_before_its_first_fit_is_begun_again(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ready(tmp_path, spark, rows_of("a", 40))
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ModelRepository, "start_run", dies)
+        train(job)
+    assert not job.lake.exists(FITS)
+    assert train(job).counts["fitted"] == 1
+
+
 def test_what_has_no_champion_is_scored_by_the_fallback_and_marked(spark: SparkSession, tmp_path: Path) -> None:
     job = ready(tmp_path, spark, fallback="naive")
     assert train(job).counts["fallback"] == 1, "the short series"
