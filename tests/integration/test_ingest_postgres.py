@@ -113,28 +113,30 @@ def test_a_database_that_breaks_off_in_mid_read_leaves_the_lake_as_it_was(
     )
     slow = job_of(make_job, postgres_url, watermark="group", table="slow", fetch_size=5)
 
-    reader = threading.Thread(target=_break_off, args=[postgres_url])
-    reader.start()
-    with pytest.raises(SourceError) as caught:
-        ingest(slow)
-    reader.join()
+    done = threading.Event()
+    breaking = threading.Thread(target=_break_off, args=[postgres_url, done])
+    breaking.start()
+    try:
+        with pytest.raises(SourceError) as caught:
+            ingest(slow)
+    finally:
+        done.set()
+        breaking.join()
 
     assert "s3cret-for-tests" not in str(caught.value)
     assert ids(job) == [0, 1, 2, 3]
     assert ingest(job).counts == {"rows": 2_004, "new": 2_000}, "and the next run copies it all"
 
 
-def _break_off(url: str) -> None:
-    """End the sessions that are reading rows of the view, as soon as there is one."""
+def _break_off(url: str, done: threading.Event) -> None:
+    """End every session that is reading rows of the view: Spark tries again, and then gives up."""
     kill = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ 'FROM slow' "
         "AND query !~* 'min\\(|1=0|limit' AND state IN ('active', 'idle in transaction')"
     )
     with psycopg.connect(url, autocommit=True) as connection:
-        for _ in range(3_000):
-            if connection.execute(kill).fetchall():
-                return
-            connection.execute("SELECT pg_sleep(0.02)")
+        while not done.wait(0.05):
+            connection.execute(kill)
 
 
 def test_a_watermark_that_is_no_column_is_named(make_job: MakeJob, postgres_url: str, database: psycopg.Connection[Any]) -> None:
