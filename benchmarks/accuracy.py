@@ -158,14 +158,17 @@ def _fit_all(spec: Spec, history: dict[Any, pd.DataFrame]) -> dict[str, dict[Any
 
 
 def _fit_one(candidate: Candidate, problem: Problem, rows: pd.DataFrame) -> np.ndarray:
-    """One family's forecast of one series; the last value where the family cannot be fitted."""
+    """One family's forecast of one series; the last value where the family cannot be fitted or has too few rows."""
     family = registry.build(candidate)
     times = pd.date_range(rows[problem.time].iloc[-1], periods=problem.horizon + 1, freq="7D" if problem.frequency == "W" else "D")
+    last = np.repeat(rows[problem.target].iloc[-1], problem.horizon)
+    if len(rows) < family.min_rows(problem):
+        return last
     try:
         with np.errstate(all="ignore"):
             return family.predict(family.fit(rows, problem), pd.DataFrame({problem.time: times[1:]}), problem)
     except Exception:
-        return np.repeat(rows[problem.target].iloc[-1], problem.horizon)
+        return last
 
 
 def _coverage(rows: pd.DataFrame, test: Series, level: int) -> float:
@@ -197,9 +200,9 @@ def _wide(path: Path) -> Series:
 
 
 def _table(rows: list[tuple[str, Any]]) -> str:
-    lines = [f"{'method':<64} {'sMAPE':>7} {'MASE':>7} {'OWA':>7}"]
+    lines = [f"{'method':<90} {'sMAPE':>7} {'MASE':>7} {'OWA':>7}"]
     for name, figures in rows:
-        lines.append(f"{name:<64} " + " ".join(f"{'':>7}" if figure is None else f"{figure:>7.3f}" for figure in figures))
+        lines.append(f"{name:<90} " + " ".join(f"{'':>7}" if figure is None else f"{figure:>7.3f}" for figure in figures))
     return "\n".join(lines)
 
 
