@@ -72,7 +72,7 @@ def _peer(spark: SparkSession, folder: Path, *, backtest: bool) -> None:
 
     raw = spark.read.parquet(str(folder / "in"))
     identity = F.concat_ws("/", "store", "item").alias("unique_id")
-    series: DataFrame = raw.select(identity, F.col("date").alias("ds"), F.col("units").alias("y"))
+    series: DataFrame = raw.select(identity, F.col("date").cast("timestamp").alias("ds"), F.col("units").alias("y"))
     models = [AutoETS(season_length=SEASON), Theta(season_length=SEASON)]
     if backtest:
         judged = StatsForecast(models=models, freq="D").cross_validation(df=series, h=HORIZON, n_windows=1)
