@@ -176,8 +176,9 @@ def _keep_a_log(uri: str) -> None:
 
     It stays so for whoever opens the file later. Where a file system cannot do it, all goes on as it was.
     """
-    if uri.startswith("sqlite:///"):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=1)) as connection:
+    file = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and file.exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=1)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,3 +253,13 @@ def test_an_azure_ml_workspace_is_called_over_https() -> None:
 def test_a_uri_is_shown_without_its_credentials() -> None:
     assert public("postgresql://me:pw@db/x") == "postgresql://db/x"
     assert public("sqlite:///dev.db") == "sqlite:///dev.db"
+
+
+def test_an_sqlite_store_writes_ahead_and_no_other_file_appears(tmp_path: Path) -> None:
+    import sqlite3
+
+    for query in ("", "?timeout=30"):
+        Client.connect(f"sqlite:///{tmp_path}/dev.db{query}")
+    with sqlite3.connect(tmp_path / "dev.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"dev.db"}
