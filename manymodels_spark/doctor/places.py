@@ -5,6 +5,7 @@ Each place is tried by writing a small file and removing it. Folders that are mi
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from manymodels_spark.doctor.needs import unset
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.source import resolve
+from manymodels_spark.storage import CONNECTION
 from manymodels_spark.tracking.artifacts import by_server
 
 CATALOG = re.compile(r"\w+(\.\w+)?\Z")
@@ -102,7 +104,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_blob(check: str, container: str, host: str, path: str) -> Finding:
-    """Write a file into Azure storage without Spark, by the identity that this machine has."""
+    """Write a file into Azure storage without Spark, signed in as Spark would be: by what the environment says."""
     try:
         with _service(host) as service:
             blob = service.get_blob_client(container, f"{path}/.manymodels-doctor-{uuid.uuid4().hex[:8]}".lstrip("/"))
@@ -119,10 +121,14 @@ def _write_blob(check: str, container: str, host: str, path: str) -> Finding:
 
 
 def _service(host: str) -> Any:
-    from azure.identity import DefaultAzureCredential
     from azure.storage.blob import BlobServiceClient
 
     if ".dfs." not in host:
         raise ManyModelsError(f"{host} is no host of a data lake")
+    limits: dict[str, Any] = {"retry_total": 0, "connection_timeout": _BLOB_SECONDS, "read_timeout": _BLOB_SECONDS}
+    if connection := os.environ.get(CONNECTION):
+        return BlobServiceClient.from_connection_string(connection, **limits)
+    from azure.identity import DefaultAzureCredential
+
     address = f"https://{host.replace('.dfs.', '.blob.', 1)}"
-    return BlobServiceClient(address, DefaultAzureCredential(), retry_total=0, connection_timeout=_BLOB_SECONDS, read_timeout=_BLOB_SECONDS)
+    return BlobServiceClient(address, DefaultAzureCredential(), **limits)
