@@ -34,7 +34,8 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     else:
         frame = frame.iloc[np.argsort(_hashes(frame), kind="stable")]
     target = _labels(frame[columns.target]) if spec.task == "classification" else _numbers(frame[columns.target], spec)
-    frame = frame.assign(**{columns.target: target})[target.notna().to_numpy()]
+    frame, known = frame.assign(**{columns.target: target}), target.notna().to_numpy()
+    frame = frame if known.all() else frame[known]
     return _with_inputs(frame, spec)
 
 
@@ -59,8 +60,9 @@ def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
     if not times.is_monotonic_increasing:
         order = np.argsort(times.to_numpy(), kind="stable")
         frame, times = frame.iloc[order], times.iloc[order]
-    if times.duplicated().any():
-        raise FitError(Reason.DUPLICATE_TIMES, f"{int(times.duplicated().sum())} rows repeat a {time} that is there already")
+    values = times.to_numpy()
+    if copies := int((values[1:] == values[:-1]).sum()):
+        raise FitError(Reason.DUPLICATE_TIMES, f"{copies} rows repeat a {time} that is there already")
     return frame.assign(**{time: times})
 
 
