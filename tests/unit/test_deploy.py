@@ -772,6 +772,33 @@ def test_the_pod_s_command_and_probes_are_those_of_the_server() -> None:
     assert {one["name"] for one in container["env"] if one["name"].startswith(PREFIX)} <= settings
 
 
+def test_the_image_has_what_it_copies_the_extras_that_exist_and_the_pod_s_user() -> None:
+    from importlib.metadata import metadata
+
+    image = (AKS / "Dockerfile").read_text()
+    (extras,) = re.findall(r"whl\)\[([\w,]+)]", image)
+    assert {"serve", "azure", "lightgbm"} == set(extras.split(",")) <= set(metadata("manymodels-spark").get_all("Provides-Extra") or [])
+    kept = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {"setup.py", "README.md", "pyproject.toml", "constraints.txt", "manymodels_spark"} <= kept
+    assert all((ROOT / name).exists() for name in kept)
+    user = MANIFESTS["deployment.yaml"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
+    assert f"USER {user}\n" in image and f"--uid {user} " in image
+    assert 'ENTRYPOINT ["manymodels"]' in image
+
+
+def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
+    spec = MANIFESTS["deployment.yaml"]["spec"]
+    pod, container = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    guarded = container["securityContext"]
+    assert (guarded["readOnlyRootFilesystem"], guarded["allowPrivilegeEscalation"]) == (True, False)
+    assert guarded["capabilities"] == {"drop": ["ALL"]}
+    assert set(container["resources"]["limits"]) >= {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert MANIFESTS["disruption.yaml"]["spec"]["minAvailable"] < MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"]
+    bound = next(one["value"] for one in container["env"] if one["name"] == "MANYMODELS_SERVE_RSS_MB")
+    assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, "models go before the pod is killed"
+
+
 # --- Power BI ---
 
 POWERBI = DEPLOY / "powerbi"
