@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROMOTIONS, RUNS, STREAMED, one_writer, quote
+from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROGRESS, PROMOTIONS, RUNS, STREAMED, one_writer, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Table to the columns that its readers look for.
 GROWING: dict[str, tuple[str, ...]] = {
-    PREDICTIONS: ("cutoff", "partition_id"), STREAMED: ("partition_id",), FITS: ("partition_id",), MODELS: (), PROMOTIONS: (), RUNS: (),
+    PREDICTIONS: ("cutoff", "partition_id"), STREAMED: ("partition_id",), FITS: ("partition_id",), MODELS: (), PROMOTIONS: (),
+    PROGRESS: (), RUNS: (),
 }
 _FILE_SIZE = "spark.databricks.delta.optimize.maxFileSize"
 
