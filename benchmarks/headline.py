@@ -65,8 +65,11 @@ def bare(work: Any, items: list[Any], *more: Any) -> float:
 
 def stock_fit(number: int, days: int) -> float:
     """Stock Prophet on one partition as the job does it: a fit without the last fold, its predictions, a fit on all rows."""
+    import logging
+
     from prophet import Prophet
 
+    logging.getLogger("cmdstanpy").setLevel(logging.ERROR)
     rows = sales_of(SEED, number % 100 + 1, number // 100 + 1, days)
     frame = pd.DataFrame({"ds": rows["date"], "y": rows["units"]})
     judged = Prophet(weekly_seasonality=True, yearly_seasonality=True, daily_seasonality=False).fit(frame[:-HORIZON])

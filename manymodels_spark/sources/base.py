@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 SOURCE, BATCH, INGESTED_AT = "_source", "_batch", "_ingested_at"
 AUDIT = (SOURCE, BATCH, INGESTED_AT)
+_ADVICE = {
+    "TIMESTAMP(NANOS": 'Spark reads no times in nanoseconds, which is how pandas writes them: write the files again with '
+    'to_parquet(..., coerce_timestamps="us")',
+}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def digest(rows: DataFrame) -> tuple[int, int]:
 
 
 def first_line(error: Exception, source: Source) -> str:
-    """The line of a long trace that says what happened, with the source's secrets blotted out."""
+    """The line of a long trace that says what happened, with the source's secrets blotted out and, where it is known, what to do."""
     text = f"{error}\n{getattr(error, '_stackTrace', '') or ''}"
     causes = re.findall(r"(?:Caused by: )?[\w.$]*(?:SQLException|PSQLException|SQLTransientException|UnknownHost\w*): (.+)", text)
     line = causes[-1] if causes else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
@@ -46,4 +50,5 @@ def first_line(error: Exception, source: Source) -> str:
         for secret in (source.password, source.user):
             if secret:
                 line = line.replace(resolve(secret), "***")
-    return re.sub(r"(?i)(password|pwd)=[^;&\s]+", r"\1=***", line)[:500]
+    advice = "".join(f" {what}" for sign, what in _ADVICE.items() if sign in line)
+    return re.sub(r"(?i)(password|pwd)=[^;&\s]+", r"\1=***", line)[:500] + advice
