@@ -66,7 +66,8 @@ def _silver(lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> DataFram
     sound = census.table.filter("problem IS NULL")
     clean = corrected(_placed(rows, sound, spec), spec)
     spans = sound.select(ID, *(F.col(name).cast("timestamp").alias(name) for name in ("first", "last")))
-    regular = completed(deduplicated(clean, spec), spec, spans, _calendar(lake, spec, sound))
+    repeating = sound.filter("copies > 0") if any(person["copies"] for person in census.rows) else None
+    regular = completed(deduplicated(clean, spec, repeating), spec, spans, _calendar(lake, spec, sound))
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
     order = [ID, "bucket", *spec.partition_by, *([spec.columns.time] if spec.columns.time else []), spec.columns.target]
     inputs = [name for name in spec.columns.inputs if name not in order]

@@ -16,18 +16,29 @@ if TYPE_CHECKING:
 ID = "partition_id"
 
 
-def deduplicated(rows: DataFrame, spec: Spec) -> DataFrame:
-    """Rows with the same time merged by `prepare.duplicates`; inputs are those of the last row."""
+def deduplicated(rows: DataFrame, spec: Spec, repeating: DataFrame | None) -> DataFrame:
+    """Rows with the same time merged by `prepare.duplicates`; inputs are those of the last row.
+
+    `repeating` has the partition_id of the partitions where a time stands more than once, None where there are none:
+    all others pass as they are, since merging shuffles and sorts every row.
+    """
     from pyspark.sql import functions as F
 
-    if spec.columns.time is None or spec.task != "forecast":
+    if spec.columns.time is None or spec.task != "forecast" or repeating is None:
         return rows.drop(ORDER)
+    ids = F.broadcast(repeating.select(ID))
+    return rows.join(ids, ID, "left_anti").drop(ORDER).unionByName(_merged(rows.join(ids, ID, "left_semi"), spec))
+
+
+def _merged(rows: DataFrame, spec: Spec) -> DataFrame:
+    from pyspark.sql import functions as F
+
     target = F.col(quote(spec.columns.target))
     rule = spec.prepare.duplicates
     value = {"sum": F.sum(target), "mean": F.avg(target)}.get(rule, F.max_by(target, ORDER))
     others = [name for name in rows.columns if name not in (ID, spec.columns.time, spec.columns.target, ORDER)]
     last = [F.max_by(F.col(quote(name)), ORDER).alias(name) for name in others]
-    return rows.groupBy(ID, quote(spec.columns.time)).agg(value.alias(spec.columns.target), *last)
+    return rows.groupBy(ID, quote(str(spec.columns.time))).agg(value.alias(spec.columns.target), *last)
 
 
 def completed(rows: DataFrame, spec: Spec, spans: DataFrame, calendar: DataFrame | None) -> DataFrame:
