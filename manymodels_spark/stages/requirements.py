@@ -39,7 +39,8 @@ def requirements(spec: Spec, *more: str) -> tuple[str, ...]:
 def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
     """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` and `levels` as parameters.
 
-    `keys` are columns that every row must have beside.
+    `keys` are columns that every row must have beside; with them the predictions' columns are in it, too, as registries
+    and `spark_udf` want it.
     """
     columns = spec.columns
     kinds = [{"type": "any", "name": name, "required": True} for name in keys]
@@ -52,9 +53,17 @@ def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
         params.insert(0, {"name": "horizon", "type": "long", "default": spec.horizon, "shape": None})
     if spec.task == "classification":
         params = []
-    return json.dumps({
-        "inputs": json.dumps(kinds) if kinds else None, "outputs": None, "params": json.dumps(params) if params else None,
-    })
+    told = {"inputs": kinds, "outputs": _outputs(spec) if keys else [], "params": params}
+    return json.dumps({name: json.dumps(columns) if columns else None for name, columns in told.items()})
+
+
+def _outputs(spec: Spec) -> list[dict[str, object]]:
+    if spec.task == "classification":
+        names = {"prediction": "string", "probability": "double"}
+    else:
+        bounds = [f"{side}_{level}" for level in spec.backtest.intervals for side in ("lower", "upper")]
+        names = dict.fromkeys(["prediction", *bounds], "double")
+    return [{"type": kind, "name": name, "required": True} for name, kind in {**names, "error": "string"}.items()]
 
 
 def _now() -> str:

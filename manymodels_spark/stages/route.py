@@ -38,9 +38,13 @@ def publish(repository: ModelRepository, spec: Spec, champions: Iterable[Registe
 
 
 def routing_model(repository: ModelRepository, spec: Spec) -> Published | None:
-    """The spec's routing model in its production repository; None where `promote.route` is false."""
+    """The spec's routing model in its production repository; None where `promote.route` is false, or names none and the
+    registry wants a name of its own form.
+    """
     route = spec.promote.route
-    return None if route is False else Published(repository, spec.name if route is True else route)
+    if isinstance(route, str):
+        return Published(repository, route)
+    return Published(repository, spec.name) if route and repository.client.limits.free_names else None
 
 
 def routes_of(spec: Spec, champions: Iterable[Registered]) -> Routes:

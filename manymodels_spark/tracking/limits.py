@@ -19,6 +19,8 @@ class Limits:
 
     `page` is the most models in one page of a search, `threads` the calls at once. `verify` says that something
     between us and the server repeats lost calls by itself, so that every batch of new models is looked at once.
+    `free_names` says that a registered model may be called anything: Unity Catalog wants catalog and schema before it,
+    and nobody tried Azure ML's registry with artifacts of ours.
     """
 
     default: float | None = None
@@ -27,13 +29,14 @@ class Limits:
     page: int = 1000
     threads: int = 8
     verify: bool = False
+    free_names: bool = True
 
 
 # Published per workspace limits of Azure Databricks (120, 47 and 7 calls a second); a tenth is left to everybody
 # else's work. The Databricks SDK repeats a POST whose connection broke.
-DATABRICKS = Limits(default=108, batch=42, search=6, page=50, threads=16, verify=True)
+DATABRICKS = Limits(default=108, batch=42, search=6, page=50, threads=16, verify=True, free_names=False)
 # Azure ML publishes no number; its answers to too many calls carry Retry-After, which is kept to.
-AZUREML = Limits(default=50, batch=25, search=5, page=1000, threads=8)
+AZUREML = Limits(default=50, batch=25, search=5, page=1000, threads=8, free_names=False)
 EMBEDDED = Limits(threads=1)
 SERVER = Limits()
 

@@ -12,6 +12,7 @@ from integration.tracking_models import keys, payloads, records
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository
+from manymodels_spark.stages.route import routing_model
 from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import by_server
@@ -63,6 +64,14 @@ def test_on_databricks_an_experiment_is_named_by_a_workspace_folder(databricks: 
     ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
     ModelRepository.open(Repository(tracking=databricks, experiment="/Users/me/sales"), make_spec(tmp_path))
     assert list(hosted.experiments) == ["/Shared/sales", "/Users/me/sales"]
+
+
+def test_on_databricks_a_model_that_routes_wants_a_name_of_catalog_and_schema(databricks: str, hosted: Hosted, tmp_path: Path) -> None:
+    where = {"tracking": databricks}
+    for route, name in ((True, None), ("main.sales.all", "main.sales.all")):
+        spec = make_spec(tmp_path, mlflow={"development": where, "production": where}, promote={"route": route})
+        model = routing_model(ModelRepository.open(spec.mlflow.production, spec), spec)
+        assert (model and model.name) == name
 
 
 def test_files_in_databricks_own_root_go_through_the_server() -> None:

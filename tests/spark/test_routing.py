@@ -53,7 +53,7 @@ def test_a_promotion_makes_a_version_that_answers_and_a_rollback_goes_back(job: 
 
     asked = [(1, "a", "2026-02-06"), (3, "a", "2026-02-05"), (4, "a", "2026-02-05")]
     frame = job.spark.createDataFrame(asked, "store int, item string, date string")
-    answers = mlflow.pyfunc.spark_udf(job.spark, URI, result_type="struct<prediction: double, lower_80: double, error: string>")
+    answers = mlflow.pyfunc.spark_udf(job.spark, URI)
     found = frame.withColumn("p", answers(*frame.columns)).selectExpr("store", "p.prediction", "p.error = '' AS ok").collect()
     assert sorted((row["store"], row["prediction"] if row["ok"] else None) for row in found) == [(1, 11.0), (3, 30.0), (4, None)]
 
