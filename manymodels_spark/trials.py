@@ -24,13 +24,14 @@ CHAMPION = "champion"
 
 def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.DataFrame:
     """A row per candidate, fold and step of one partition's rows: candidate, champion (whether it did best), fold (1 is the
-    latest), the time column (or `row`), actual and prediction. A combination of candidates is a candidate of its own.
+    latest), the time column (or `row`, the place among the rows given), actual and prediction. A combination of candidates
+    is a candidate of its own.
 
     Raises FitError where the rows allow no fold. A candidate that failed is left out.
     """
     problem = Problem.of(spec, key.seed)
     with np.errstate(all="ignore"):
-        cleaned = clean(rows, spec)
+        cleaned = clean(rows.reset_index(drop=True), spec)
         trials, folds, _ = trials_of(cleaned, spec, problem)
     ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(cleaned))
     if not ranked:
@@ -67,7 +68,7 @@ def _table(
     parts = []
     for number, (fold, predicted) in enumerate(zip(folds, predictions, strict=True), start=1):
         test = rows.iloc[fold.test]
-        place = {"row": fold.test} if problem.time is None else {problem.time: test[problem.time].to_numpy()}
+        place = {"row": test.index.to_numpy()} if problem.time is None else {problem.time: test[problem.time].to_numpy()}
         actual = test[problem.target].to_numpy()
         parts.append(pd.DataFrame({"candidate": name, "fold": number, **place, "actual": actual, "prediction": predicted}))
     return pd.concat(parts, ignore_index=True)
