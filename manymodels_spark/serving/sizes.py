@@ -13,7 +13,7 @@ import psutil
 from manymodels_spark.memory import measure
 
 # Objects made and not freed before a young, a middle and a full collection (in multiples of the one before).
-COLLECT = (5_000, 20, 50)
+COLLECT = (5_000, 10, 20)
 HAND_OVER_SECONDS = 0.0005
 
 __all__ = ["few_arenas", "give_back", "measure", "resident", "settle"]
