@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -11,17 +12,19 @@ from pathlib import Path
 import pytest
 from builders import make_spec
 
-from manymodels_spark.doctor import places, repositories
+from manymodels_spark.doctor import Finding, places, repositories
 
 pytestmark = pytest.mark.services
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """A tracking server that lets nobody in."""
+class Tracking(BaseHTTPRequestHandler):
+    """A tracking server without experiments, which lets in whoever signs in as `me`."""
 
     def do_POST(self) -> None:
-        body = b'{"error_code": "PERMISSION_DENIED", "message": "no rights on experiments"}'
-        self.send_response(403)
+        allowed = self.headers.get("Authorization") == f"Basic {b64encode(b'me:hunter2').decode()}"
+        refusal = b'{"error_code": "PERMISSION_DENIED", "message": "no rights on experiments"}'
+        body = b'{"experiments": []}' if allowed else refusal
+        self.send_response(200 if allowed else 403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -33,18 +36,28 @@ class Refusing(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def refusing() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Refusing)
+def tracking() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), Tracking)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://me:hunter2@127.0.0.1:{server.server_port}"
+    yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
 
 
-def test_a_tracking_server_that_refuses_is_named_with_what_it_says(refusing: str, tmp_path: Path) -> None:
-    spec = make_spec(tmp_path, mlflow={"development": {"tracking": refusing}})
-    (found,) = repositories.mlflow(spec, "mlflow.development")
+def mlflow(folder: Path, uri: str) -> Finding:
+    (found,) = repositories.mlflow(make_spec(folder, mlflow={"development": {"tracking": uri}}), "mlflow.development")
+    return found
+
+
+def test_a_tracking_server_that_lets_this_identity_in_is_good(tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
+    assert mlflow(tmp_path, f"http://{tracking}") == Finding("mlflow development", "ok", f"http://{tracking}")
+
+
+def test_a_tracking_server_that_refuses_is_named_with_what_it_says(tracking: str, tmp_path: Path) -> None:
+    found = mlflow(tmp_path, f"http://you:hunter3@{tracking}")
     assert (found.check, found.state) == ("mlflow development", "failed")
-    assert "no rights on experiments" in found.found and "hunter2" not in found.found
+    assert "no rights on experiments" in found.found and "hunter3" not in found.found
     assert "this identity may read and write experiments" in found.advice
 
 
