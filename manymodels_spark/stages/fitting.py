@@ -58,18 +58,14 @@ def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, table: str = FITS)
 
 def warm(spark: SparkSession, spec: Spec, partitions: int) -> None:
     """Have the executors import the spec's families while the driver gets ready: seconds for each of their processes."""
-    named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
     workers = min(cores(spark), partitions)
 
     def load(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with tidy_imports():
-            for candidate in named:
-                registry.build(candidate)
+        _import(spec)
         yield from batches
 
     def run() -> None:
-        # No more than a head start: a family that cannot be imported is told of by the fits.
-        with suppress(Exception):
+        with suppress(Exception):  # no more than a head start
             spark.range(workers, numPartitions=workers).mapInArrow(load, "id bigint").count()
 
     if workers:
@@ -167,12 +163,25 @@ def _assignment(spark: SparkSession, wave: Wave) -> DataFrame:
     return spark.createDataFrame(rows, f"partition_id string, {NUMBER} int, _slot int")
 
 
+def _import(spec: Spec) -> None:
+    """Import what fits need: a child that is forked later has it, also one that takes a dead child's place.
+
+    A family that cannot be imported is told of by the fits.
+    """
+    with tidy_imports(), suppress(Exception):
+        import scipy.special  # noqa: F401
+
+        for candidate in [*spec.candidates, *([spec.fallback] if spec.fallback else [])]:
+            registry.build(candidate)
+
+
 def _sandbox(identity: str, spec: Spec) -> Sandbox:
     """This worker's child process for the spec, started with the first partition and kept for the next ones."""
     if identity not in _sandboxes:
         for other in _sandboxes.values():
             other.close()
         _sandboxes.clear()
+        _import(spec)
         limits = spec.limits
         fit = lambda rows, key, start: fit_partition(rows, spec, key, start)  # noqa: E731
         _sandboxes[identity] = Sandbox(fit, limits.seconds_per_fit, limits.memory_per_fit)

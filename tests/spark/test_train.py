@@ -99,17 +99,17 @@ def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(spark: S
         limits={"partitions_per_wave": 100, "seconds_per_fit": 60},
     )  # fmt: skip
     train(job)
-    first = outcomes(job, "task", "seconds", "rows")
+    first = outcomes(job, "wave", "task", "seconds", "rows")
     longest, mean, single = loads(first)
-    assert first["giant"][2] == giant == 200 * small
-    assert len({task for task, _, _ in first.values()}) == min(len(first), CORES * TASKS_PER_CORE), "nothing was put together again"
+    assert first["giant"][3] == giant == 200 * small
+    assert len({task for _, task, _, _ in first.values()}) == CORES * TASKS_PER_CORE, "nothing was put together again"
     assert longest <= 1.3 * max(single, mean)
     assert alone(first, "giant")
 
-    known = select(job.lake, Choice(force=True), spec_hash(job.spec), "another run").todo.set_index("partition_id")["cost"]
-    assert sorted(known.round(6)) == sorted(round(seconds, 6) for _, seconds, _ in first.values())
+    known = select(job.lake, Choice(force=True), spec_hash(job.spec), "another run").todo["cost"]
+    assert sorted(known.round(6)) == sorted(round(seconds, 6) for _, _, seconds, _ in first.values())
     train(job, Choice(force=True))
-    again = outcomes(job, "task", "seconds", "rows")
+    again = outcomes(job, "wave", "task", "seconds", "rows")
     assert alone(again, "slow"), "as long as the giant, but only the last run could tell"
     longest, mean, single = loads(again)
     assert longest <= 1.3 * max(single, mean)
@@ -117,15 +117,15 @@ def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(spark: S
 
 def loads(found: dict[str, tuple[Any, ...]]) -> tuple[float, float, float]:
     """Seconds of the longest task, of the mean task and of the longest single fit."""
-    tasks: dict[int, float] = {}
-    for task, seconds, _ in found.values():
-        tasks[task] = tasks.get(task, 0.0) + seconds
-    return max(tasks.values()), float(np.mean(list(tasks.values()))), max(seconds for _, seconds, _ in found.values())
+    tasks: dict[tuple[int, int], float] = {}
+    for wave, task, seconds, _ in found.values():
+        tasks[wave, task] = tasks.get((wave, task), 0.0) + seconds
+    return max(tasks.values()), float(np.mean(list(tasks.values()))), max(seconds for _, _, seconds, _ in found.values())
 
 
 def alone(found: dict[str, tuple[Any, ...]], item: str) -> bool:
     """Whether a partition has a task of its own."""
-    return [task for task, *_ in found.values()].count(found[item][0]) == 1
+    return [row[:2] for row in found.values()].count(found[item][:2]) == 1
 
 
 def test_two_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_from_the_champions(
