@@ -72,7 +72,7 @@ class Victim:
         settings = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.scratch), "MANYMODELS_MASTER": "local[2]", "MANYMODELS_DRIVER_MEMORY": "1g"}
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "manymodels_spark.cli", self.command, str(self.spec)], cwd=self.spec.parent,
+                [sys.executable, "-c", "from manymodels_spark.cli import main; main()", self.command, str(self.spec)], cwd=self.spec.parent,
                 env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )
 
