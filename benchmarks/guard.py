@@ -2,9 +2,9 @@
 
     make bench-guard                            measures, prints the line of JSON, fails where a bound is crossed
 
-It runs in CI as tests/unit/test_guard.py (payloads, Python calls) and tests/spark/test_guard.py (a job, on the session of the
-other tests). The bounds are in benchmarks/bounds.json, each with what it counts; a change that means to cross one moves it
-there and says why.
+Payloads' bytes and Python calls are in CI as tests/unit/test_guard.py; this command adds a job's calls, bytes and commits.
+The bounds are in benchmarks/bounds.json, each with what it counts; a change that means to cross one moves it there and
+says why.
 """
 
 from __future__ import annotations
