@@ -40,6 +40,7 @@ SERVE = [
     "uvicorn>=0.30",
     "uvloop>=0.20; sys_platform != 'win32'",
 ]
+OTEL = ["opentelemetry-sdk<1.45.2", "opentelemetry-exporter-otlp-proto-http<1.45.2"]
 AZURE = [
     "azure-ai-ml>=1.35,<2",
     "azure-identity>=1.17",
@@ -97,7 +98,8 @@ setup(
         "lightgbm": LIGHTGBM,
         "serve": SERVE,
         "azure": AZURE,
-        "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *TEST, *DEV],
+        "otel": OTEL,
+        "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *OTEL, *TEST, *DEV],
     },
     entry_points={"console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"]},
     classifiers=[

@@ -22,10 +22,12 @@ from manymodels_spark.predict import predict_partition
 from manymodels_spark.results import FitResult, Status
 from manymodels_spark.session import session_of
 from manymodels_spark.spec import Spec
+from manymodels_spark.spec.model import HIGHER_IS_BETTER
 from manymodels_spark.stages import index
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job, Progress, StageReport
 from manymodels_spark.stages.load import load
+from manymodels_spark.stages.naming import find_partition
 from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.rollback import rollback
@@ -54,6 +56,9 @@ class ManyModels:
     def __init__(self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None) -> None:
         self.spec = spec
         self.job = Job.of(spec, spark or session_of(spec), progress)
+
+    def _repr_html_(self) -> str:
+        return self.spec._repr_html_()
 
     @property
     def spark(self) -> SparkSession:
@@ -217,8 +222,11 @@ class TrainingRun:
         return pd.DataFrame(rows)
 
     def worst(self, n: int = 20) -> pd.DataFrame:
-        """The `n` partitions with the highest error."""
-        return self.leaderboard().nlargest(n, self.job.spec.metric, keep="first").reset_index(drop=True)
+        """The `n` partitions with the highest error; where more is better (accuracy), those with the lowest value."""
+        board, metric = self.leaderboard(), self.job.spec.metric
+        if metric not in board:
+            return board.head(0)
+        return board.sort_values(metric, ascending=metric in HIGHER_IS_BETTER, kind="stable").head(n).reset_index(drop=True)
 
     def backtest(self, **partition: Value) -> pd.DataFrame:
         """What every candidate predicted on every fold of one partition, beside what came, e.g. `run.backtest(store=3, item=7)`.
@@ -229,14 +237,16 @@ class TrainingRun:
         key = PartitionKey.of(partition)
         return backtest_partition(self._rows(key, self._fit_of(key)), self.job.spec, key)
 
-    def plot(self, *, folds: bool = True, **partition: Value) -> Figure:
-        """History, folds, forecast and intervals of one partition's newly trained model, e.g. `run.plot(store=3, item=7)`.
+    def plot(self, name: str | None = None, *, folds: bool = True, **partition: Value) -> Figure:
+        """History, folds, forecast and intervals of one partition's newly trained model.
 
+        `run.plot("store=3, item=7")` or, with the columns' own types, `run.plot(store=3, item=7)`.
         Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
         """
         from manymodels_spark.report.plots import forecast_figure
 
-        spec, key = self.job.spec, PartitionKey.of(partition)
+        spec = self.job.spec
+        key = PartitionKey.of(partition) if name is None else find_partition(self.job.lake, spec.partition_by, name)
         if spec.task != "forecast":
             raise ManyModelsError(f"a plot shows a series, and {spec.name} is a {spec.task}. See `run.backtest(...)` for its folds")
         row = self._fit_of(key)
@@ -263,8 +273,7 @@ class TrainingRun:
         return row
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><td>{name}</td><td>{value:,}</td></tr>" for name, value in self.counts.items())
-        return f"<table>{cells}<tr><td>seconds</td><td>{self.report.seconds:.1f}</td></tr></table>"
+        return self.report._repr_html_()
 
 
 def _leader(row: dict[str, object], metric: str) -> dict[str, object]:

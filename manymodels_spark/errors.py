@@ -69,6 +69,10 @@ class TooManyFailures(ManyModelsError):
         super().__init__(message)
 
 
+class TooManyAlerts(TooManyFailures):
+    """More partitions have an alert than the spec's `monitor.alerts` allows. `report` is the stage's report."""
+
+
 class Reason(StrEnum):
     """Why a partition is in quarantine. The list is closed: reports and alerts may rely on it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from manymodels_spark.display import html_table
 from manymodels_spark.errors import TooManyFailures
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job, StageReport
@@ -33,6 +34,10 @@ class RunReport:
 
     def __getitem__(self, stage: str) -> StageReport:
         return next(report for report in self.stages if report.stage == stage)
+
+    def _repr_html_(self) -> str:
+        rows = [(report.stage, f"{report.seconds:.1f}", report.calls, report.note) for report in self.stages]
+        return html_table("run", rows, ("stage", "seconds", "MLflow calls", "what happened"))
 
     @property
     def seconds(self) -> float:

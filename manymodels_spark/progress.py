@@ -7,6 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from manymodels_spark.observe import say
 from manymodels_spark.stages.job import StageReport
 
 QUIET_SECONDS = 15.0
@@ -73,6 +74,28 @@ class Lines:
         """The stage's line."""
         self._stage = ""
         self._console.print(f"{report.stage:<9} {report.note:<58} {report.seconds:6.1f} s", highlight=False)
+
+
+class Events:
+    """The same as events for machines, at most one every 15 seconds; starts and ends are events of the stage itself."""
+
+    def __init__(self) -> None:
+        self._total: int | None = None
+        self._said = time.monotonic()
+
+    def start(self, stage: str, total: int | None) -> None:
+        """Remember how many there are to do."""
+        self._total = total
+
+    def update(self, done: int, **figures: int) -> None:
+        """An event, now and then."""
+        now = time.monotonic()
+        if now - self._said >= QUIET_SECONDS:
+            self._said = now
+            say("progress", done=done, total=self._total, **figures)
+
+    def finish(self, report: StageReport) -> None:
+        """Nothing: the stage's end is an event already."""
 
 
 def progress_text(done: int, total: int | None, seconds: float, figures: dict[str, int]) -> str:

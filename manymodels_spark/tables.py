@@ -35,6 +35,10 @@ PREDICTIONS = "predictions"
 UNSCORED = "unscored"
 STREAMED = "streamed"
 RUNS = "runs"
+MONITORING = "monitoring"
+ALERTS = "alerts"
+ACTUALS = "actuals"
+METRICS = "metrics"
 PROGRESS = "progress"
 
 _CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
@@ -238,7 +242,7 @@ def _writer(table: str) -> str:
     stages = {
         BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare",
         FITS: "train", MODELS: "train", QUARANTINE: "train", PROMOTIONS: "promote", CHAMPIONS: "promote",
-        PREDICTIONS: "score", UNSCORED: "score",
+        PREDICTIONS: "score", UNSCORED: "score", MONITORING: "monitor", ALERTS: "monitor",
         STREAMED: "stream-score",
     }
     return f"manymodels {stages.get(table, 'run')} SPEC"

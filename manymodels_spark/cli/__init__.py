@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from manymodels_spark import observe
 from manymodels_spark._version import __version__
 from manymodels_spark.cli import deploying, doctor, inspecting, looking, models, running, serving, tools
 from manymodels_spark.cli.common import FriendlyGroup
@@ -13,8 +14,10 @@ from manymodels_spark.cli.common import FriendlyGroup
 
 @click.group(cls=FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="manymodels")
-def main() -> None:
+@click.option("--log-json", is_flag=True, help="Write what happens as JSON lines to standard error (or set MANYMODELS_LOG_JSON=1).")
+def main(log_json: bool) -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
+    observe.configure(log_json)
 
 
 for module in (running, models, serving, deploying, inspecting, looking, doctor, tools):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 
+from manymodels_spark import observe
 from manymodels_spark.check import load_spec
 from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
@@ -38,14 +40,22 @@ class FriendlyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SpecError as error:
-            errors.print(str(error), markup=False, highlight=False)
+            _tell(error)
             ctx.exit(EXIT_SPEC)
         except TooManyFailures as error:
-            errors.print(str(error), style="red", markup=False, highlight=False)
+            _tell(error, "red")
             ctx.exit(EXIT_FAILURES)
         except ManyModelsError as error:
-            errors.print(str(error), style="red", markup=False, highlight=False)
+            _tell(error, "red")
             ctx.exit(EXIT_ERROR)
+
+
+def _tell(error: ManyModelsError, style: str = "") -> None:
+    """The error as text, or as a line of JSON where standard error holds such."""
+    if observe.is_json():
+        observe.say("error", logging.ERROR, kind=type(error).__name__, message=str(error))
+    else:
+        errors.print(str(error), style=style, markup=False, highlight=False)
 
 
 def job_of(path: str) -> Job:
@@ -55,11 +65,11 @@ def job_of(path: str) -> Job:
     """
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
-    from manymodels_spark.progress import Bars, Lines
+    from manymodels_spark.progress import Bars, Events, Lines
     from manymodels_spark.session import session_of
     from manymodels_spark.stages.job import Job
 
-    progress = Bars(console) if console.is_terminal else Lines(console)
+    progress = Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
     return Job.of(spec, session_of(spec), progress)
 
 

@@ -1,8 +1,9 @@
-"""Commands that look: `check`, `quarantine`, `index`, `schema`."""
+"""Commands that look: `check`, `quarantine`, `index`, `schema`, `powerbi`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -63,4 +64,24 @@ def index(spec: str, verifying: bool) -> None:
         raise SystemExit(1)
 
 
-COMMANDS = (check, schema, quarantine, index)
+@click.command()
+@spec_argument
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("powerbi"), show_default=True, help="The folder.")
+@click.option("--server", help="The SQL server, by default that of the spec's Synapse.")
+@click.option("--database", help="The database, by default that of the spec's Synapse.")
+def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> None:
+    """Write a Power BI project for the spec: semantic model, report, connection, and its views as T-SQL."""
+    from manymodels_spark.powerbi.project import project_files, write_project
+    from manymodels_spark.spec.model import Synapse
+    from manymodels_spark.stages.facts import star_of
+
+    loaded = load_spec(spec)
+    part = loaded.warehouse if isinstance(loaded.warehouse, Synapse) else None
+    server = server or (part.server if part else "WORKSPACE.sql.azuresynapse.net")
+    database = database or (part.database if part else "forecasts")
+    files = project_files(star_of(loaded), server, database, part.schema_name if part else "dbo")
+    write_project(files, out)
+    console.print(f"{out / loaded.name}.pbip and {len(files) - 1} files beside it", highlight=False)
+
+
+COMMANDS = (check, schema, quarantine, index, powerbi)

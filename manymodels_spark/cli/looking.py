@@ -1,16 +1,46 @@
-"""Commands for people who want to see: `report` and `status`."""
+"""Commands for people who want to see: `plan`, `status`, `monitor` and `report`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from manymodels_spark.cli.common import console, job_of, spec_argument
+from manymodels_spark.cli.common import console, job_of, only_option, spec_argument
 
 if TYPE_CHECKING:
-    from manymodels_spark.stages.status import SpecStatus
+    from manymodels_spark.stages.monitor import AlertShare
+    from manymodels_spark.stages.plan import Plan
+    from manymodels_spark.stages.status import Live, SpecStatus
+
+
+@click.command()
+@spec_argument
+@only_option
+@click.option("--force", is_flag=True, help="As if every partition were to be fitted again.")
+@click.option("--cores", type=click.IntRange(1), help="Estimate for this many cores, by default those of the session.")
+@click.option("--sample", type=click.IntRange(1), default=20, show_default=True, help="Partitions to fit for the estimate.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+def plan(spec: str, only: str | None, force: bool, cores: int | None, sample: int, as_json: bool) -> None:
+    """Say what a training run would cost before it is spent; fits a small sample, logs nothing."""
+    from manymodels_spark.stages.plan import plan as look
+    from manymodels_spark.stages.select import Choice
+
+    job = job_of(spec)
+    found = look(job, Choice(only=only, force=force), cores=cores, sample=sample)
+    if as_json:
+        click.echo(json.dumps(found.as_dict()))
+        return
+    print_lines(plan_lines(found))
+
+
+def print_lines(lines: list[tuple[str, str]]) -> None:
+    """Print (label, text) pairs below each other."""
+    for label, text in lines:
+        console.print(f"[bold]{label:<12}[/]", end="")
+        console.print(text, markup=False, highlight=False)
 
 
 @click.command()
@@ -30,9 +60,83 @@ def status(spec: str) -> None:
     """Say how the spec stands: the last runs, the present one, counts, quarantine, champions, what is stale."""
     from manymodels_spark.stages.status import status as look
 
-    for label, text in status_lines(look(job_of(spec))):
-        console.print(f"[bold]{label:<12}[/]", end="")
-        console.print(text, markup=False, highlight=False)
+    print_lines(status_lines(look(job_of(spec))))
+
+
+@click.command()
+@spec_argument
+@click.option("--examples", type=click.IntRange(1), default=3, show_default=True, help="Partitions to name of each kind of alert.")
+def monitor(spec: str, examples: int) -> None:
+    """Hold former forecasts against the actuals that came since; ends with 3 where too many partitions have alerts."""
+    from manymodels_spark.errors import TooManyAlerts
+    from manymodels_spark.stages.monitor import alerts_by_check
+    from manymodels_spark.stages.monitor import monitor as watch
+
+    job = job_of(spec)
+    try:
+        report = watch(job)
+    except TooManyAlerts as error:
+        print_lines(alert_lines(alerts_by_check(job.lake, examples)))
+        raise error from None
+    print_lines(alert_lines(alerts_by_check(job.lake, examples)) if report.counts["alerts"] else [("alerts", "none")])
+
+
+def alert_lines(found: list[AlertShare]) -> list[tuple[str, str]]:
+    """What `monitor` prints, a (label, text) a line."""
+    lines = []
+    for share in found:
+        lines.append((share.check, f"{share.partitions:,} partitions by {share.subject}, such as {';  '.join(share.examples)}"))
+        lines.append(("", share.advice))
+    return lines
+
+
+def plan_lines(found: Plan) -> list[tuple[str, str]]:
+    """What `plan` prints, a (label, text) a line."""
+    from manymodels_spark.estimate import bars
+
+    skew = found.skew
+    lines = [
+        ("partitions", f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} changed) + "
+                       f"{found.unchanged:,} unchanged + {found.quarantined:,} in quarantine + {found.broken:,} broken"),
+        ("too short", f"{found.too_short:,} of those to fit have too few rows for a fold"),
+        ("rows", f"{skew.rows:,}; a partition has {skew.smallest:,} to {skew.largest:,}, median {skew.median:,}"),
+        *(("", line) for line in bars(skew.bins)),
+    ]  # fmt: skip
+    return [*lines, *(_cost_lines(found) if found.todo else [("train", "nothing to fit")])]
+
+
+def _cost_lines(found: Plan) -> list[tuple[str, str]]:
+    made, calls = found.estimate, found.calls
+    waves = f"{made.waves} wave{'s' if made.waves > 1 else ''}"
+    limit = f"{calls.server} allows them in {span(calls.least_seconds)} at best" if calls.least_seconds else "no limit to wait for"
+    predictions = f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
+    others = "  ".join(f"{name} {span(seconds)}" for name, seconds in found.others.items())
+    return [
+        ("sample", f"{found.sampled} fits, {found.failed_in_sample} failed; median {found.fit_median:.2f} s, "
+                   f"slowest {found.fit_slowest:.2f} s"),
+        ("train", f"about {span(made.seconds)} on {made.cores} cores in {waves}: {made.core_hours:.2f} core-hours, of them "
+                  f"{made.fit_seconds / 3600:.2f} inside fits"),
+        ("mlflow", f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; {limit}"),
+        ("storage", f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in MLflow{predictions}"),
+        *([("others", f"{others}  (the last time)")] if others else []),
+    ]  # fmt: skip
+
+
+def span(seconds: float) -> str:
+    """`42 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes as `312 kB`, `4.2 MB`, `1.3 GB`."""
+    number, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.3g} {unit}"
 
 
 def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
@@ -43,13 +147,21 @@ def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
     counts = f"{found.partitions:,} = {found.unchanged:,} up to date + {found.due:,} to fit + {found.quarantined:,} in quarantine"
     lines.append(("partitions", counts))
     if found.live is not None:
-        live = found.live
-        left = "" if live.seconds_left is None else f", about {live.seconds_left / 60:.0f} min left"
-        lines.append(("running", f"{live.run_id}: {live.done:,} done, {live.failed:,} failed, {live.left:,} left{left}"))
-    for label, shares in (("quarantine", found.reasons), ("champions", found.families), ("ages", found.ages)):
+        lines.append(live_line(found.live))
+    listed = (("quarantine", found.reasons), ("champions", found.families), ("ages", found.ages), ("alerts", found.alerts))
+    for label, shares in listed:
         if shares:
             lines.append((label, ", ".join(f"{share.name} {share.count:,}" for share in shares)))
     return [*lines, ("stale", f"{found.stale:,} champions know less than the rows say")]
 
 
-COMMANDS = (report, status)
+def live_line(live: Live) -> tuple[str, str]:
+    """The line of a stage under way, or of one whose process is gone."""
+    counts = f"{live.stage} {live.run_id}: {live.done:,} of {live.total:,} done, {live.failed:,} failed, {live.skipped:,} skipped"
+    if not live.alive:
+        return "interrupted", f"{counts}. Its process is gone; run it again, it goes on"
+    left = "" if live.seconds_left is None else f", about {span(live.seconds_left)} left"
+    return "running", f"{counts}, since {span(live.seconds)}{left}"
+
+
+COMMANDS = (plan, status, monitor, report)

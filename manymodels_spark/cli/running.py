@@ -52,12 +52,13 @@ def prepare(spec: str) -> None:
 @click.option("--failed", is_flag=True, help="Only partitions whose last fit failed.")
 @click.option("--older-than", metavar="AGE", help="Also partitions whose model is older, e.g. 7d.")
 @click.option("--force", is_flag=True, help="Also partitions in which nothing changed.")
-def train(spec: str, only: str | None, failed: bool, older_than: str | None, force: bool) -> None:
+@click.option("--only-degraded", is_flag=True, help="Only partitions for which `monitor` raised an alert since their last fit.")
+def train(spec: str, only: str | None, failed: bool, older_than: str | None, force: bool, only_degraded: bool) -> None:
     """Fit every partition that changed and log each model to MLflow."""
     from manymodels_spark.stages.select import Choice
     from manymodels_spark.stages.train import train as stage
 
-    choice = Choice(only=only, force=force, failed=failed, older_than=age(older_than))
+    choice = Choice(only=only, force=force, failed=failed, older_than=age(older_than), degraded=only_degraded)
     stage(job_of(spec), choice)
 
 

@@ -23,6 +23,7 @@ _BY_STAGE: dict[str, tuple[str, ...]] = {
     "ingest": (*SOURCE, LAKE),
     "prepare": (LAKE,),
     "score": (LAKE,),
+    "plan": (LAKE, DEVELOPMENT),
     "train": (LAKE, DEVELOPMENT),
     "promote": (LAKE, PRODUCTION),
     "index": (LAKE, PRODUCTION),

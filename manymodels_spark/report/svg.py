@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
@@ -102,12 +102,13 @@ def legend(bounds: Sequence[float]) -> str:
     return f'<svg class="fixed" width="{full}" height="30" viewBox="0 0 {full} 30" role="img" aria-label="colours">{"".join(parts)}</svg>'
 
 
-def share(part: float, label: str) -> str:
-    """A bar from 0 to 1."""
+def share(part: float, label: str, promised: float | None = None) -> str:
+    """A bar from 0 to 1, with a mark at what was promised."""
     width = max(0.0, min(part, 1.0)) * 100
+    mark = "" if promised is None else f'<rect class="goal" x="{promised * 100 - 0.5:.2f}" width="1" height="8"/>'
     return (
         f'<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
-        f'<rect class="track" width="100" height="8"/><rect class="bar" width="{width:.2f}" height="8"/></svg>'
+        f'<rect class="track" width="100" height="8"/><rect class="bar" width="{width:.2f}" height="8"/>{mark}</svg>'
     )
 
 
@@ -122,6 +123,38 @@ def span(low: float, middle: float, high: float, most: float) -> str:
         f'<rect class="soft" x="{x1:.2f}" width="{max(x2 - x1, 0.5):.2f}" height="8"/>'
         f'<rect class="bar" x="{max(at - 0.6, 0):.2f}" width="1.2" height="8"/></svg>'
     )
+
+
+def spark(history: Sequence[float | None], forecast: Sequence[float | None], band: Sequence[tuple[float, float]], label: str) -> str:
+    """A series in the size of a line of text: history, forecast and its widest interval, on one scale."""
+    every = (*history, *forecast, *(edge for pair in band for edge in pair))
+    known = [value for value in every if value is not None and math.isfinite(value)]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    count = max(len(history) + len(forecast) - 1, 1)
+
+    def at(place: int, value: float) -> str:
+        return f"{place / count * 200:.1f},{34 - (value - low) / ((high - low) or 1.0) * 32:.1f}"
+
+    start = len(history)
+    edges = [at(start + n, pair[1]) for n, pair in enumerate(band)] + [at(start + n, band[n][0]) for n in reversed(range(len(band)))]
+    area = f'<polygon class="band" points="{" ".join(edges)}"/>' if band else ""
+    return (
+        f'<svg class="spark" viewBox="0 0 200 36" role="img" aria-label="{escape(label)}">{area}'
+        f'<path class="history" d="{_path(history, 0, at)}"/><path class="forecast" d="{_path(forecast, start, at)}"/></svg>'
+    )
+
+
+def _path(values: Sequence[float | None], start: int, at: Callable[[int, float], str]) -> str:
+    """The commands of a line that breaks where a value is missing."""
+    parts, drawn = [], False
+    for place, value in enumerate(values, start):
+        known = value is not None and math.isfinite(value)
+        if value is not None and known:
+            parts.append(f"{'L' if drawn else 'M'}{at(place, value)}")
+        drawn = known
+    return "".join(parts)
 
 
 def _level(value: float, bounds: Sequence[float]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from manymodels_spark.display import html_table
 from manymodels_spark.spec.defaults import with_candidates
 from manymodels_spark.spec.source import Environ, Source, Stream
 
@@ -178,6 +179,18 @@ class Limits(Part):
     partitions_per_wave: Annotated[int, Field(ge=1)] = 1000
 
 
+class Monitor(Part):
+    """When live forecasts call for a person: how large a change must be, how sure, and how many partitions may have one."""
+
+    window: Annotated[int, Field(ge=7)] | None = None
+    worse_by: Annotated[float, BeforeValidator(_percent), Field(gt=0)] = 0.5
+    bias: Annotated[float, BeforeValidator(_percent), Field(gt=0)] = 0.25
+    coverage: Fraction = 0.15
+    stability: Annotated[float, Field(gt=0)] = 0.25
+    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    alerts: Fraction = 0.05
+
+
 class Repository(Part):
     """One MLflow: where runs, models and artifacts go."""
 
@@ -260,6 +273,7 @@ class Spec(Part):
     backtest: Backtest = Backtest()
     promote: Promote = Promote()
     limits: Limits = Limits()
+    monitor: Monitor = Monitor()
     mlflow: Mlflow = Mlflow()
     lake: Environ = ".manymodels/lake"
     warehouse: Annotated[Warehouse, BeforeValidator(_warehouse)] = DuckDB()
@@ -282,6 +296,16 @@ class Spec(Part):
             allowed = ", ".join(TASK_METRICS[self.task])
             raise ValueError(f"backtest.metric: {self.backtest.metric!r} does not fit task {self.task}. Use one of {allowed}")
         return self
+
+    def _repr_html_(self) -> str:
+        candidates = ", ".join(candidate.family for candidate in self.candidates)
+        facts = [
+            ("task", f"{self.task} of {self.columns.target}, {self.horizon} ahead" if self.task == "forecast" else self.task),
+            ("partition by", ", ".join(self.partition_by)), ("candidates", candidates), ("combine", self.combine),
+            ("metric", f"{self.metric} over {self.backtest.folds} folds"), ("gates", len(self.promote.all) + len(self.promote.any)),
+            ("lake", self.lake), ("warehouse", self.warehouse.kind),
+        ]  # fmt: skip
+        return html_table(self.name, facts)
 
     @property
     def metric(self) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pyarrow as pa
 
+from manymodels_spark import observe
 from manymodels_spark.fit import fit_partition
 from manymodels_spark.frames import records
 from manymodels_spark.isolate import Sandbox, tidy_imports
@@ -48,6 +49,7 @@ _OUTCOMES_IN_A_BATCH = 64
 _sandboxes: dict[str, Sandbox] = {}
 
 
+@observe.spanned("fit", lambda lake, spec, run_id, wave, table=FITS: {"wave": wave.number, "partitions": len(wave.members)})
 def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, table: str = FITS) -> None:
     """Fit the partitions of a wave and commit their outcomes to `table`; a repeated call adds nothing."""
     started = starts(lake, spec, wave.members["partition_id"])

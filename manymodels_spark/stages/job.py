@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from manymodels_spark import observe
+from manymodels_spark.display import html_table
 from manymodels_spark.session import sign_in
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.outcomes import tell_partitions
 from manymodels_spark.tables import RUNS, Lake
 
 if TYPE_CHECKING:
@@ -63,6 +66,10 @@ class StageReport:
     note: str = ""
     lines: list[str] = field(default_factory=list)
 
+    def _repr_html_(self) -> str:
+        facts = [*self.counts.items(), ("MLflow calls", self.calls), ("seconds", f"{self.seconds:.1f}")]
+        return html_table(f"{self.stage} {self.run_id}", facts)
+
 
 @dataclass
 class Job:
@@ -85,12 +92,14 @@ class Job:
         report = StageReport(name, run_id or new_run_id())
         started, begin, status = datetime.now(UTC), time.perf_counter(), "failed"
         self.progress.start(name, total)
-        try:
-            yield report
-            status = "done"
-        finally:
-            report.seconds = time.perf_counter() - begin
-            self._record(report, status, started)
+        with observe.stage(self.spec.name, name, report.run_id, report.counts):
+            try:
+                yield report
+                status = "done"
+            finally:
+                report.seconds = time.perf_counter() - begin
+                self._record(report, status, started)
+            tell_partitions(self, report)
         self.progress.finish(report)
 
     def _record(self, report: StageReport, status: str, started: datetime) -> None:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.export import Exporter
+from manymodels_spark.stages.facts import put_views, refresh_facts
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, UNSCORED
+from manymodels_spark.tables import ACTUALS, ALERTS, CHAMPIONS, FITS, METRICS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, UNSCORED
 from manymodels_spark.warehouse import open_warehouse
 
 if TYPE_CHECKING:
     from manymodels_spark.warehouse.base import Warehouse
 
 KEY = ("partition_id", "cutoff")
-SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS)
+SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS, ACTUALS, METRICS, ALERTS)
 _LEFT_OUT = ("payload",)
 
 
@@ -50,7 +51,10 @@ class _Loading:
         """Load the predictions, then the side tables that exist."""
         try:
             loaded = self._predictions(version)
+            if ACTUALS in tables:
+                refresh_facts(self.job)
             more = sum(self._side(table) for table in tables if self.job.lake.exists(table))
+            put_views(self.warehouse, self.job.spec)
         finally:
             self.exporter.clear()
         self.report.counts.update(version=version, tables=more)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pandas as pd
 
+from manymodels_spark import observe
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages.files import write_files
@@ -45,6 +46,7 @@ class Recorder:
     mlflow_run: str
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
+    @observe.spanned("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
     def record(self, wave: int, *, resumed: bool = False) -> int:
         """Log the fitted partitions of a committed wave; their number."""
         fits = self._fits(wave)

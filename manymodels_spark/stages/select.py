@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError, Reason
-from manymodels_spark.tables import FITS, MODELS, PARTITIONS, Lake
+from manymodels_spark.tables import ALERTS, FITS, MODELS, PARTITIONS, Lake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,10 +31,11 @@ class Choice:
     force: bool = False
     failed: bool = False
     older_than: timedelta | None = None
+    degraded: bool = False
 
     def __str__(self) -> str:
         """Equal for equal choices: an interrupted run is continued only by the same one."""
-        return f"only={self.only} force={self.force} failed={self.failed} older_than={self.older_than}"
+        return f"only={self.only} force={self.force} failed={self.failed} older_than={self.older_than} degraded={self.degraded}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
     from pyspark.sql import functions as F
 
     scope = in_scope(lake, choice.only).withColumn("fingerprint", fingerprint(spec_hash))
-    marked = scope.join(_last_fits(lake, run_id), "partition_id", "left").withColumn("fate", _fate(choice, run_id))
+    known = scope.join(_last_fits(lake, run_id), "partition_id", "left").join(_alerted(lake), "partition_id", "left")
+    marked = known.withColumn("fate", _fate(choice, run_id))
     counts = {str(row["fate"]): int(row["n"]) for row in marked.groupBy("fate").agg(F.count("*").alias("n")).collect()}
     wanted = marked.filter("fate IN ('todo', 'broken')").select(*_WANTED, F.col("last_seconds").alias("cost"), "fate")
     found = wanted.orderBy("bucket", "partition_id").toPandas()
@@ -119,6 +121,15 @@ def _last_fits(lake: Lake, run_id: str) -> DataFrame:
     return latest(fits).select("partition_id", *(F.col(name).alias(f"last_{name}") for name in _LAST))
 
 
+def _alerted(lake: Lake) -> DataFrame:
+    """The partitions for which monitoring called, and when."""
+    from pyspark.sql import functions as F
+
+    if not lake.exists(ALERTS):
+        return lake.spark.createDataFrame([], "partition_id string, alerted_at timestamp")
+    return lake.read(ALERTS).groupBy("partition_id").agg(F.max("at").alias("alerted_at"))
+
+
 def _fate(choice: Choice, run_id: str) -> Column:
     """What becomes of a partition: done, broken, todo, quarantined (still, for its rows) or unchanged."""
     from pyspark.sql import functions as F
@@ -132,5 +143,7 @@ def _fate(choice: Choice, run_id: str) -> Column:
         due = due | (F.col("last_fitted_at") < F.lit(datetime.now(UTC) - choice.older_than))
     if choice.failed:
         due = failed
+    if choice.degraded:
+        due = F.col("alerted_at").isNotNull() & ~F.coalesce(F.col("last_fitted_at") > F.col("alerted_at"), F.lit(False))
     fate = F.when(F.col("last_run_id").eqNullSafe(F.lit(run_id)), "done").when(broken & same & failed, "quarantined")
     return fate.when(broken, "broken").when(due, "todo").when(failed, "quarantined").otherwise("unchanged")

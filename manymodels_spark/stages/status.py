@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.report.records import ShareRow, StageRow
 from manymodels_spark.stages.job import Job, new_run_id
-from manymodels_spark.stages.ledger import RUNNING
+from manymodels_spark.stages.ledger import RUNNING, Run, is_alive
 from manymodels_spark.stages.report import champions_by_family, newest_events, stage_rows
 from manymodels_spark.stages.select import Choice, select
-from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, QUARANTINE, RUNS, SILVER, Lake
+from manymodels_spark.tables import ALERTS, CHAMPIONS, FITS, PARTITIONS, PROGRESS, QUARANTINE, RUNS, SILVER, Lake
+
+if TYPE_CHECKING:
+    from pyspark.sql import Row
 
 AGES = ((1, "a day"), (7, "a week"), (30, "a month"), (90, "three months"))
 
 
 @dataclass(frozen=True)
 class Live:
-    """A training run under way: outcomes committed so far, the time since it began, and what is left if known."""
+    """A stage under way: partitions done, failed, skipped, of how many; `seconds_left` at the rate so far, None if unknown.
+
+    `alive` is False where its process is gone: the next call of the stage goes on with it.
+    """
 
     run_id: str
+    stage: str
     done: int
     failed: int
+    skipped: int
+    total: int
     seconds: float
-    left: int
-
-    @property
-    def seconds_left(self) -> float | None:
-        """At the rate so far; None before the first outcome."""
-        return self.left * self.seconds / self.done if self.done else None
+    seconds_left: float | None = None
+    alive: bool = True
 
 
 @dataclass(frozen=True)
 class SpecStatus:
-    """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on older rows."""
+    """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on older rows.
+
+    `alerts` are those of the newest monitoring by check, with the partitions that have them.
+    """
 
     stages: list[StageRow]
     partitions: int = 0
@@ -45,6 +55,7 @@ class SpecStatus:
     reasons: list[ShareRow] = field(default_factory=list)
     families: list[ShareRow] = field(default_factory=list)
     ages: list[ShareRow] = field(default_factory=list)
+    alerts: list[ShareRow] = field(default_factory=list)
 
 
 def status(job: Job) -> SpecStatus:
@@ -62,6 +73,7 @@ def status(job: Job) -> SpecStatus:
         quarantined=chosen.quarantined,
         stale=_stale(lake),
         live=_live(lake, due),
+        alerts=_alerts(lake),
         reasons=_reasons(lake),
         families=champions_by_family(lake),
         ages=_ages(lake),
@@ -69,19 +81,46 @@ def status(job: Job) -> SpecStatus:
 
 
 def _live(lake: Lake, due: int) -> Live | None:
-    """The newest training run where it says that it is at work. Waves count when they are committed."""
+    """The newest stage that says that it is at work, by its newest row of `progress`, else by what it committed."""
     if not lake.exists(RUNS):
         return None
     elapsed = "unix_timestamp(current_timestamp()) - unix_timestamp(started_at) AS elapsed"
-    row = newest_events(lake).filter("stage = 'train'").selectExpr("run_id", "status", elapsed).first()
-    if row is None or row["status"] != RUNNING:
+    open_runs = newest_events(lake).filter(f"status = '{RUNNING}'").selectExpr("run_id", "stage", "note", "cast(ended_at AS double) AS seen", elapsed)
+    row = open_runs.orderBy("run_id", ascending=False).first()
+    if row is None:
         return None
-    done = failed = 0
-    if lake.exists(FITS):
-        mine = lake.read(FITS).filter(f"run_id = '{row['run_id']}' AND wave > 0")
-        sums = mine.selectExpr("count(*) AS n", "count(reason) AS failed").first()
-        done, failed = (int(sums["n"]), int(sums["failed"])) if sums else (0, 0)
-    return Live(row["run_id"], done, failed, float(row["elapsed"]), due)
+    run_id, stage, seconds = str(row["run_id"]), str(row["stage"]), float(row["elapsed"])
+    owner = str(row["note"]).rpartition(" owner=")[2]
+    alive = is_alive(Run(run_id, RUNNING, "", owner, float(row["seen"])), time.time())
+    told = _told(lake, run_id)
+    if told is not None:
+        done, failed, skipped, total = (int(told[name] or 0) for name in ("done", "failed", "skipped", "total"))
+        return Live(run_id, stage, done, failed, skipped, total, seconds, told["left_seconds"], alive)
+    done, failed = _committed(lake, run_id)
+    return Live(run_id, stage, done, failed, 0, done + due, seconds, due * seconds / done if done else None, alive)
+
+
+def _told(lake: Lake, run_id: str) -> Row | None:
+    if not lake.exists(PROGRESS):
+        return None
+    return lake.read(PROGRESS).filter(f"run_id = '{run_id}'").orderBy("at", ascending=False).first()
+
+
+def _committed(lake: Lake, run_id: str) -> tuple[int, int]:
+    """Outcomes of a run, and those without a model."""
+    if not lake.exists(FITS):
+        return 0, 0
+    sums = lake.read(FITS).filter(f"run_id = '{run_id}' AND wave > 0").selectExpr("count(*) AS n", "count(reason) AS failed").first()
+    return (int(sums["n"]), int(sums["failed"])) if sums else (0, 0)
+
+
+def _alerts(lake: Lake) -> list[ShareRow]:
+    from pyspark.sql import functions as F
+
+    if not lake.exists(ALERTS):
+        return []
+    counted = lake.read(ALERTS).groupBy("check").agg(F.count_distinct("partition_id").alias("n")).orderBy(F.desc("n"), "check")
+    return [ShareRow(row["check"], int(row["n"])) for row in counted.collect()]
 
 
 def _reasons(lake: Lake) -> list[ShareRow]:

@@ -70,6 +70,7 @@ class Warehouse(ABC):
     """
 
     name: ClassVar[str]
+    dialect: ClassVar[str]
     reads: ClassVar[Literal["local", "remote", "delta"]] = "local"
 
     def __init__(self, spec: str) -> None:
@@ -90,6 +91,14 @@ class Warehouse(ABC):
     @abstractmethod
     def fetch(self, sql: str) -> pd.DataFrame:
         """The result of a query, for people and notebooks."""
+
+    @abstractmethod
+    def tables(self) -> set[str]:
+        """The bare names of the tables that are there to make views of."""
+
+    @abstractmethod
+    def put_view(self, name: str, select: str) -> None:
+        """Make a view of a query, or replace it. Raises WarehouseError where the query is refused."""
 
     @abstractmethod
     def close(self) -> None:

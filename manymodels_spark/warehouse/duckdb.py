@@ -47,6 +47,7 @@ class DuckDBWarehouse(Warehouse):
     """A DuckDB file; another process that has it open is waited for a few seconds."""
 
     name = "DuckDB"
+    dialect = "duckdb"
 
     def __init__(self, part: DuckDB, spec: str) -> None:
         super().__init__(spec)
@@ -85,6 +86,19 @@ class DuckDBWarehouse(Warehouse):
         """See Warehouse."""
         frame: pd.DataFrame = self._run(sql).df()
         return frame
+
+    def tables(self) -> set[str]:
+        """See Warehouse."""
+        return {row[0] for row in self._run("SELECT table_name FROM duckdb_tables() WHERE schema_name = current_schema()").fetchall()}
+
+    def put_view(self, name: str, select: str) -> None:
+        """See Warehouse."""
+        import duckdb
+
+        try:
+            self._run(f"CREATE OR REPLACE VIEW {quote(name)} AS {select}")
+        except duckdb.Error as error:
+            raise WarehouseError(f"DuckDB refused view {name}: {error}") from error
 
     def close(self) -> None:
         """See Warehouse."""

@@ -46,6 +46,7 @@ class PostgresWarehouse(Warehouse):
     """A schema of a Postgres database (14 or newer). Loads of one table wait for each other."""
 
     name = "Postgres"
+    dialect = "postgres"
 
     def __init__(self, part: Postgres, spec: str) -> None:
         super().__init__(spec)
@@ -90,6 +91,22 @@ class PostgresWarehouse(Warehouse):
         cursor = self._run(sql)
         names = [column.name for column in cursor.description or ()]
         return pd.DataFrame(cursor.fetchall() if names else [], columns=names)
+
+    def tables(self) -> set[str]:
+        """See Warehouse."""
+        return {row[0] for row in self._run("SELECT tablename FROM pg_tables WHERE schemaname = %s", [self.schema]).fetchall()}
+
+    def put_view(self, name: str, select: str) -> None:
+        """See Warehouse. A view whose columns change cannot be replaced in Postgres: it is made anew, in one transaction."""
+        import psycopg
+
+        try:
+            with self._connection.transaction():
+                self._lock(name)
+                self._run(f"DROP VIEW IF EXISTS {self._table(name)}")
+                self._run(f"CREATE VIEW {self._table(name)} AS {select}")
+        except psycopg.Error as error:
+            raise WarehouseError(f"Postgres refused view {name}: {error}") from error
 
     def close(self) -> None:
         """See Warehouse."""

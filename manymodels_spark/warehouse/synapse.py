@@ -43,9 +43,24 @@ def open_synapse(part: Synapse, spec: str, connecting: Callable[[Synapse], Any] 
 class _Connected(Warehouse):
     """What both endpoints share."""
 
+    dialect = "synapse"
+
     def __init__(self, pool: Pool, spec: str) -> None:
         super().__init__(spec)
         self._pool = pool
+        self.schema = pool.schema
+
+    def tables(self) -> set[str]:
+        """See Warehouse. The serverless endpoint has views where a pool has tables."""
+        return {str(row[0]) for row in self._pool.rows(sql.all_tables(self._pool.schema))}
+
+    def put_view(self, name: str, select: str) -> None:
+        """See Warehouse."""
+        view = self._pool.table(name)
+        with in_words(name):
+            if name in self.tables():
+                self._pool.run(f"DROP VIEW {view}")
+            self._pool.run(f"CREATE VIEW {view} AS\n{select}")
 
     def fetch(self, sql: str) -> pd.DataFrame:
         """See Warehouse."""

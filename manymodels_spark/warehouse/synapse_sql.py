@@ -232,3 +232,8 @@ def delta_view(view: str, schema: pa.Schema, location: str) -> str:
 def _serverless_type(field: pa.Field) -> str:
     kind = types.sql_type(field, types.SYNAPSE)
     return kind.replace("nvarchar(4000)", "varchar(max) COLLATE Latin1_General_100_BIN2_UTF8")
+
+
+def all_tables(schema: str) -> str:
+    """The tables and views of a schema."""
+    return f"SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES\nWHERE TABLE_SCHEMA = {text(schema)}"

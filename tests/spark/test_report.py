@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from builders import days, make_spec, write_csv
 
+from manymodels_spark.cli.looking import live_line
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.keys import PartitionKey
 from manymodels_spark.report import records as r
 from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.job import RUNS_SCHEMA, Job
+from manymodels_spark.stages.ledger import RUNNING
+from manymodels_spark.stages.load import load
+from manymodels_spark.stages.naming import find_partition
 from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.report import collect, general, report
@@ -18,6 +27,8 @@ from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice
 from manymodels_spark.stages.status import status
 from manymodels_spark.stages.train import train
+from manymodels_spark.tables import PROGRESS, RUNS
+from manymodels_spark.warehouse import open_warehouse
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -116,6 +127,26 @@ def test_status_counts_champions_reasons_and_what_is_due(job: Job) -> None:
     assert [row.stage for row in found.stages] == ["ingest", "prepare", "train", "promote", "score"]
 
 
+def test_the_warehouse_has_the_star_after_a_load(job: Job) -> None:
+    load(job)
+    with open_warehouse(job.spec.warehouse, "sales") as warehouse:
+        states = warehouse.fetch("SELECT state, count(*) AS n FROM sales_dim_partition GROUP BY state ORDER BY state")
+        assert states.to_numpy().tolist() == [["in production", 3], ["quarantined", 1]]
+        facts = warehouse.fetch("SELECT count(*) AS n, count(actual) AS known FROM sales_fact_predictions")
+        assert facts.to_numpy().tolist() == [[21, 0]], "no actual has come for any prediction"
+        assert warehouse.fetch("SELECT count(*) AS n FROM sales_fact_actuals")["n"].iat[0] == 3 * 21
+        median = warehouse.fetch("SELECT count(*) AS n FROM sales_fact_metrics WHERE metric = 'wape' AND value < 0.5")
+        assert median["n"].iat[0] == 3
+        assert warehouse.fetch("SELECT count(*) AS n FROM sales_fact_alerts")["n"].iat[0] == 0
+        assert set(warehouse.fetch("SELECT DISTINCT stage FROM sales_fact_runs")["stage"]) >= {"ingest", "train", "score"}
+
+
+def test_a_partition_is_found_by_what_a_person_types(job: Job) -> None:
+    assert find_partition(job.lake, ["store", "item"], f"store=1, item={SCRIPT}") == PartitionKey.of({"store": 1, "item": SCRIPT})
+    with pytest.raises(ManyModelsError, match="no partition is called 'store=2, item=a'"):
+        find_partition(job.lake, ["store", "item"], "store=2, item=a")
+
+
 def test_new_rows_make_partitions_due_and_their_champions_stale(job: Job) -> None:
     write_csv(Path(job.lake.root).parent / "sales.csv", [*BASE, *rows_of("a", 41)[-1:]])
     ingest(job, full_refresh=True)
@@ -127,3 +158,21 @@ def test_new_rows_make_partitions_due_and_their_champions_stale(job: Job) -> Non
 def test_a_spec_that_was_never_prepared_has_an_empty_status(spark: SparkSession, tmp_path: Path) -> None:
     found = status(Job.of(make_spec(tmp_path), spark))
     assert (found.stages, found.partitions, found.due) == ([], 0, 0)
+
+
+def test_a_stage_under_way_is_told_by_its_progress_and_an_abandoned_one_as_such(job: Job) -> None:
+    now = datetime.now(UTC)
+    for run_id, pid, alive in (("29990101T000000-aaaaaa", os.getppid(), True), ("29990101T000001-bbbbbb", 2**22 + 1, False)):
+        note = f"x owner={socket.gethostname()}:{pid}"
+        opened = (run_id, "train", RUNNING, now, now, 0.0, 0, {}, note)
+        job.lake.append(RUNS, job.spark.createDataFrame([opened], RUNS_SCHEMA))
+        schema = ("run_id string, stage string, done bigint, failed bigint, skipped bigint, total bigint, rate double, "
+                  "left_seconds double, at timestamp")  # fmt: skip
+        told = [(run_id, "train", done, 1, 2, 10, 0.5, (10 - done) / 0.5, now + timedelta(seconds=done)) for done in (0, 4)]
+        job.lake.append(PROGRESS, job.spark.createDataFrame(told, schema))
+        live = status(job).live
+        assert live is not None
+        assert (live.run_id, live.done, live.failed, live.skipped, live.total, live.seconds_left) == (run_id, 4, 1, 2, 10, 12.0)
+        assert live.alive is alive
+        label, text = live_line(live)
+        assert label == ("running" if alive else "interrupted") and "4 of 10 done, 1 failed, 2 skipped" in text

@@ -19,24 +19,17 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import duckdb
 import kubernetes_validate
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sqlfluff.core import Linter
-from synapse_stand_in import to_duckdb
 
 from manymodels_spark.check import load_spec
 from manymodels_spark.cli import main as manymodels
 from manymodels_spark.cli.serving import serve
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.serving.settings import PREFIX, ServingSettings
-from manymodels_spark.stages.fitting import FITS_SCHEMA
-from manymodels_spark.stages.index import INDEX_SCHEMA
-from manymodels_spark.stages.quarantine import _COLUMNS as QUARANTINE_COLUMNS
-from manymodels_spark.warehouse.base import LEDGER, LEDGER_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 DEPLOY, PLATFORMS = ROOT / "deploy", ROOT / "conf" / "platforms"
@@ -797,93 +790,3 @@ def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
     assert MANIFESTS["disruption.yaml"]["spec"]["minAvailable"] < MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"]
     bound = next(one["value"] for one in container["env"] if one["name"] == "MANYMODELS_SERVE_RSS_MB")
     assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, "models go before the pod is killed"
-
-
-# --- Power BI ---
-
-POWERBI = DEPLOY / "powerbi"
-
-
-def views() -> list[str]:
-    script = (POWERBI / "views" / "views.sql").read_text()
-    return [part.strip().removesuffix(";") for part in re.split(r"^GO$", script, flags=re.MULTILINE) if part.strip()]
-
-
-def spark_columns(schema: str) -> list[tuple[str, str]]:
-    kinds = {"string": "VARCHAR", "timestamp": "TIMESTAMP", "bigint": "BIGINT", "int": "INTEGER", "double": "DOUBLE", "boolean": "BOOLEAN"}
-    return [(name, kinds.get(kind, "VARCHAR")) for name, kind in (column.split() for column in schema.split(", "))]
-
-
-@pytest.fixture
-def loaded() -> duckdb.DuckDBPyConnection:
-    """Empty tables with the columns that the stages write."""
-    fits = dict(spark_columns(FITS_SCHEMA))
-    tables = {
-        "retail_sales_predictions": spark_columns(
-            "partition_id string, store bigint, item bigint, cutoff timestamp, date timestamp, prediction double, "
-            "lower_80 double, upper_80 double, lower_95 double, upper_95 double, fallback boolean, family string, "
-            "model_id string, sha256 string, data_version bigint, run_id string, scored_at timestamp"
-        ),
-        "retail_sales_partitions": spark_columns("partition_id string, key string, store bigint, item bigint, rows bigint"),
-        "retail_sales_champions": spark_columns(INDEX_SCHEMA),
-        "retail_sales_quarantine": [(name, fits[name]) for name in QUARANTINE_COLUMNS],
-        LEDGER: [(name, "VARCHAR" if name not in {"version", "rows"} else "BIGINT") for name in LEDGER_SCHEMA.names],
-    }
-    connection = duckdb.connect(":memory:")
-    connection.execute("CREATE SCHEMA retail")
-    for table, columns in tables.items():
-        definition = ", ".join(f'"{name}" {kind}' for name, kind in columns)
-        connection.execute(f'CREATE TABLE retail."{table}" ({definition})')
-    for view in views():
-        connection.execute(to_duckdb(re.sub(r"^--.*\n", "", view, flags=re.MULTILINE)))
-    return connection
-
-
-def test_the_views_are_t_sql() -> None:
-    script = (POWERBI / "views" / "views.sql").read_text()
-    assert [violation.desc() for violation in Linter(dialect="tsql").parse_string(script).violations] == []
-
-
-def test_the_forecast_view_shows_each_partition_s_newest_cutoff(loaded: duckdb.DuckDBPyConnection) -> None:
-    for partition, cutoff, value in [("a", "2026-01-01", 1.0), ("a", "2026-01-02", 2.0), ("b", "2026-01-01", 3.0)]:
-        loaded.execute(
-            "INSERT INTO retail.retail_sales_predictions (partition_id, cutoff, date, prediction) VALUES (?, ?, '2026-01-05', ?)",
-            [partition, cutoff, value],
-        )
-    assert loaded.execute("SELECT prediction FROM retail.forecast ORDER BY 1").fetchall() == [(2.0,), (3.0,)]
-    assert loaded.execute("SELECT days_ahead FROM retail.forecast_history ORDER BY 1").fetchall() == [(3,), (4,), (4,)]
-
-
-def test_the_state_view_counts_every_partition_once(loaded: duckdb.DuckDBPyConnection) -> None:
-    loaded.execute("INSERT INTO retail.retail_sales_partitions (partition_id) VALUES ('a'), ('b'), ('c')")
-    loaded.execute("INSERT INTO retail.retail_sales_champions (partition_id, family) VALUES ('a', 'theta'), ('b', 'theta')")
-    loaded.execute("INSERT INTO retail.retail_sales_quarantine (partition_id, reason) VALUES ('b', 'too_short')")
-
-    found = loaded.execute("SELECT partition_id, state FROM retail.partition_state ORDER BY 1").fetchall()
-    assert found == [("a", "in production"), ("b", "quarantined"), ("c", "no champion")]
-    assert loaded.execute("SELECT partitions FROM retail.families").fetchall() == [(2,)]
-
-
-TMDL_TYPES = {"VARCHAR": "string", "BIGINT": "int64", "DOUBLE": "double", "BOOLEAN": "boolean", "TIMESTAMP": "dateTime"}
-
-
-def test_the_semantic_model_has_the_views_columns_and_types(loaded: duckdb.DuckDBPyConnection) -> None:
-    files = {path.stem: path.read_text() for path in (POWERBI / "model" / "tables").glob("*.tmdl")}
-    model = (POWERBI / "model" / "model.tmdl").read_text()
-    assert set(re.findall(r"^ref table (\w+)$", model, re.MULTILINE)) == set(files)
-    for view, text in files.items():
-        found = {row[0]: row[1] for row in loaded.execute(f"DESCRIBE retail.{view}").fetchall()}
-        columns = dict(re.findall(r"^\tcolumn (\w+)\n\t\tdataType: (\w+)$", text, re.MULTILINE))
-        assert list(columns) == list(found), view
-        for name, kind in columns.items():
-            assert kind == TMDL_TYPES[found[name]] or name.endswith("_at"), f"{view}.{name}"
-        assert re.findall(r"sourceColumn: (\w+)", text) == list(found)
-        assert f'Item = "{view}"' in text
-        for table, column in re.findall(r"(\w+)\[(\w+)\]", "\n".join(re.findall(r"^\tmeasure .*$", text, re.MULTILINE))):
-            assert table == view and column in columns
-    relationships = (POWERBI / "model" / "relationships.tmdl").read_text()
-    for table, column in re.findall(r"(?:from|to)Column: (\w+)\.(\w+)", relationships):
-        assert f"\tcolumn {column}\n" in files[table]
-    everything = "\n".join([*files.values(), (POWERBI / "model" / "expressions.tmdl").read_text()])
-    tags = re.findall(r"lineageTag: (\S+)", everything)
-    assert len(tags) == len(set(tags)), "a lineage tag stands once"

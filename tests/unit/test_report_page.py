@@ -146,6 +146,30 @@ def test_one_wild_value_does_not_flatten_the_histogram() -> None:
     assert sum(found.counts) == 301
 
 
+def test_the_worst_partitions_are_drawn_with_history_forecast_interval_and_their_folds() -> None:
+    frame = partitions_of(3)
+    frame["family"] = "theta"
+    frame["metric"] = [0.9, 0.2, 0.1]
+    near = r.Detail(
+        history=[("2026-01-01", 1.0), ("2026-01-02", None), ("2026-01-03", 3.0)],
+        forecast=[("2026-01-04", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)}), ("2026-01-05", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)})],
+        scores=[{"candidate": "theta", "metrics": {"wape": 0.9}, "folds": [{"wape": 0.875}, {"wape": 0.925}], "seconds": 1, "error": None}],
+    )
+    page = render(report_of(frame, details={"p0": near}))
+    worst = page[page.index("<h3>Worst</h3>") : page.index("<h3>Best</h3>")]
+    row = worst[worst.index("#p-p0") : worst.index("#p-p1")]
+    assert row.count('class="spark"') == 1 and row.count('class="band"') == 1
+    assert re.search(r'class="history" d="M[\d.,]+M[\d.,]+"', row), "a missing value is a gap"
+    assert "0.875  0.925" in row
+    assert "–" in worst[worst.index("#p-p1") :], "a partition whose rows are not held has no drawing"
+
+
+def test_coverage_is_marked_against_what_was_promised() -> None:
+    page = render(report_of(partitions_of(3), coverage=[r.CoverageRow(80, 3, 0.7, 0.6, 0.9)]))
+    assert '<rect class="goal" x="79.50"' in page
+    assert "70.0 %" in page
+
+
 def test_a_heat_map_holds_the_median_of_each_cell_in_natural_order() -> None:
     frame = partitions_of(4)
     frame[r.column("store")], frame[r.column("item")] = ["2", "10", "2", "2"], ["a", "a", "b", "b"]

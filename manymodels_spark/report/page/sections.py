@@ -25,6 +25,7 @@ from manymodels_spark.report.page.markup import (
 )
 from manymodels_spark.report.records import FAILED, FALLBACK, FITTED, NEVER, ReportData, column
 
+SPARK_ROWS, SLICES = 84, 12
 _KINDS = {
     "": "all", FITTED: "fitted", FALLBACK: "fallback", FAILED: "in quarantine", NEVER: "never fitted", "detail": "with history",
 }  # fmt: skip
@@ -117,8 +118,9 @@ def where(data: ReportData) -> Markup:
         out = f" {found.left_out:,} partitions of rarer values are not in it." if found.left_out else ""
         parts += [heading(f"{pair[0]} x {pair[1]}"), paragraph(f"Median {data.metric} of each cell; grey where there is none.{out}")]
         parts += [scroll(svg.heat_map(found, data.metric)), scroll(svg.legend(svg.levels(found.values)))]
-    for name in data.partition_by:
-        parts += _by_value(data, name)
+    tables = [made for name in data.partition_by if (made := _by_value(data, name))]
+    if tables:
+        parts.append(f'<div class="{"two" if len(tables) > 1 else ""}">{"".join(tables)}</div>')
     return section("where", "Where it is hard", f"{data.metric} by the columns that make a partition.", *parts)
 
 
@@ -129,10 +131,11 @@ def _pair(data: ReportData) -> tuple[str, str] | None:
     return (several[0], several[1]) if len(several) == 2 else None
 
 
-def _by_value(data: ReportData, name: str) -> list[str]:
-    slices, left_out = figures.slices(data.partitions, name)
+def _by_value(data: ReportData, name: str) -> str:
+    """A table of the hardest values of one partition column; empty where it has one value, or a value per partition."""
+    slices, left_out = figures.slices(data.partitions, name, SLICES)
     if len(slices) < 2 or all(one.partitions == 1 for one in slices):
-        return []
+        return ""
     most = max(one.high for one in slices)
     rows = [
         (one.value[:80], one.partitions, one.low, one.median, one.high, Markup(svg.span(one.low, one.median, one.high, most)))
@@ -140,7 +143,7 @@ def _by_value(data: ReportData, name: str) -> list[str]:
     ]
     more = paragraph(f"{left_out:,} values with a lower median are not listed.") if left_out else ""
     head = [name, "partitions", "25 %", "median", "75 %", f"{data.metric}, middle half"]
-    return [heading(f"By {name}"), table(head, rows, range(1, 5)), more]
+    return f"<div>{heading(f'By {name}')}{table(head, rows, range(1, 5))}{more}</div>"
 
 
 def picks(data: ReportData) -> Markup:
@@ -156,13 +159,37 @@ def picks(data: ReportData) -> Markup:
 
 
 def _picked(data: ReportData, rows: Mapping[str, Mapping[str, Any]], ids: list[str]) -> Markup:
-    head = ["partition", "model", data.metric, "seasonal naive", "before", "rows"]
-    lines = [(to_partition(one, figures.title_of(rows[one], data.partition_by)), *_told(rows[one])) for one in ids]
-    return table(head, lines, range(2, 6))
+    head = ["partition", "history and forecast", "model", data.metric, "folds", "seasonal naive", "before", "rows"]
+    lines = [
+        (to_partition(one, figures.title_of(rows[one], data.partition_by)), _drawn(data, one), *_told(rows[one], _folds(data, rows[one])))
+        for one in ids
+    ]
+    return table(head, lines, (3, 5, 6, 7))
 
 
-def _told(row: Mapping[str, Any]) -> tuple[object, ...]:
-    return str(row["family"]), float(row["metric"]), float(row["naive"]), float(row["previous"]), int(row["rows"])
+def _drawn(data: ReportData, partition: str) -> Markup:
+    """The last rows of a partition with its forecast and the widest interval, small; a dash where they are not held."""
+    near = data.details.get(partition)
+    if near is None or not (near.history or near.forecast):
+        return Markup("–")
+    past = [value for _, value in near.history[-SPARK_ROWS:]]
+    ahead = [value for _, value, _ in near.forecast]
+    edges = [bands[max(bands)] for _, _, bands in near.forecast if bands]
+    band = [(low, high) for low, high in edges if low is not None and high is not None]
+    return Markup(svg.spark(past, ahead, band if len(band) == len(ahead) else [], "history and forecast"))
+
+
+def _folds(data: ReportData, row: Mapping[str, Any]) -> str:
+    """The chosen candidate's metric in each fold, newest first."""
+    near = data.details.get(str(row["partition_id"]))
+    scores = near.scores if near is not None else []
+    own = next((score for score in scores if score["candidate"] == row["family"]), None)
+    folds: Any = own["folds"] if own is not None else []
+    return "  ".join(svg.number(fold.get(data.metric)) for fold in folds) or "–"
+
+
+def _told(row: Mapping[str, Any], folds: str) -> tuple[object, ...]:
+    return str(row["family"]), float(row["metric"]), folds, float(row["naive"]), float(row["previous"]), int(row["rows"])
 
 
 def coverage(data: ReportData) -> Markup:
@@ -173,7 +200,7 @@ def coverage(data: ReportData) -> Markup:
         return section("coverage", "Do the intervals hold", lead, paragraph(why))
     rows = [
         (f"{row.level} %", row.partitions, *(_of_hundred(value) for value in (row.mean, row.low, row.high)),
-         Markup(svg.share(row.mean or 0.0, f"{row.level} % promised")))
+         Markup(svg.share(row.mean or 0.0, f"{row.level} % promised", row.level / 100)))
         for row in data.coverage
     ]  # fmt: skip
     head = ["promised", "partitions", "found (mean)", "lowest tenth below", "highest tenth above", ""]
