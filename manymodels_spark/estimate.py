@@ -60,13 +60,16 @@ class Estimate:
         return self.seconds * self.cores / 3600
 
 
-def estimate(waves: Sequence[Floats], timed: Timed, cores: int, *, log_one: float, steps: int, steps_of_a_wave: int) -> Estimate:
+def estimate(
+    waves: Sequence[Floats], timed: Timed, cores: int, *, log_one: float, steps: int, steps_of_a_wave: int, together: int = 1
+) -> Estimate:
     """The run of `waves`, each an array of its fits' expected seconds, on `cores`.
 
     `log_one` are seconds of logging per model; `steps` small table operations come once, `steps_of_a_wave` with each.
+    Of `together` waves that are at the cores at once, one's overhead goes on beside the others' fits.
     """
     costs = [np.asarray(wave, float) * timed.scale + timed.between for wave in waves]
-    fits = [timed.overhead + spread(wave, cores) for wave in costs]
+    fits = [timed.overhead / (together if number else 1) + spread(wave, cores) for number, wave in enumerate(costs)]
     logs = [len(wave) * log_one + steps_of_a_wave * timed.step for wave in costs]
     return Estimate(
         seconds=steps * timed.step + (timed.cold if costs else 0.0) + flow(fits, logs),

@@ -23,6 +23,7 @@ from manymodels_spark.session import cores as cores_of
 from manymodels_spark.spec.model import TASK_METRICS, Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
+from manymodels_spark.stages.flow import FITTING
 from manymodels_spark.stages.job import Job, new_run_id
 from manymodels_spark.stages.pack import Wave, pack, waves
 from manymodels_spark.stages.requirements import template_of
@@ -117,7 +118,7 @@ def plan(job: Job, choice: Choice | None = None, *, cores: int | None = None, sa
     client = Client.connect(spec.mlflow.development.tracking, spec.mlflow.development.registry)
     log_one = _seconds_to_log(client)
     costs = [wave.members["cost"].to_numpy(float) for wave in planned]
-    found = e.estimate(costs, timed, wanted, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE)
+    found = e.estimate(costs, timed, wanted, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE, together=FITTING)
     return _plan(job, selection, todo, _skew(rows), fits, timed, found, _calls(client, spec, len(todo)))
 
 

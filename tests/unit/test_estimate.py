@@ -27,6 +27,12 @@ def test_logging_hides_behind_the_next_waves_fits_but_for_the_last_one() -> None
     assert found.seconds == pytest.approx(3 * 10 + 1)
 
 
+def test_the_overhead_of_all_but_the_first_wave_is_shared_by_those_at_the_cores_together() -> None:
+    timed = e.Timed([1.0], [1.0], overhead=4.0)
+    found = e.estimate([np.ones(1)] * 3, timed, 1, log_one=0, steps=0, steps_of_a_wave=0, together=2)
+    assert found.seconds == pytest.approx(3 * 1 + 4 + 2 + 2)
+
+
 def test_slow_logging_decides_where_it_takes_longer_than_fits() -> None:
     found = e.estimate([np.ones(10)] * 3, e.Timed([1.0], [0.1]), 1, log_one=1.0, steps=0, steps_of_a_wave=0)
     assert found.seconds == pytest.approx(1 + 3 * 10)
