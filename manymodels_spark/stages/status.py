@@ -85,7 +85,8 @@ def _live(lake: Lake, due: int) -> Live | None:
     if not lake.exists(RUNS):
         return None
     elapsed = "unix_timestamp(current_timestamp()) - unix_timestamp(started_at) AS elapsed"
-    open_runs = newest_events(lake).filter(f"status = '{RUNNING}'").selectExpr("run_id", "stage", "note", "cast(ended_at AS double) AS seen", elapsed)
+    facts = ("run_id", "stage", "note", "cast(ended_at AS double) AS seen", elapsed)
+    open_runs = newest_events(lake).filter(f"status = '{RUNNING}'").selectExpr(*facts)
     row = open_runs.orderBy("run_id", ascending=False).first()
     if row is None:
         return None
