@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from builders import make_spec
 from sqlfluff.core import Linter
 from star_builders import BY_HAND, ROWS, STAR, TABLES
 from synapse_stand_in import to_duckdb
@@ -15,8 +16,8 @@ from synapse_stand_in import to_duckdb
 from manymodels_spark.check import load_spec
 from manymodels_spark.powerbi.measures import measures
 from manymodels_spark.powerbi.project import project_files
-from manymodels_spark.stages.facts import star_of
-from manymodels_spark.warehouse import views
+from manymodels_spark.stages.facts import put_views, star_of
+from manymodels_spark.warehouse import open_warehouse, views
 
 ROOT = Path(__file__).resolve().parents[2]
 def filled(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -167,3 +168,13 @@ def test_the_connection_file_names_server_and_database_and_no_secret(project: di
     assert content["connections"][0]["details"] == {
         "protocol": "tds", "address": {"server": "WORKSPACE.sql.azuresynapse.net", "database": "forecasts"},
     }  # fmt: skip
+
+
+def test_a_warehouse_gets_the_views_whose_tables_it_has_and_gets_them_again(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, backtest={"intervals": [80]})
+    path = str(tmp_path / "warehouse.duckdb")
+    filled(duckdb.connect(path)).close()
+    with open_warehouse(spec.warehouse, "sales") as warehouse:
+        assert put_views(warehouse, spec) == put_views(warehouse, spec) == 8
+        found = warehouse.fetch("SELECT state, count(*) AS n FROM sales_dim_partition GROUP BY state ORDER BY state")
+        assert found.to_numpy().tolist() == [["in production", 2], ["no champion", 1], ["quarantined", 1]]
