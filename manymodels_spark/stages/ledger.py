@@ -58,12 +58,13 @@ def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> Non
     """Claim the stage, whose state was read at version `before` of `runs`. Raises ConcurrentWrite where another claim,
     also one of this process, was faster.
     """
-    token = f"claim {stage} {uuid.uuid4().hex}"
-    _tell(job, stage, RUNNING, run_id, f"{signature} owner={owner()}", token)
+    mark = uuid.uuid4().hex
+    token = f"claim {stage} {mark}"
+    _tell(job, stage, RUNNING, run_id, f"{signature} owner={owner()} {mark}", token)
     claims = job.lake.notes(RUNS, since=before)
     first = next(note for note in claims if note.startswith(f"claim {stage} "))
     if first != token:
-        _tell(job, stage, WITHDRAWN, run_id, f"owner={owner()}: another process claimed the stage first")
+        _tell(job, stage, WITHDRAWN, run_id, f"another claim came first owner={owner()} {mark}")
         raise _taken(job, stage, run_id, "another process")
 
 
@@ -93,16 +94,24 @@ def newest(job: Job, stage: str) -> Run | None:
     """The newest run of a stage, whatever became of it; claims that were withdrawn are none."""
     from pyspark.sql import functions as F
 
-    events = job.lake.read(RUNS).filter((F.col("stage") == stage) & (F.col("status") != WITHDRAWN))
+    events = job.lake.read(RUNS).filter(F.col("stage") == stage)
     # As a number: a timestamp would come in the time zone of this machine.
     facts = events.select("run_id", "status", "note", F.col("ended_at").cast("double").alias("seen"))
     rows = facts.orderBy(F.col("run_id").desc(), F.col("seen").desc()).limit(20).collect()
+    withdrawn = {_mark(row["note"]) for row in rows if row["status"] == WITHDRAWN}
+    rows = [row for row in rows if not (row["status"] in (RUNNING, WITHDRAWN) and _mark(row["note"]) in withdrawn - {None})]
     mine = [row for row in rows if row["run_id"] == rows[0]["run_id"]]
     if not mine:
         return None
     told = next((str(row["note"] or "") for row in mine if row["status"] == RUNNING), "")
     signature, _, by = told.rpartition(" owner=")
+    by = by.partition(" ")[0]
     return Run(mine[0]["run_id"], mine[0]["status"], signature, by, float(mine[0]["seen"]))
+
+
+def _mark(note: str | None) -> str | None:
+    """The mark of a claim, by which its withdrawal names it; None for what is no claim."""
+    return (note or "").rpartition(" owner=")[2].partition(" ")[2] or None
 
 
 def is_alive(run: Run, now: float) -> bool:

@@ -91,7 +91,7 @@ def _live(lake: Lake, due: int) -> Live | None:
     if row is None:
         return None
     run_id, stage, seconds = str(row["run_id"]), str(row["stage"]), float(row["elapsed"])
-    owner = str(row["note"]).rpartition(" owner=")[2]
+    owner = str(row["note"]).rpartition(" owner=")[2].partition(" ")[0]
     alive = is_alive(Run(run_id, RUNNING, "", owner, float(row["seen"])), time.time())
     told = _told(lake, run_id)
     if told is not None:
