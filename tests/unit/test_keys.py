@@ -84,7 +84,7 @@ def test_tags_carry_values_as_people_read_them() -> None:
     assert str(PartitionKey.of({"store": 3, "item": 7})) == "item=7  store=3"
 
 
-@given(st.text(min_size=1, max_size=60))
+@given(st.text(min_size=1, max_size=20))  # twelve characters each at the most: within the limit in any alphabet
 def test_tag_keys_can_be_read_back(name: str) -> None:
     assert untag_key(tag_key(name)) == name
 

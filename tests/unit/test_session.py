@@ -28,20 +28,20 @@ def _without_java(monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(spark: Any) -> int:
         return int(spark.parallelism)
 
-    monkeypatch.setattr(session, "jar_paths", lambda: [Path("/jars/delta.jar")])
+    monkeypatch.setattr(session, "jar_paths", lambda group: [Path(f"/jars/{group}.jar")])
     monkeypatch.setattr(session, "_parallelism", counted)
 
 
 def test_a_local_session_has_delta_few_partitions_and_listens_on_the_loopback_address() -> None:
     settings = own_settings("local[2]")
-    assert settings["spark.jars"] == "/jars/delta.jar"
+    assert settings["spark.jars"] == "/jars/core.jar"
     assert settings["spark.sql.shuffle.partitions"] == "8"
     assert settings["spark.driver.host"] == "127.0.0.1"
 
 
 def test_executors_on_other_machines_can_reach_the_driver() -> None:
     settings = own_settings("spark://master:7077")
-    assert settings["spark.jars"] == "/jars/delta.jar"
+    assert settings["spark.jars"] == "/jars/core.jar"
     assert settings["spark.executorEnv.OMP_NUM_THREADS"] == "1"
     assert not [name for name in settings if name.startswith("spark.driver.")]
     assert "spark.sql.warehouse.dir" not in settings
