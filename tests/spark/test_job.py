@@ -169,7 +169,7 @@ def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit
     query = text.split("```sql")[1].split("```")[0]
     for table in (PREDICTIONS, PROMOTIONS, MODELS):
         job.lake.read(table).createOrReplaceTempView(f"sales_{table}")
-    rows = job.spark.sql(query.replace("retail_sales", "sales").replace("store = 3 AND item = 7", "item = 'b'")).collect()
+    rows = job.spark.sql(query.replace("retail_sales", "sales").replace("p.store = 3 AND p.item = 7", "p.item = 'b'")).collect()
     models = {m.tags["item"]: m for m in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))}
     origin = models["b"]
     assert len(rows) == 7, "a row per prediction"
