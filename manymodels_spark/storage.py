@@ -28,6 +28,12 @@ _EMULATOR = {
     "fs.azure.ssl.channel.mode": "Default_JSSE",
     "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
 }
+# Hadoop's own choice for these schemes wants a job id that Spark does not give it: a plain write would end in a NullPointerException.
+COMMITTERS = {
+    f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme.removesuffix('://')}":
+        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+    for scheme in SCHEMES
+}
 
 
 def needs_azure(spec: Spec) -> bool:

@@ -21,7 +21,7 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, SILVER, UNSCORED, Lake, quote
+from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SILVER, UNSCORED, Lake, quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -44,12 +44,12 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
     run_id, _ = ledger.open_run(job, "score", f"at={at} only={only}")
     with job.stage("score", run_id=run_id) as report, ledger.beating(job, "score", run_id):
         origin = _origin(job, at, only)
-        if force or origin != job.lake.note(UNSCORED):
+        if force or not _is_scored(job.lake, origin):
             scoring = _Scoring(job, run_id, at)
-            job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)))
+            job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}")
             scored = _own(job.lake, run_id)
             _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
-            _write_unscored(job.lake, scored, origin)
+            _write_unscored(job.lake, scored)
         _count(report, job.lake.read(SCORING))
     return report
 
@@ -61,6 +61,14 @@ def _origin(job: Job, at: datetime | None, only: str | None) -> str:
     rules = spec.model_dump_json(include={"horizon", "fallback", "backtest", "columns"})
     digest = hashlib.sha256(f"{rules} at={at} only={only}".encode()).hexdigest()[:16]
     return f"silver={lake.version(SILVER)} champions={lake.note(CHAMPIONS)} calendar={lake.note(CALENDAR)} rules={digest}"
+
+
+def _is_scored(lake: Lake, origin: str) -> bool:
+    """Whether the last scoring was made of the same, and ended well."""
+    from pyspark.sql import functions as F
+
+    told, _, run_id = (lake.note(SCORING) or "").rpartition(" run=")
+    return told == origin and not lake.read(RUNS).filter((F.col("run_id") == run_id) & (F.col("status") == "done")).isEmpty()
 
 
 @dataclass(frozen=True)
@@ -167,9 +175,9 @@ def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
     lake.merge(PREDICTIONS, source, keys, delete_where="_gone")
 
 
-def _write_unscored(lake: Lake, scored: DataFrame, origin: str) -> None:
+def _write_unscored(lake: Lake, scored: DataFrame) -> None:
     failed = scored.filter(f"{ERROR} IS NOT NULL")
-    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"), note=origin)
+    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"))
 
 
 def _count(report: StageReport, scored: DataFrame) -> None:

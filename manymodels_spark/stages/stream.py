@@ -96,7 +96,7 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     from pyspark.sql import functions as F
 
     lake, spec = job.lake, job.spec
-    schema = scored_schema(spec, lake.read(SILVER).schema).add(REQUEST, "string").add("batch", "bigint")
+    schema = scored_schema(spec, lake.read(SILVER).schema).add(REQUEST, "string").add("batch", "long")
     partitions = lake.read(PARTITIONS)
     own = F.broadcast(partitions.select("partition_id", *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by)))
     on = [batch[quote(name)].eqNullSafe(own[quote(f"_key_{name}")]) for name in spec.partition_by]
