@@ -4,7 +4,8 @@
     make bench-headline ARGS="--partitions 500"          the same ratios, sooner
 
 `train_ratio` is the train stage's wall time (fits, backtest, logging) over what stock Prophet takes for the same partitions
-in bare processes, one per core; `score_ratio` the score stage's over plain load-and-predict of the same payloads.
+in bare processes, one per core; `score_ratio` the score stage's over plain load-and-predict of the same models by Prophet's
+own functions, without intervals.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import pandas as pd
 import psutil
 
 from benchmarks.common import clock, cores, emit, scratch
+from benchmarks.score import stock_predict
 from manymodels_spark import ManyModels, Spec
 from manymodels_spark.simulate import sales_of, write_parquet
 
@@ -43,7 +45,7 @@ def main() -> None:
             print(f"    {getattr(report, 'note', None) or report.report.note}", flush=True)  # type: ignore[union-attr]
         memory = peak.stop()
         payloads = [bytes(row[0]) for row in mm.job.lake.read("fits").filter("payload IS NOT NULL").select("payload").limit(200).collect()]
-        bare_score = bare(plain_predict, payloads) * arguments.partitions / max(len(payloads), 1)
+        bare_score = bare(stock_predict, [[payload] for payload in payloads]) * arguments.partitions / max(len(payloads), 1)
         calls = mm.last_training().report.calls
     emit(
         "headline", workload={"rows": rows, "days": arguments.days, "family": "prophet", "folds": 1, "horizon": HORIZON},
@@ -76,13 +78,6 @@ def stock_fit(number: int, days: int) -> float:
     predicted = judged.predict(frame[-HORIZON:][["ds"]])
     Prophet(weekly_seasonality=True, yearly_seasonality=True, daily_seasonality=False).fit(frame)
     return float(predicted["yhat"].iloc[-1])
-
-
-def plain_predict(payload: bytes) -> float:
-    """Open one payload and predict."""
-    from manymodels_spark.predict import predict_partition
-
-    return float(predict_partition(payload, horizon=HORIZON)["prediction"].iloc[-1])
 
 
 class _Peak:
