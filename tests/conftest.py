@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from builders import make_spec
+
+from manymodels_spark.stages.job import Job
 
 if TYPE_CHECKING:
     from integration.azurite import Azurite
@@ -29,6 +33,16 @@ def spark() -> Iterator[SparkSession]:
     session = get_session("manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"})
     yield session
     session.stop()
+
+
+@pytest.fixture
+def make_job(spark: SparkSession, tmp_path: Path) -> Callable[..., Job]:
+    """`make_job(partition_by=[...], ...)`: a job of `make_spec` with these changes, in the test's folder."""
+
+    def make(**changes: Any) -> Job:
+        return Job.of(make_spec(tmp_path, **changes), spark)
+
+    return make
 
 
 @pytest.fixture(scope="session")

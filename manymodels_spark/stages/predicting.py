@@ -114,8 +114,8 @@ def _predicted(outcomes: list[Outcome], name: str) -> pd.Series[Any]:
     kind = next(part.dtype for part in parts if part is not None)
     if kind.kind not in "fM" and any(part is None for part in parts):
         kind = np.dtype(object)
-    missing = pd.Series([None], dtype=kind)
-    return pd.concat([missing if part is None else part.astype(kind) for part in parts], ignore_index=True)
+    filled = [pd.Series([None], dtype=kind) if part is None else part.astype(kind) for part in parts]
+    return pd.concat(filled, ignore_index=True)
 
 
 def _repeated(outcomes: list[Outcome], name: str, counts: list[int]) -> pd.Series[Any]:

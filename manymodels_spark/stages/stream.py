@@ -98,7 +98,9 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     lake, spec = job.lake, job.spec
     schema = scored_schema(spec, lake.read(SILVER).schema).add(REQUEST, "string").add("batch", "long")
     partitions = lake.read(PARTITIONS)
-    own = F.broadcast(partitions.select("partition_id", *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by)))
+    # A column of its own: the batch and the partitions meet again below, and Spark must tell their ids apart.
+    named = F.col("partition_id").alias("partition_id")
+    own = F.broadcast(partitions.select(named, *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by)))
     on = [batch[quote(name)].eqNullSafe(own[quote(f"_key_{name}")]) for name in spec.partition_by]
     rows = batch.join(own, on, "left").drop(*(f"_key_{name}" for name in spec.partition_by))
     asked = partitions.join(rows.select("partition_id").distinct(), "partition_id", "left_semi")

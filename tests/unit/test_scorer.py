@@ -115,9 +115,11 @@ def test_rows_of_a_tabular_task_are_numbered_within_their_partition_and_a_failed
         result = fit_partition(heat, spec, key)
         parts.append(own_of(key, result.sha256, result.payload))
         rows.append(heat.assign(partition_id=key.id))
-    parts[1]["payload"] = b"altered"
     silver = T.StructType([T.StructField("item", T.StringType())])
     mixed = pd.concat(rows, ignore_index=True).sample(frac=1, random_state=7)
+    both = scorer(spec, "run", 3, scored_schema(spec, silver))(pd.DataFrame(parts), mixed)
+    assert sorted(both["row"]) == sorted([*range(60), *range(60)])
+    parts[1]["payload"] = b"altered"
     scored = scorer(spec, "run", 3, scored_schema(spec, silver))(pd.DataFrame(parts), mixed)
     good, bad = scored[scored["item"] == "a"], scored[scored["item"] == "b"]
     assert sorted(good["row"]) == list(range(60))
