@@ -124,9 +124,9 @@ def _nothing(to: str, partitions: int) -> str:
 
 
 def _note(counts: Mapping[str, int], to: str, dry_run: bool) -> str:
-    would = "would go " if dry_run else ""
+    go = "would go" if dry_run else "go"
     rest = f", {counts['impossible']} have none" if counts["impossible"] else ""
-    return f"{counts['rolled_back']} of {counts['champions']} champions {would}back to {to}{rest}"
+    return f"{counts['rolled_back']} of {counts['champions']} champions {go} back to {to}{rest}"
 
 
 def _age(model: Registered) -> tuple[int, str]:
