@@ -55,7 +55,7 @@ def test_back_to_the_former_champion_and_to_a_named_promotion(make_job: Callable
     assert set(champions(job).values()) == {ids[1]}
 
     report = rollback(job, only="store = 1")
-    assert report.note == "1 of 1 champions back to previous"
+    assert report.note == "1 of 1 champions go back to previous"
     assert sorted(champions(job).values()) == sorted([ids[0], ids[1], ids[1]])
     assert verify(job) == []
     recorded = job.lake.read(PROMOTIONS).filter("outcome = 'rolled back'").collect()
