@@ -147,8 +147,11 @@ def test_two_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_f
 
 
 def litter() -> set[Path]:
-    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or Prophet's own."""
+    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or Prophet's own.
+
+    An empty folder of cmdstanpy's, one a process, is there as long as the process, and is no file.
+    """
     mine = {str(process.pid) for process in psutil.Process().children(recursive=True)}
     top = Path(tempfile.gettempdir())
     folders = [folder for folder in top.glob(f"{PREFIX}*") if folder.name.removeprefix(PREFIX).partition("-")[0] in mine]
-    return {path for folder in folders for path in folder.rglob("*")} | set(top.glob("prophet-*"))
+    return {path for folder in folders for path in folder.rglob("*") if not path.is_dir()} | set(top.glob("prophet-*"))
