@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.jars import jar_paths
-from manymodels_spark.storage import COMMITTERS, azure_settings, needs_azure
+from manymodels_spark.storage import DRIVER, azure_settings, needs_azure
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -99,7 +99,7 @@ def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str
     jars = ",".join(str(path) for group in groups for path in jar_paths(group))
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
     quiet = {"spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
-    settings = {**_DELTA, **_EVERYWHERE, **_REDACTED, **executors, **quiet, **(COMMITTERS if azure else {})}
+    settings = {**_DELTA, **_EVERYWHERE, **_REDACTED, **executors, **quiet, **(DRIVER if azure else {})}
     return {**settings, **_one_machine()} if master.startswith("local") else settings
 
 

@@ -28,11 +28,15 @@ _EMULATOR = {
     "fs.azure.ssl.channel.mode": "Default_JSSE",
     "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
 }
-# Hadoop's own choice for these schemes wants a job id that Spark does not give it: a plain write would end in a NullPointerException.
-COMMITTERS = {
-    f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme.removesuffix('://')}":
-        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
-    for scheme in SCHEMES
+# Hadoop's own committer for these schemes wants a job id that Spark does not give it: a plain write would end in a
+# NullPointerException. Its metrics are sent as Java ends: where the account is out of reach by then, Java would not end.
+DRIVER = {
+    "spark.hadoop.fs.azure.metrics.collection.enabled": "false",
+    **{
+        f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme.removesuffix('://')}":
+            "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+        for scheme in SCHEMES
+    },
 }
 
 
