@@ -150,7 +150,10 @@ def test_a_stage_names_a_package_that_the_runtime_lacks(stage: str, tmp_path: Pa
 @pytest.mark.usefixtures("no_session")
 @pytest.mark.parametrize("command", ["status", "report", "quarantine"])
 def test_who_only_looks_needs_no_right_to_write(command: str, tmp_path: Path) -> None:
-    preflight(spec(tmp_path, lake="/proc/lake"), command, session=True)
+    locked = spec(tmp_path, lake="/proc/lake")
+    preflight(locked, command, session=True)
+    with pytest.raises(NotReady, match="lake"):
+        preflight(locked, "prepare", session=True)
 
 
 def test_a_run_ends_at_once_where_its_last_stage_could_not_load(tmp_path: Path, closed_port: int) -> None:
