@@ -45,6 +45,22 @@ def make_job(spark: SparkSession, tmp_path: Path) -> Callable[..., Job]:
     return make
 
 
+@pytest.fixture
+def mlflow_at() -> Iterator[Callable[[str], None]]:
+    """`mlflow_at(uri)`: MLflow's own functions look there until the test ends, as in a user's notebook."""
+    import mlflow
+    from mlflow.environment_variables import MLFLOW_REGISTRY_URI
+
+    def look(uri: str) -> None:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+
+    yield look
+    mlflow.set_tracking_uri(None)
+    mlflow.set_registry_uri(None)
+    MLFLOW_REGISTRY_URI.unset()  # set_registry_uri leaves the variable, and the next test would look there
+
+
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Server]:
     from integration.postgres import start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -18,7 +19,9 @@ from manymodels_spark.tracking.repository import ModelRepository
 pytestmark = pytest.mark.services
 
 
-def test_models_live_in_a_blob_container_and_plain_mlflow_loads_them(abfs: str, tmp_path: Path) -> None:
+def test_models_live_in_a_blob_container_and_plain_mlflow_loads_them(
+    abfs: str, mlflow_at: Callable[[str], None], tmp_path: Path
+) -> None:
     container = abfs.removeprefix("abfs://").partition("@")[0]
     root = f"wasbs://{container}@devstoreaccount1.blob.core.windows.net/models"
     where = {"tracking": f"sqlite:///{tmp_path}/prod.db", "artifacts": root}
@@ -28,15 +31,12 @@ def test_models_live_in_a_blob_container_and_plain_mlflow_loads_them(abfs: str, 
     assert all(model.location.startswith(root) for model in models.values())
     assert {key.id: repository.read(models[key.id]) for key in some} == payloads(spec, some)
     publish(repository, spec, current_champions(repository).values())
-    mlflow.set_tracking_uri(repository.client.uri)
-    try:
-        one = mlflow.pyfunc.load_model(f"models:/{models[some[2].id].model_id}")
-        assert one.predict(pd.DataFrame(), params={"horizon": 2})["prediction"].tolist() == [2.0, 3.0]
-        every = mlflow.pyfunc.load_model("models:/sales@champion")
-        rows = pd.DataFrame([{**key.as_dict(), "date": "2026-02-12"} for key in some])
-        assert every.predict(rows)["prediction"].tolist() == [0.0, 1.0, 2.0]
-    finally:
-        mlflow.set_tracking_uri(None)
+    mlflow_at(repository.client.uri)
+    one = mlflow.pyfunc.load_model(f"models:/{models[some[2].id].model_id}")
+    assert one.predict(pd.DataFrame(), params={"horizon": 2})["prediction"].tolist() == [2.0, 3.0]
+    every = mlflow.pyfunc.load_model("models:/sales@champion")
+    rows = pd.DataFrame([{**key.as_dict(), "date": "2026-02-12"} for key in some])
+    assert every.predict(rows)["prediction"].tolist() == [0.0, 1.0, 2.0]
     repository.remove([models[some[0].id]])
     with pytest.raises(PayloadError, match="artifacts were deleted"):
         repository.read(models[some[0].id])

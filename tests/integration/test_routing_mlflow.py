@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 
 @pytest.fixture
-def spec(server: MlflowServer, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Spec]:
+def spec(
+    server: MlflowServer, mlflow_at: Callable[[str], None], tmp_path: Path, request: pytest.FixtureRequest
+) -> Spec:
     """A spec of its own name for every test: on a server they share one registry."""
     where = {"tracking": server.url}
     name = "s" + "".join(character for character in request.node.name.lower() if character.isalnum())[-50:]
-    mlflow.set_tracking_uri(server.url)
-    yield make_spec(tmp_path, name=name, mlflow={"development": where, "production": where})
-    mlflow.set_tracking_uri(None)
+    mlflow_at(server.url)
+    return make_spec(tmp_path, name=name, mlflow={"development": where, "production": where})
 
 
 def promoted(server: MlflowServer, spec: Spec, count: int) -> tuple[ModelRepository, dict[str, Registered]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -116,22 +116,19 @@ def test_a_staged_version_is_no_champion(spec: Spec) -> None:
     assert current_champions(open_production(spec)) == {}
 
 
-def test_the_alias_loads_the_champion_and_the_former_one(spec: Spec, server: MlflowServer | None) -> None:
+def test_the_alias_loads_the_champion_and_the_former_one(
+    spec: Spec, server: MlflowServer | None, mlflow_at: Callable[[str], None]
+) -> None:
     repository = open_production(spec)
     promote(repository, spec, 3, "p1", is_proxied(server))
     second = promote(open_production(spec), spec, 3, "p2", is_proxied(server))
     key = keys(3)[2]
     name = second[key.id].model_id.rpartition("/")[0]
     assert name == f"{spec.name}--{key.slug}--{key.id}"
-    mlflow.set_tracking_uri(repository.client.uri)
-    mlflow.set_registry_uri(repository.client.uri)
-    try:
-        for uri in (f"models:/{name}@champion", f"models:/{name}@previous", f"models:/{second[key.id].model_id}"):
-            model = mlflow.pyfunc.load_model(uri)
-            assert model.predict(pd.DataFrame(), params={"horizon": 2})["prediction"].tolist() == [2.0, 3.0]
-    finally:
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
+    mlflow_at(repository.client.uri)
+    for uri in (f"models:/{name}@champion", f"models:/{name}@previous", f"models:/{second[key.id].model_id}"):
+        model = mlflow.pyfunc.load_model(uri)
+        assert model.predict(pd.DataFrame(), params={"horizon": 2})["prediction"].tolist() == [2.0, 3.0]
     by_alias = repository.client.mlflow.get_model_version_by_alias
     assert [int(by_alias(name, alias).version) for alias in ("champion", "previous")] == [2, 1]
 

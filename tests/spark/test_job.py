@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,9 @@ def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(
 
 
 @pytest.mark.core
-def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Job, dict[str, Any]]) -> None:
+def test_every_fitted_partition_is_one_logged_model_with_its_tags(
+    done: tuple[Job, dict[str, Any]], mlflow_at: Callable[[str], None]
+) -> None:
     job, reports = done
     repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
     models = {model.tags["item"]: model for model in repository.search("tags.`manymodels.spec` = 'sales'")}
@@ -100,11 +103,10 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(done: tuple[Jo
     assert models["a"].tags["store"] == "1"
     assert models["a"].metrics["wape"] == pytest.approx(0.0)
     assert models["a"].metrics["rows"] == 40
-    mlflow.set_tracking_uri(job.spec.mlflow.development.tracking)
+    mlflow_at(job.spec.mlflow.development.tracking)
     loaded = mlflow.pyfunc.load_model(f"models:/{models['b'].model_id}")
     assert loaded.input_example["date"].tolist() == [pd.Timestamp("2026-02-10"), pd.Timestamp("2026-02-11")]
     assert loaded.predict(loaded.input_example)["prediction"].tolist() == pytest.approx([2 * WEEK[40 % 7], 2 * WEEK[41 % 7]])
-    mlflow.set_tracking_uri(None)
     assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -27,16 +27,15 @@ URI = "models:/sales@champion"
 
 
 @pytest.fixture
-def job(make_job: Callable[..., Job], tmp_path: Path) -> Iterator[Job]:
+def job(make_job: Callable[..., Job], mlflow_at: Callable[[str], None], tmp_path: Path) -> Job:
     """Three stores whose level is ten times their number, trained and promoted; MLflow looks at production."""
     rows = [{"store": store, "item": "a", "date": day, "units": 10 * store + number % 7}
             for store in (1, 2, 3) for number, day in enumerate(days(35))]  # fmt: skip
     write_csv(tmp_path / "sales.csv", rows)
     job = make_job()
     ingest(job), prepare(job), train(job), promote(job)
-    mlflow.set_tracking_uri(job.spec.mlflow.production.tracking)
-    yield job
-    mlflow.set_tracking_uri(None)
+    mlflow_at(job.spec.mlflow.production.tracking)
+    return job
 
 
 def versions(job: Job) -> list[int]:
