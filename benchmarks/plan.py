@@ -61,8 +61,8 @@ def _taken(folder: Path) -> dict[str, Any]:
 
     lake = folder / ".manymodels" / "lake" / "retail_sales"
     runs, fits = (f"read_parquet('{lake / table}/**/*.parquet', union_by_name = true)" for table in ("runs", "fits"))
-    row = duckdb.sql(f"SELECT seconds, calls FROM {runs} WHERE stage = 'train' AND status = 'done'").fetchone()
-    fit = duckdb.sql(f"SELECT sum(seconds) FROM {fits}").fetchone()
+    row = duckdb.execute(f"SELECT seconds, calls FROM {runs} WHERE stage = 'train' AND status = 'done'").fetchone()
+    fit = duckdb.execute(f"SELECT sum(seconds) FROM {fits}").fetchone()
     if row is None or fit is None:
         raise SystemExit("the training run left no record")
     return {"seconds": float(row[0]), "calls": int(row[1]), "fit_seconds": float(fit[0])}

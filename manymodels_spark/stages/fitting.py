@@ -49,18 +49,28 @@ _OUTCOMES_IN_A_BATCH = 64
 _sandboxes: dict[str, Sandbox] = {}
 
 
-@observe.spanned("fit", lambda lake, spec, run_id, wave, table=FITS: {"wave": wave.number, "partitions": len(wave.members)})
-def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, table: str = FITS) -> None:
-    """Fit the partitions of a wave and commit their outcomes to `table`; a repeated call adds nothing."""
+def _told(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS) -> dict[str, int]:
+    return {"wave": wave.number, "partitions": len(wave.members)}
+
+
+@observe.spanned("fit", _told)
+def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS) -> None:
+    """Fit the partitions of a wave and commit their outcomes to `table`; a repeated call adds nothing.
+
+    The rows are those of silver's `version` (by default the newest), whoever prepares new ones meanwhile.
+    """
     started = starts(lake, spec, wave.members["partition_id"])
     members = [{**row, "start": started.get(row["partition_id"])} for row in records(wave.members[ASSIGNED])]
-    fitted = _rows(lake, spec, wave).mapInArrow(fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
+    fitted = _rows(lake, spec, wave, version).mapInArrow(fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
     lake.append(table, fitted, once=f"{run_id}-fits-{wave.number}")
 
 
-def warm(spark: SparkSession, spec: Spec, partitions: int) -> None:
-    """Have the executors import the spec's families while the driver gets ready: seconds for each of their processes."""
-    workers = min(cores(spark), partitions)
+def warm(spark: SparkSession, spec: Spec, partitions: int | None = None) -> None:
+    """Have the executors import the spec's families while the driver gets ready: seconds for each of their processes.
+
+    No more of them than `partitions` to fit, where that is known.
+    """
+    workers = cores(spark) if partitions is None else min(cores(spark), partitions)
 
     def load(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         _import(spec)
@@ -146,13 +156,13 @@ def _batch(outcomes: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns, schema=schema)
 
 
-def _rows(lake: Lake, spec: Spec, wave: Wave) -> DataFrame:
+def _rows(lake: Lake, spec: Spec, wave: Wave, version: int | None) -> DataFrame:
     """The columns of silver that fits may see, for the wave's rows, laid out so that one Spark task holds one pack."""
     from pyspark.sql import functions as F
 
     columns = spec.columns
     seen = dict.fromkeys([*([columns.time] if columns.time else []), columns.target, *columns.inputs])
-    silver = lake.read(SILVER).filter(F.col("bucket").isin(wave.buckets))
+    silver = lake.read(SILVER, version).filter(F.col("bucket").isin(wave.buckets))
     rows = silver.join(F.broadcast(_assignment(lake.spark, wave)), "partition_id").repartition(wave.tasks, "_slot")
     return rows.select(NUMBER, *(quote(name) for name in seen)).sortWithinPartitions(NUMBER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -10,12 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from manymodels_spark.models import registry
+from manymodels_spark.spec.model import Spec
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import SparkSession
 
 TASKS_PER_CORE = 4
 MOST_BUCKETS_OF_A_WAVE = 16
 SMALLEST_WAVE = 24
+# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so long.
+SMALLEST_SECONDS = 10.0
 SHARE_OF_THE_REST = 3
 MOST_WAVES_BEYOND = 20
 
@@ -35,17 +43,30 @@ class Wave:
 
 
 def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
-    """Cut `todo` (sorted by bucket) into waves of at most `largest` partitions, so that each reads few buckets.
+    """Cut `todo` (sorted by bucket, `cost` in seconds) into waves of at most `largest` partitions, each of few buckets.
 
     They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited for.
     """
-    pieces, start = list[pd.DataFrame](), 0
-    smallest = max(SMALLEST_WAVE, len(todo) // MOST_WAVES_BEYOND)
-    while start < len(todo):
-        size = min(largest, max(smallest, -(-(len(todo) - start) // SHARE_OF_THE_REST)))
+    pieces, start, smallest = list[pd.DataFrame](), 0, _smallest(todo["cost"], cores)
+    while left := len(todo) - start:
+        parts = max(1, min(SHARE_OF_THE_REST, left // smallest))
+        size = min(largest, -(-left // parts))
         pieces.append(todo.iloc[start : start + size])
         start += size
     return [_wave(first + index, piece, cores) for index, piece in enumerate(pieces)]
+
+
+def _smallest(costs: pd.Series[float], cores: int) -> int:
+    """Partitions of a wave that is worth its own jobs and commits."""
+    busy = SMALLEST_SECONDS * cores / max(float(costs.mean()), 1e-3) if len(costs) else 0
+    return max(SMALLEST_WAVE, math.ceil(busy), len(costs) // MOST_WAVES_BEYOND)
+
+
+def expected(rows: Sequence[int] | pd.Series, spec: Spec) -> np.ndarray:
+    """Seconds of one partition's fits by what the candidates' families say of that many rows. Shape (n,)."""
+    families = [registry.build(candidate) for candidate in spec.candidates]
+    fits = spec.backtest.folds + int(spec.refit)
+    return np.array([fits * sum(family.cost(int(count)) for family in families) for count in rows], float)
 
 
 def buckets(partitions: int, largest: int) -> int:

@@ -18,14 +18,13 @@ from manymodels_spark import estimate as e
 from manymodels_spark.backtest import folds_of
 from manymodels_spark.errors import FitError
 from manymodels_spark.fingerprint import spec_hash
-from manymodels_spark.models import registry
 from manymodels_spark.session import cores as cores_of
 from manymodels_spark.spec.model import TASK_METRICS, Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
 from manymodels_spark.stages.flow import FITTING
 from manymodels_spark.stages.job import Job, new_run_id
-from manymodels_spark.stages.pack import Wave, pack, waves
+from manymodels_spark.stages.pack import Wave, expected, pack, waves
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.select import Choice, Selection, in_scope, select
 from manymodels_spark.tables import RUNS
@@ -146,13 +145,6 @@ def _skew(rows: np.ndarray) -> Skew:
     return Skew(int(rows.sum()), int(rows.min()), int(np.median(rows)), int(rows.max()), e.bins(rows))
 
 
-def expected(rows: Sequence[int] | pd.Series, spec: Spec) -> np.ndarray:
-    """Seconds of one partition's fits by what the families say of that many rows; only the ratios are used. Shape (n,)."""
-    families = [registry.build(candidate) for candidate in spec.candidates]
-    fits = spec.backtest.folds + int(spec.refit)
-    return np.array([fits * sum(family.cost(int(count)) for family in families) for count in rows], float)
-
-
 def too_short(rows: Sequence[int], spec: Spec) -> int:
     """Partitions with too few rows for a single fold: they go to the fallback, or to the quarantine."""
     lengths, counts = np.unique(np.asarray(rows, int), return_counts=True)
@@ -178,7 +170,7 @@ def _sampled(job: Job, todo: pd.DataFrame, count: int) -> tuple[pd.DataFrame, e.
     chosen = ranked.iloc[places]
     run_id = new_run_id()
     cold, warm = _wave(0, chosen.tail(at_once), at_once), _wave(1, chosen, at_once)
-    walls = [_timed(partial(fit_wave, lake, job.spec, run_id, wave, PLAN_FITS)) for wave in (cold, warm)]
+    walls = [_timed(partial(fit_wave, lake, job.spec, run_id, wave, table=PLAN_FITS)) for wave in (cold, warm)]
     fits = lake.read(PLAN_FITS).selectExpr("wave", "partition_id", "status", "seconds", "octet_length(payload) AS bytes").toPandas()
     return fits[fits["wave"] == 1], _times(fits, chosen, walls, step, at_once)
 

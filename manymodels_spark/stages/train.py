@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from threading import Event, Lock
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from manymodels_spark._version import __version__
 from manymodels_spark.errors import ManyModelsError, TooManyFailures
 from manymodels_spark.fingerprint import spec_hash
-from manymodels_spark.models import registry
 from manymodels_spark.results import Status
 from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
@@ -28,7 +26,7 @@ from manymodels_spark.stages.example import input_example
 from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
 from manymodels_spark.stages.flow import flow
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.stages.pack import Wave, waves
+from manymodels_spark.stages.pack import Wave, expected, waves
 from manymodels_spark.stages.quarantine import commit_broken, refresh
 from manymodels_spark.stages.record import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.requirements import template_of
@@ -51,11 +49,13 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     """
     choice = choice or Choice()
     repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    if not job.lake.exists(FITS):  # a first run: nothing can be unchanged, so that the imports need not wait
+        warm(job.spark, job.spec)
     shape = spec_hash(job.spec)
-    signature = f"{shape} silver={job.lake.version(SILVER)} {choice}"
-    run_id, resumed = ledger.open_run(job, "train", signature)
+    data_version = job.lake.version(SILVER)
+    run_id, resumed = ledger.open_run(job, "train", f"{shape} silver={data_version} {choice}")
     with job.stage("train", run_id=run_id) as report, ledger.beating(job, "train", run_id) as lost:
-        training = _Training(job, repository, shape, run_id, report, lost)
+        training = _Training(job, repository, shape, data_version, run_id, report, lost)
         training.go(choice, resumed)
     _check_failures(job.spec, report)
     return report
@@ -68,6 +68,7 @@ class _Training:
     job: Job
     repository: ModelRepository
     shape: str
+    data_version: int
     run_id: str
     report: StageReport
     lost: Event
@@ -76,7 +77,8 @@ class _Training:
         lake, spec = self.job.lake, self.job.spec
         selection = select(lake, choice, self.shape, self.run_id)
         if resumed or len(selection.todo) or len(selection.broken):
-            warm(self.job.spark, spec, len(selection.todo))
+            if lake.exists(FITS):  # else it was done as the run began
+                warm(self.job.spark, spec, len(selection.todo))
             recorder = self._recorder()
             lake.ensure(FITS, FITS_SCHEMA)
             lake.ensure(MODELS, MODELS_SCHEMA)
@@ -85,15 +87,15 @@ class _Training:
             commit_broken(lake, self.run_id, selection.broken)
             todo = _with_costs(selection.todo, spec)
             watch = Watch(self.job, "train", self.run_id, len(todo), selection.unchanged + selection.quarantined)
-            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), self._next()), recorder, watch)
+            first = self._next() if resumed else 1
+            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch)
             self._close(recorder)
             refresh(lake)
         self._count(selection)
 
     def _recorder(self) -> Recorder:
         spec = self.job.spec
-        data_version = self.job.lake.version(SILVER)
-        origin = t.Origin(spec.name, self.shape, self.run_id, data_version, __version__, git_commit())
+        origin = t.Origin(spec.name, self.shape, self.run_id, self.data_version, __version__, git_commit())
         mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
         turn = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
         template = template_of(spec, input_example(self.job.lake, spec))
@@ -105,7 +107,7 @@ class _Training:
         def fit(wave: Wave) -> None:
             if self.lost.is_set():
                 raise ManyModelsError(f"run {self.run_id} was silent and another process took it over: this one stops")
-            fit_wave(self.job.lake, self.job.spec, self.run_id, wave)
+            fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
 
         def log(wave: Wave) -> None:
             logged = recorder.record(wave.number)
@@ -172,10 +174,8 @@ def _outcomes(job: Job, run_id: str) -> dict[str, int]:
 
 def _with_costs(todo: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     """Expected seconds per partition: its last fit's, or what the candidates' families say of that many rows."""
-    families = [registry.build(candidate) for candidate in spec.candidates]
-    fits = spec.backtest.folds + int(spec.refit)
-    expected = np.array([fits * sum(family.cost(int(rows)) for family in families) for rows in todo["rows"]], float)
-    return todo.assign(cost=todo["cost"].astype(float).fillna(pd.Series(expected, index=todo.index)))
+    first = pd.Series(expected(todo["rows"], spec), index=todo.index)
+    return todo.assign(cost=todo["cost"].astype(float).fillna(first))
 
 
 def _check_failures(spec: Spec, report: StageReport) -> None:

@@ -42,9 +42,20 @@ def test_every_partition_is_in_one_wave_of_at_most_the_given_size() -> None:
     assert all(len(wave.buckets) == 1 for wave in planned)
 
 
+def sizes(n: int, cost: float, cores: int = 2) -> list[int]:
+    return [len(wave.members) for wave in waves(todo(n, 1).assign(cost=cost), largest=1000, cores=cores)]
+
+
 def test_waves_get_smaller_towards_the_end_of_a_run() -> None:
-    sizes = [len(wave.members) for wave in waves(todo(200, 1), largest=1000, cores=2)]
-    assert sizes == [67, 45, 30, 24, 24, 10]
-    assert len(waves(todo(100_000, 100), largest=1000, cores=2)) == 100, "of a long run each is small enough"
-    assert len(waves(todo(5, 1), largest=1000, cores=2)) == 1
-    assert waves(todo(1, 1).iloc[:0], largest=1000, cores=2) == []
+    assert sizes(200, cost=1.0) == [67, 45, 30, 29, 29]
+    assert sizes(4000, cost=1.0) == [1000, 1000, 667, 445, 296, 296, 296]
+    assert len(sizes(100_000, cost=1.0)) == 100, "of a long run each is small enough"
+    assert sizes(5, cost=1.0) == [5]
+    assert sizes(0, cost=1.0) == []
+
+
+def test_a_wave_is_worth_its_jobs_ten_seconds_of_all_cores() -> None:
+    assert sizes(500, cost=0.14) == [167, 167, 166], "143 x 0.14 s are 10 s of two cores"
+    assert sizes(500, cost=0.14, cores=8) == [500]
+    assert sizes(3000, cost=0.001) == [1000, 1000, 1000], "never above the limit of the spec"
+    assert sizes(48, cost=100.0) == [24, 24], "a few partitions, however long they take"
