@@ -19,6 +19,8 @@ from manymodels_spark.errors import PayloadError
 
 _SCHEMA = "schema.json"
 _TRUSTED = ("sklearn.", "numpy.", "scipy.", "builtins.", "collections.")
+# Types that skops asks about, met so far and found among the trusted: asking again takes as long as loading.
+_accepted: set[str] = set()
 
 
 def dump(estimator: Any) -> dict[str, Any]:
@@ -35,13 +37,22 @@ def dump(estimator: Any) -> dict[str, Any]:
 def load(state: dict[str, Any]) -> Any:
     """The inverse of `dump`. Raises PayloadError for a type that no pipeline of this package holds."""
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     data = _archive(state)
-    untrusted = skops.io.get_untrusted_types(data=data)
-    foreign = [name for name in untrusted if not name.startswith(_TRUSTED)]
+    try:
+        return skops.io.loads(data, trusted=sorted(_accepted))
+    except UntrustedTypesFoundException:
+        _accepted.update(_checked(skops.io.get_untrusted_types(data=data)))
+        return skops.io.loads(data, trusted=sorted(_accepted))
+
+
+def _checked(types: list[str]) -> list[str]:
+    """The types, all of them from libraries that pipelines are made of."""
+    foreign = [name for name in types if not name.startswith(_TRUSTED)]
     if foreign:
         raise PayloadError(f"the stored pipeline holds {', '.join(foreign)}, which is not loaded. Train it again")
-    return skops.io.loads(data, trusted=untrusted)
+    return types
 
 
 def _archive(state: dict[str, Any]) -> bytes:

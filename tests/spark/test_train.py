@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 Rows = list[dict[str, object]]
 CORES = 2
+SOUND = 2000
 
 
 def rows_of(item: str, count: int, value: Callable[[int], object] = lambda n: float(5 + n % 7), start: str = "2026-01-01") -> Rows:
@@ -49,7 +50,7 @@ def outcomes(job: Job, *columns: str) -> dict[str, tuple[Any, ...]]:
     return {str(PartitionKey.parse(row["key"]).as_dict()["item"]): tuple(row)[1:] for row in newest}
 
 
-def test_each_hostile_partition_among_sound_ones_ends_under_its_own_code(spark: SparkSession, tmp_path: Path) -> None:
+def test_each_hostile_partition_among_thousands_ends_under_its_own_code(spark: SparkSession, tmp_path: Path) -> None:
     hostile: dict[str, tuple[Rows, tuple[str, str | None]]] = {
         "too short for a fold": (rows_of("too short for a fold", 10), ("fallback", None)),
         "a single row": (rows_of("a single row", 1), ("fallback", None)),
@@ -72,19 +73,19 @@ def test_each_hostile_partition_among_sound_ones_ends_under_its_own_code(spark: 
         "../x/é🙂'\"": (rows_of("../x/é🙂'\"", 40), ("fitted", None)),
     }  # fmt: skip
     rows = [row for some, _ in hostile.values() for row in some]
-    rows += [row for number in range(30) for row in rows_of(f"sound {number}", 40)]
+    rows += [row for number in range(SOUND) for row in rows_of(f"sound {number}", 30)]
     job = ready(
         tmp_path, spark, rows, candidates=["seasonal_naive", "mean"], fallback="naive",
-        prepare={"duplicates": "error"}, limits={"partitions_per_wave": 20},
+        prepare={"duplicates": "error"}, limits={"partitions_per_wave": 700},
     )  # fmt: skip
     counts = train(job).counts
     found = outcomes(job, "status", "reason")
     assert {name: found[name] for name in hostile} == {name: expected for name, (_, expected) in hostile.items()}
-    assert {found[f"sound {number}"] for number in range(30)} == {("fitted", None)}
-    assert counts["partitions"] == 44 == counts["fitted"] + counts["quarantined"]
+    assert {found[f"sound {number}"] for number in range(SOUND)} == {("fitted", None)}
+    assert counts["partitions"] == SOUND + len(hostile) == counts["fitted"] + counts["quarantined"]
     told = job.lake.read(PROGRESS).orderBy("at").collect()
     assert [told[0][name] for name in ("stage", "done", "left_seconds")] == ["train", 0, None]
-    assert told[-1]["done"] == told[-1]["total"] == 44 - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
+    assert told[-1]["done"] == told[-1]["total"] == SOUND + len(hostile) - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
 
 
 FOUND_BY_PREPARE = {"all_null", "not_finite", "not_numeric", "duplicate_times", "bad_times"}
