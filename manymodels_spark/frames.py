@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+
+
+def instant(value: Any) -> Any:
+    """A time that Spark handed out, in UTC: it tells instants on the clock of this process, where an hour may come twice.
+
+    What is no time stays as it is.
+    """
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import MAX_PREC, Context, Decimal
 from urllib.parse import quote, unquote
 
 Value = None | bool | int | float | Decimal | str | date | datetime | bytes
@@ -23,6 +23,7 @@ Value = None | bool | int | float | Decimal | str | date | datetime | bytes
 ID_LENGTH = 20
 TAG_VALUE_LIMIT = 5000
 TAG_KEY_LIMIT = 250
+_EXACT = Context(prec=MAX_PREC)  # by itself Decimal rounds to 28 digits
 _TAG_KEY = re.compile(r"[\w.\-/: ]+\Z", re.ASCII)
 
 
@@ -174,7 +175,7 @@ def _encode(value: Value) -> tuple[str, str]:
         case float():
             return "float", "nan" if math.isnan(value) else repr(value + 0.0)
         case Decimal():
-            return "decimal", str(value.normalize())
+            return "decimal", str(value.normalize(_EXACT))
         case str():
             return "string", value
         case datetime():

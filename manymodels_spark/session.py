@@ -31,6 +31,8 @@ _EVERYWHERE = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.session.timeZone": "UTC",
 }
+# Java's JDBC takes a database's times, where they have no zone, to be on the clock of the machine that reads them.
+_CLOCK = "-Duser.timezone=UTC"
 _REDACTED = {"spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key"}
 # Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
 # Executors elsewhere could not reach a driver that listens on the loopback address only.
@@ -102,7 +104,7 @@ def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str
         return dict(_EVERYWHERE)
     groups = ["core", "azure"] if azure else ["core"]
     jars = ",".join(str(path) for group in groups for path in jar_paths(group))
-    executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS}
+    executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS} | {"spark.executor.extraJavaOptions": _CLOCK}
     quiet = {"spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
     settings = {**_DELTA, **_EVERYWHERE, **_REDACTED, **executors, **quiet, **(DRIVER if azure else {})}
     return {**settings, **_one_machine()} if master.startswith("local") else settings
@@ -115,7 +117,7 @@ def _one_machine() -> dict[str, str]:
     logs, pools = (Path(str(files.joinpath(name))) for name in ("log4j2.properties", "pools.xml"))
     # Java cannot read what is inside a zip.
     quiet = f"-Dlog4j2.configurationFile={logs} " if logs.exists() else ""
-    java = {"spark.driver.extraJavaOptions": f"{quiet}{_JAVA}"}
+    java = {"spark.driver.extraJavaOptions": f"{quiet}{_JAVA} {_CLOCK}"}
     fair = {"spark.scheduler.allocation.file": str(pools)} if pools.exists() else {}
     return {**_ONE_MACHINE, **memory, **scratch, **java, **fair}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
+from manymodels_spark.names import quote
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
@@ -44,16 +45,6 @@ PROGRESS = "progress"
 _CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
 _UNUSUAL = re.compile(r"[ ,;{}()\n\t=]")
 _CATALOG = re.compile(r"\w+(\.\w+)?\Z")
-
-
-def quote(name: str) -> str:
-    """An identifier in backticks, for Spark SQL."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def literal(value: str) -> str:
-    """A text literal for Spark SQL."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import orjson
 import pandas as pd
 
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.names import quote
 from manymodels_spark.report import figures
 from manymodels_spark.report.records import FAILED, Detail
 from manymodels_spark.spec.model import HIGHER_IS_BETTER, Spec
-from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, PROMOTIONS, SILVER, UNSCORED, Lake, quote
+from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, PROMOTIONS, SILVER, UNSCORED, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

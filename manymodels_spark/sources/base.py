@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from manymodels_spark.names import quote
 from manymodels_spark.spec.source import Jdbc, Source, resolve
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def digest(rows: DataFrame) -> tuple[int, int]:
     from pyspark.sql import functions as F
 
     columns = sorted(name for name in rows.columns if name not in AUDIT)
-    hashed = F.pmod(F.xxhash64(*(F.col(f"`{name}`").cast("string") for name in columns)), F.lit(2**31))
+    hashed = F.pmod(F.xxhash64(*(F.col(quote(name)).cast("string") for name in columns)), F.lit(2**31))
     row = rows.agg(F.count("*").alias("n"), F.sum(hashed).alias("h")).first()
     return (int(row["n"]), int(row["h"] or 0)) if row else (0, 0)
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.frames import instant
+from manymodels_spark.names import quote
 from manymodels_spark.sources.base import AUDIT, BATCH, SOURCE, Batch, digest
 from manymodels_spark.spec.source import Jdbc, resolve
 
@@ -47,8 +49,8 @@ def _last(seen: DataFrame | None, watermark: str) -> Any:
 
     if seen is None:
         return None
-    row = seen.agg(F.max(F.col(f"`{watermark}`")).alias("last")).first()
-    return row["last"] if row else None
+    row = seen.agg(F.max(F.col(quote(watermark))).alias("last")).first()
+    return instant(row["last"]) if row else None
 
 
 def _minus(last: Any, late: str) -> Any:
@@ -63,9 +65,9 @@ def _unseen(newer: DataFrame, seen: DataFrame, watermark: str, since: Any) -> Da
     from pyspark.sql import functions as F
 
     names = [name for name in newer.columns if name not in AUDIT and name in seen.columns]
-    overlap = seen.filter(F.col(f"`{watermark}`") >= F.lit(since))
-    known = overlap.select(F.xxhash64(*(F.col(f"`{name}`").cast("string") for name in names)).alias("_known")).distinct()
-    marked = newer.withColumn("_known", F.xxhash64(*(F.col(f"`{name}`").cast("string") for name in names)))
+    overlap = seen.filter(F.col(quote(watermark)) >= F.lit(since))
+    known = overlap.select(F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)).alias("_known")).distinct()
+    marked = newer.withColumn("_known", F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)))
     return marked.join(known, "_known", "left_anti").drop("_known")
 
 
@@ -84,7 +86,7 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
         rows = reader.options(
             partitionColumn=column, lowerBound=_bound(first), upperBound=_bound(high), numPartitions=str(source.partitions)
         ).load()
-    return rows if since is None else rows.filter(F.col(f"`{source.watermark}`") >= F.lit(since))
+    return rows if since is None else rows.filter(F.col(quote(str(source.watermark))) >= F.lit(since))
 
 
 def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
@@ -99,7 +101,7 @@ def _bounds(rows: DataFrame, source: Jdbc, column: str) -> tuple[Any, Any]:
     name = _QUOTES.get(_kind(resolve(source.url)), '"{}"').format(column.replace('"', '""'))
     query = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {_table(source)}"
     row = rows.sparkSession.read.format("jdbc").options(**_options(source), query=query).load().first()
-    return (row[0], row[1]) if row else (None, None)
+    return (instant(row[0]), instant(row[1])) if row else (None, None)
 
 
 def _bound(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.names import quote
 from manymodels_spark.sources.base import BATCH, SOURCE, Batch
 from manymodels_spark.spec.source import Delta, resolve
 
@@ -29,6 +30,6 @@ def new_rows(spark: SparkSession, source: Delta, seen: DataFrame | None) -> Batc
 
 
 def _newest(spark: SparkSession, source: Delta, name: str) -> int:
-    quoted = ".".join(f"`{part}`" for part in name.split(".")) if source.table else f"delta.`{name}`"
+    quoted = ".".join(quote(part) for part in name.split(".")) if source.table else f"delta.{quote(name)}"
     row = spark.sql(f"DESCRIBE HISTORY {quoted} LIMIT 1").first()
     return int(row["version"]) if row else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.names import quote
 from manymodels_spark.sources.base import BATCH, SOURCE, Batch
 from manymodels_spark.spec.source import Files, Wide, resolve
 
@@ -96,7 +97,7 @@ def _long(rows: DataFrame, wide: Wide) -> DataFrame:
     values = [name for name in rows.columns if name not in (wide.id, SOURCE, BATCH)]
     times = pd.date_range(wide.start, periods=len(values), freq=wide.frequency)
     steps = pd.DataFrame({"_step": range(len(values)), wide.time: times}).astype({"_step": "int32"})
-    array = F.array(*(F.col(f"`{name}`").cast("double") for name in values))
-    long = rows.select(F.col(f"`{wide.id}`").alias(wide.name), SOURCE, BATCH, F.posexplode(array).alias("_step", wide.values))
+    array = F.array(*(F.col(quote(name)).cast("double") for name in values))
+    long = rows.select(F.col(quote(wide.id)).alias(wide.name), SOURCE, BATCH, F.posexplode(array).alias("_step", wide.values))
     placed = long.filter(F.col(wide.values).isNotNull()).join(F.broadcast(rows.sparkSession.createDataFrame(steps)), "_step")
     return placed.drop("_step")

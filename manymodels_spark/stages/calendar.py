@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.regular import ID
-from manymodels_spark.tables import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import Reason
+from manymodels_spark.frames import instant
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import typed as flag
 from manymodels_spark.stages.pack import buckets
-from manymodels_spark.tables import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -74,9 +74,10 @@ def hashed(spec: Spec) -> Column:
 
 
 def _person(row: dict[str, Any], spec: Spec, schema: StructType, buckets: int) -> dict[str, Any]:
-    key = PartitionKey.of({name: _moment(row[name], schema[name].dataType.typeName()) for name in spec.partition_by})
+    values = {name: _value(row[name], schema[name].dataType.typeName()) for name in spec.partition_by}
+    key = PartitionKey.of(values)
     copies = row["kept"] - row["times"] if spec.task == "forecast" else 0
-    person = {**row, "partition_id": key.id, "key": key.canonical, "bucket": key.seed % buckets, "copies": copies}
+    person = {**row, **values, "partition_id": key.id, "key": key.canonical, "bucket": key.seed % buckets, "copies": copies}
     quartiles, width = row["quartiles"], spec.prepare.outliers
     low = high = None
     if quartiles is not None and width is not None:
@@ -86,9 +87,9 @@ def _person(row: dict[str, Any], spec: Spec, schema: StructType, buckets: int) -
     return {**person, "low": low, "high": high, "problem": reason, "problem_detail": detail}
 
 
-def _moment(value: Any, kind: str) -> Any:
-    """Spark hands out instants in the zone of this process: they are named in UTC, everywhere the same."""
-    return value.astimezone(UTC) if kind == "timestamp" and isinstance(value, datetime) else value
+def _value(value: Any, kind: str) -> Any:
+    """A partition column's value; instants are named in UTC, on every machine the same."""
+    return instant(value) if kind == "timestamp" else value
 
 
 def _problem(person: dict[str, Any], spec: Spec) -> tuple[str | None, str | None]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.tables import PARTITIONS, SILVER, Lake, quote
+from manymodels_spark.tables import PARTITIONS, SILVER, Lake
 
 ROWS = 2
 

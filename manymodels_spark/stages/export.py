@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.names import mapped, quote
 from manymodels_spark.tables import Lake
 from manymodels_spark.warehouse.base import Export
 from manymodels_spark.warehouse.checksum import Checksum
@@ -132,7 +133,7 @@ class Exporter:
         if self.local:
             return None
         rows = self.lake.spark.read.parquet(self._folder(name))
-        parts = rows.mapInArrow(_digests(schema), "numbers array<bigint>").collect()
+        parts = mapped(rows, _digests(schema), "numbers array<bigint>").collect()
         return total((Checksum.of(part["numbers"]) for part in parts), schema)
 
     def _fetched(self, folder: str) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def _cell(rows: DataFrame, name: str, kind: Any) -> Column:
     from pyspark.sql import functions as F
     from pyspark.sql import types as T
 
-    cell = rows["`" + name.replace("`", "``") + "`"]
+    cell = rows[quote(name)]
     if isinstance(kind, T.TimestampType):
         local = cell.cast("timestamp_ntz")
         return F.convert_timezone(F.current_timezone(), F.lit("UTC"), local)
@@ -175,10 +176,10 @@ def _cell(rows: DataFrame, name: str, kind: Any) -> Column:
     return cell
 
 
-def _digests(schema: pa.Schema) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def _digests(schema: pa.Schema) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """One row per batch: its count, a sum per column and the mixed one. Text is hashed as UTF-16, as SQL Server has it."""
 
-    def digests(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             found = batch_checksum(pa.Table.from_batches([batch]).select(schema.names).cast(schema), "utf-16-le")
             numbers = pa.array([[found.rows, *found.columns, found.mixed]], pa.list_(pa.int64()))

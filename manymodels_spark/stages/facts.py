@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.monitor import ALERTS_SCHEMA
 from manymodels_spark.stages.select import latest
-from manymodels_spark.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake, quote
+from manymodels_spark.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake
 from manymodels_spark.warehouse import views
 
 if TYPE_CHECKING:

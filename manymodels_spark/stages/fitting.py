@@ -19,13 +19,14 @@ from manymodels_spark.frames import records
 from manymodels_spark.isolate import Sandbox, tidy_imports
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
+from manymodels_spark.names import mapped, quote
 from manymodels_spark.results import FitResult
 from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.groups import groups
 from manymodels_spark.stages.pack import Wave, slots
 from manymodels_spark.stages.starts import starts
-from manymodels_spark.tables import FITS, SILVER, Lake, quote
+from manymodels_spark.tables import FITS, SILVER, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,7 +62,7 @@ def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | Non
     """
     started = starts(lake, spec, wave.members["partition_id"])
     members = [{**row, "start": started.get(row["partition_id"])} for row in records(wave.members[ASSIGNED])]
-    fitted = _rows(lake, spec, wave, version).mapInArrow(fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
+    fitted = mapped(_rows(lake, spec, wave, version), fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
     lake.append(table, fitted, once=f"{run_id}-fits-{wave.number}")
 
 

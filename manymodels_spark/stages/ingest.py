@@ -9,11 +9,12 @@ import difflib
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.names import literal, quote
 from manymodels_spark.sources import Batch, describe, new_rows, read
 from manymodels_spark.sources.base import AUDIT, BATCH, INGESTED_AT, SOURCE, digest
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import BRONZE, CALENDAR, Lake, literal, quote
+from manymodels_spark.tables import BRONZE, CALENDAR, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

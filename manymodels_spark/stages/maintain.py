@@ -13,8 +13,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.names import quote
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROGRESS, PROMOTIONS, RUNS, STREAMED, one_writer, quote
+from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROGRESS, PROMOTIONS, RUNS, STREAMED, one_writer
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

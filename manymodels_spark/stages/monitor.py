@@ -17,9 +17,10 @@ import pandas as pd
 from manymodels_spark import live
 from manymodels_spark.errors import ManyModelsError, TooManyAlerts
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.names import cogrouped, quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import ALERTS, CHAMPIONS, FITS, MONITORING, PARTITIONS, PREDICTIONS, SILVER, Lake, quote
+from manymodels_spark.tables import ALERTS, CHAMPIONS, FITS, MONITORING, PARTITIONS, PREDICTIONS, SILVER, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -99,7 +100,7 @@ def _findings(lake: Lake, spec: Spec, run_id: str) -> DataFrame:
     known = (F.unix_timestamp(time) <= F.col("_end")) & (F.unix_timestamp("cutoff") >= since(window + spec.horizon))
     made = lake.read(PREDICTIONS).join(ends, "partition_id").filter(known)
     made = made.drop(*spec.partition_by).join(_backtests(lake, spec), "partition_id", "left")
-    return made.groupBy("partition_id").cogroup(actuals.groupBy("partition_id")).applyInPandas(watcher(spec, run_id), FINDINGS_SCHEMA)
+    return cogrouped(made, actuals, "partition_id", watcher(spec, run_id), FINDINGS_SCHEMA)
 
 
 def _step() -> Column:

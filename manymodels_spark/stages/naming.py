@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.tables import PARTITIONS, Lake, quote
+from manymodels_spark.names import quote
+from manymodels_spark.tables import PARTITIONS, Lake
 
 
 def named_values(text: str, partition_by: Sequence[str]) -> dict[str, str]:

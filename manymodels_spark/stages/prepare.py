@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.census import Census, hashed
@@ -18,7 +19,7 @@ from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.quality import quality
 from manymodels_spark.stages.regular import ID, completed, deduplicated, shortened
 from manymodels_spark.stages.typed import corrected, typed
-from manymodels_spark.tables import BRONZE, CALENDAR, PARTITIONS, QUALITY, SILVER, Lake, quote
+from manymodels_spark.tables import BRONZE, CALENDAR, PARTITIONS, QUALITY, SILVER, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.typed import ORDER
-from manymodels_spark.tables import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, WindowSpec

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ConcurrentWrite
+from manymodels_spark.names import cogrouped, quote
 from manymodels_spark.session import shuffle_partitions
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
@@ -21,7 +22,7 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SILVER, UNSCORED, Lake, quote
+from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SILVER, UNSCORED, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -85,14 +86,14 @@ class _Scoring:
 
         lake, spec = self.job.lake, self.job.spec
         schema = scored_schema(spec, lake.read(SILVER).schema)
-        cutoff = F.col("end") if self.at is None else F.lit(self.at).cast("timestamp")
+        cutoff = F.col("end") if self.at is None else F.lit(self.at.isoformat(" ")).cast("timestamp")
         inputs = with_champions(self.job, partitions, cutoff)
         run = scorer(spec, self.run_id, lake.version(SILVER), schema)
         tasks = shuffle_partitions(self.job.spark)
         slots = tasks * max(1, math.ceil(partitions.count() / (tasks * A_CALL)))
         slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
         spread = [frame.select(slot, "*").repartition(tasks, F.col("slot")) for frame in (inputs, self._rows(inputs))]
-        return spread[0].groupBy("slot").cogroup(spread[1].groupBy("slot")).applyInPandas(run, schema)
+        return cogrouped(spread[0], spread[1], "slot", run, schema)
 
     def _rows(self, inputs: DataFrame) -> DataFrame:
         """The rows that predictions need: what is known after the cutoff, a fallback's history, or tabular rows."""

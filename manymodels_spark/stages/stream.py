@@ -15,12 +15,13 @@ import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
+from manymodels_spark.names import cogrouped, quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import Kafka, Stream, resolve
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import Outcome, Scorer, assembled, outcome, production, scored_schema
 from manymodels_spark.stages.score import with_champions
-from manymodels_spark.tables import PARTITIONS, SILVER, STREAMED, quote
+from manymodels_spark.tables import PARTITIONS, SILVER, STREAMED
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -106,8 +107,7 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     asked = partitions.join(rows.select("partition_id").distinct(), "partition_id", "left_semi")
     inputs = with_champions(job, asked, F.lit(None).cast("timestamp"))
     run = answerer(spec, run_id, lake.version(SILVER), number, schema)
-    known = rows.filter("partition_id IS NOT NULL").groupBy("partition_id")
-    answered = inputs.groupBy("partition_id").cogroup(known).applyInPandas(run, schema)
+    answered = cogrouped(inputs, rows.filter("partition_id IS NOT NULL"), "partition_id", run, schema)
     return answered.unionByName(_unknown(rows, spec, schema, run_id, number))
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.tables import quote
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

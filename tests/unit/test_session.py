@@ -37,12 +37,14 @@ def test_a_local_session_has_delta_few_partitions_and_listens_on_the_loopback_ad
     assert settings["spark.jars"] == "/jars/core.jar"
     assert settings["spark.sql.shuffle.partitions"] == "8"
     assert settings["spark.driver.host"] == "127.0.0.1"
+    assert "-Duser.timezone=UTC" in settings["spark.driver.extraJavaOptions"], "a database's times are read as they stand"
 
 
 def test_executors_on_other_machines_can_reach_the_driver() -> None:
     settings = own_settings("spark://master:7077")
     assert settings["spark.jars"] == "/jars/core.jar"
     assert settings["spark.executorEnv.OMP_NUM_THREADS"] == "1"
+    assert settings["spark.executor.extraJavaOptions"] == "-Duser.timezone=UTC"
     assert not [name for name in settings if name.startswith("spark.driver.")]
     assert "spark.sql.warehouse.dir" not in settings
 
