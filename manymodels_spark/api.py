@@ -19,7 +19,8 @@ from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.pipeline import RunReport
 from manymodels_spark.pipeline import run as run_all
 from manymodels_spark.predict import predict_partition
-from manymodels_spark.results import FitResult, Status
+from manymodels_spark.report.folds import placed
+from manymodels_spark.results import FitResult
 from manymodels_spark.session import session_of
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.model import HIGHER_IS_BETTER
@@ -208,7 +209,8 @@ class TrainingRun:
     def leaderboard(self) -> pd.DataFrame:
         """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain first."""
         metric = self.job.spec.metric
-        rows = [_leader(row, metric) for row in records(self.fits().filter("status <> 'failed'").toPandas())]
+        fits = self.fits().filter("status <> 'failed'").select("key", "family", "metrics")
+        rows = [_leader(row, metric) for row in records(fits.toPandas())]
         board = pd.DataFrame(rows)
         return board.sort_values("gain", ascending=False, ignore_index=True) if "gain" in board else board
 
@@ -238,7 +240,7 @@ class TrainingRun:
         return backtest_partition(self._rows(key, self._fit_of(key)), self.job.spec, key)
 
     def plot(self, name: str | None = None, *, folds: bool = True, **partition: Value) -> Figure:
-        """History, folds, forecast and intervals of one partition's newly trained model.
+        """History, forecast, intervals and the folds' predictions (as the fit kept them) of one partition's new model.
 
         `run.plot("store=3, item=7")` or, with the columns' own types, `run.plot(store=3, item=7)`.
         Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
@@ -253,11 +255,11 @@ class TrainingRun:
         history, cutoff, known = self._rows(key, row), pd.Timestamp(row["cutoff"]), known_future_of(self.job, key)
         future = None if known is None else known[known[str(spec.columns.time)] > cutoff]
         forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=cutoff)
-        tried = backtest_partition(history, spec, key) if folds and row["status"] == Status.FITTED else None
-        return forecast_figure(
-            history, forecast, time=str(spec.columns.time), target=spec.columns.target, title=f"{key}   {row['family']}",
-            folds=None if tried is None else tried[tried["champion"]],
-        )  # fmt: skip
+        time, target = str(spec.columns.time), spec.columns.target
+        kept = row["folds"] if folds and "folds" in row else None
+        curves = placed(kept, list(zip(history[time], history[target].astype(float), strict=True)))
+        title = f"{key}   {row['family']}"
+        return forecast_figure(history, forecast, time=time, target=target, title=title, folds=curves)
 
     def _rows(self, key: PartitionKey, fit: Any) -> pd.DataFrame:
         """The partition's prepared rows that its model has seen."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from manymodels_spark import metrics
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models.base import Family, Problem
+from manymodels_spark.results import FoldPrediction
 from manymodels_spark.spec.model import Spec
 
 Floats = NDArray[np.float64]
@@ -89,6 +90,17 @@ def mean_metrics(folds: Sequence[dict[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for fold in folds for name in fold)
     found = {name: [fold[name] for fold in folds if not math.isnan(fold.get(name, math.nan))] for name in names}
     return {name: float(np.mean(values)) for name, values in found.items() if values}
+
+
+def predicted(trial: Trial, folds: Sequence[Fold], rows: pd.DataFrame, problem: Problem) -> tuple[FoldPrediction, ...]:
+    """The trial's predictions of a forecast's folds, to be kept and drawn: five significant digits are finer than a screen."""
+    if problem.task != "forecast" or problem.time is None:
+        return ()
+    times = pd.DatetimeIndex(rows[problem.time])
+    return tuple(
+        FoldPrediction(times[fold.test[0]].isoformat(), [float(f"{value:.5g}") for value in values])
+        for fold, values in zip(folds, trial.predictions, strict=True)
+    )
 
 
 def _fit_and_predict(

@@ -1,9 +1,14 @@
-"""How objects show themselves in a notebook: a title and a plain table. Every text is escaped."""
+"""How objects show themselves: in a notebook as a title and a plain table, every text escaped; counts with their noun."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+
+
+def several(count: int, noun: str) -> str:
+    """`1 partition`, `2,000 partitions`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def html_table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:

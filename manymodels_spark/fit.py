@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, try_family
+from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, predicted, try_family
 from manymodels_spark.checks import clean, require_classes
 from manymodels_spark.choice import combination, honest, how_of, rank, shares_of, size_of
 from manymodels_spark.conformal import calibrate, coverage
@@ -88,6 +88,7 @@ class _Fit:
             options={member.name: member.family.options.model_dump(exclude_defaults=True) for member in members},
             metrics={**mean_metrics(best.metrics), **self._reference(trials, folds), **self._coverage(residuals)},
             scores=tuple(scores),
+            folds=predicted(best, folds, self.rows, self.problem),
             start=self._time(0),
             cutoff=document["cutoff"],
             started_from=self._started_from(members),
@@ -108,8 +109,8 @@ class _Fit:
         """The members' predictions of every fold combined, as a trial of its own."""
         predictions, first = combination(members, self.spec), members[0]
         scored = [
-            judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], predicted, classes, self.problem)
-            for fold, predicted, classes in zip(folds, predictions, first.classes, strict=True)
+            judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], values, classes, self.problem)
+            for fold, values, classes in zip(folds, predictions, first.classes, strict=True)
         ]
         return Trial(f"{how_of(self.spec)}_best_{len(members)}", first.family, predictions, scored)
 
@@ -119,7 +120,7 @@ class _Fit:
             return []
         target = self.rows[self.problem.target].to_numpy()
         predictions = honest([trial for trial in trials if trial.error is None], self.spec, len(self.rows))
-        residuals = [target[fold.test] - predicted for fold, predicted in zip(folds, predictions, strict=True)]
+        residuals = [target[fold.test] - values for fold, values in zip(folds, predictions, strict=True)]
         if not all(np.isfinite(fold).all() for fold in residuals):
             raise FitError(Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow")
         return residuals

@@ -31,6 +31,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class FoldPrediction:
+    """What the champion predicted of one fold: the time of its first row, and a value for it and each row after it."""
+
+    start: str
+    predictions: list[float]
+
+
+@dataclass(frozen=True)
 class Failure:
     """Why a partition was set aside."""
 
@@ -49,9 +57,9 @@ class FitResult:
     """The outcome of one partition: a payload with its scores, or a failure; never both, never neither.
 
     `family` is the champion's name (`prophet`, `mean_best_3`), `families` those inside its payload, `metrics`
-    its means over the folds, `seconds` the whole fit's wall time and `family_seconds` the part spent inside
-    families' own fit and predict. `started_from` is the checksum of the payload that a warm start was given. Times are
-    ISO 8601 text.
+    its means over the folds and `folds`, of forecasts, its predictions of each, latest first. `seconds` is the whole fit's
+    wall time and `family_seconds` the part spent inside families' own fit and predict. `started_from` is the checksum of
+    the payload that a warm start was given. Times are ISO 8601 text.
     """
 
     status: Status
@@ -63,6 +71,7 @@ class FitResult:
     options: dict[str, object] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    folds: tuple[FoldPrediction, ...] = ()
     start: str | None = None
     cutoff: str | None = None
     started_from: str | None = None

@@ -1,6 +1,6 @@
 """The backtest of one partition once more, for someone who wants to see it: every candidate's prediction of every fold.
 
-A run keeps metrics only, since the predictions of all folds of all partitions would outweigh the models. A fit is
+A run keeps the champions' predictions of their folds; those of all candidates would outweigh the models. A fit is
 pure, so the same rows and spec give the same predictions again. Pure pandas, as the fit itself.
 """
 

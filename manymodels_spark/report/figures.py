@@ -54,11 +54,15 @@ class Picks:
 
 
 def pick(partitions: pd.DataFrame, count: int, *, higher_is_better: bool) -> Picks:
-    """The `count` best, worst and most changed partitions; ties in the order of their ids."""
+    """The `count` best, worst and most changed partitions; ties in the order of their ids.
+
+    Of few partitions at most half are best and half are worst, so that none is both.
+    """
     known = finite(partitions, "metric").sort_values("partition_id")
+    half = len(known) // 2
     ranked = known.sort_values("metric", ascending=not higher_is_better, kind="stable")["partition_id"]
-    best = ranked.head(count).tolist()
-    worst = ranked.iloc[::-1].head(count).tolist()
+    best = ranked.head(min(count, half)).tolist()
+    worst = ranked.iloc[::-1].head(min(count, len(known) - half)).tolist()
     moved = finite(known, "previous")
     moved = moved.assign(_by=(moved["metric"] - moved["previous"]).abs())
     moved = moved[moved["_by"] > 0].sort_values("_by", ascending=False, kind="stable")

@@ -5,7 +5,9 @@ Reads the lake, as the only module here that does; the page knows only the recor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import pandas as pd
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.names import quote
 from manymodels_spark.report import figures
+from manymodels_spark.report.folds import placed
 from manymodels_spark.report.records import FAILED, Detail
 from manymodels_spark.spec.model import HIGHER_IS_BETTER, Spec
 from manymodels_spark.tables import CHAMPIONS, FITS, PREDICTIONS, PROMOTIONS, SILVER, UNSCORED, Lake
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 HELD = 300
-LEAST_HISTORY = 90
+LEAST_HISTORY, MOST_HISTORY = 90, 400
 
 
 def details(lake: Lake, spec: Spec, partitions: pd.DataFrame) -> dict[str, Detail]:
@@ -32,10 +35,10 @@ def details(lake: Lake, spec: Spec, partitions: pd.DataFrame) -> dict[str, Detai
     found = {partition: Detail() for partition in wanted}
     if not found:
         return {}
-    _fits(lake, spec.metric, found)
+    folds = _fits(lake, spec.metric, found)
     _said(lake, found)
     if spec.task == "forecast":
-        _history(lake, spec, found)
+        _history(lake, spec, found, folds)
         _forecasts(lake, spec, found)
     return found
 
@@ -68,17 +71,22 @@ def _of(lake: Lake, table: str, ids: Iterable[str]) -> DataFrame:
     return lake.read(table).join(F.broadcast(wanted), "partition_id", "left_semi")
 
 
-def _fits(lake: Lake, metric: str, found: dict[str, Detail]) -> None:
+def _fits(lake: Lake, metric: str, found: dict[str, Detail]) -> dict[str, str | None]:
+    """Fill in what the newest fit of each partition says; what it keeps of its folds, by id."""
     from pyspark.sql import functions as F
 
     if not lake.exists(FITS):
-        return
-    fits = _of(lake, FITS, found).select("partition_id", "scores", "message", "advice", "fitted_at", "run_id")
+        return {}
+    rows, folds = _of(lake, FITS, found), dict[str, str | None]()
+    kept = F.col("folds") if "folds" in rows.columns else F.lit(None).alias("folds")  # older versions kept none
+    fits = rows.select("partition_id", "scores", kept, "message", "advice", "fitted_at", "run_id")
     # The newest comes last and stays.
     for row in fits.orderBy(F.col("fitted_at"), F.col("run_id")).collect():
         detail = found[row["partition_id"]]
         detail.message, detail.advice = row["message"], row["advice"]
+        folds[row["partition_id"]] = row["folds"]
         detail.scores = [_slim(score, metric) for score in orjson.loads(row["scores"] or "[]")]
+    return folds
 
 
 def _slim(score: dict[str, Any], metric: str) -> dict[str, object]:
@@ -101,8 +109,8 @@ def _said(lake: Lake, found: dict[str, Detail]) -> None:
             found[row["partition_id"]].unscored = row["error"]
 
 
-def _history(lake: Lake, spec: Spec, found: dict[str, Detail]) -> None:
-    """The last rows of each partition, as many as three horizons."""
+def _history(lake: Lake, spec: Spec, found: dict[str, Detail], folds: Mapping[str, str | None]) -> None:
+    """The last rows of each partition, with its folds beside them."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -113,9 +121,18 @@ def _history(lake: Lake, spec: Spec, found: dict[str, Detail]) -> None:
     told, value = F.col(time).cast("string").alias("time"), F.col(target).cast("double").alias("value")
     slim = _of(lake, SILVER, found).select("partition_id", told, value)
     ranked = slim.withColumn("_rank", F.row_number().over(last))
-    rows = ranked.filter(F.col("_rank") <= max(LEAST_HISTORY, 3 * spec.horizon)).orderBy("partition_id", "time")
-    for row in rows.collect():
-        found[row["partition_id"]].history.append((shown(row["time"]), row["value"]))
+    rows = ranked.filter(F.col("_rank") <= _reach(spec)).orderBy("partition_id", "time")
+    for partition, own in groupby(rows.collect(), key=itemgetter("partition_id")):
+        past = [(row["time"], row["value"]) for row in own if row["time"] is not None]
+        found[partition].history = [(shown(time), value) for time, value in past]
+        curves = placed(folds.get(partition), past)
+        found[partition].folds = [[(shown(time), value) for time, value in curve] for curve in curves]
+
+
+def _reach(spec: Spec) -> int:
+    """How many of a partition's last rows are worth showing: all folds and a horizon before them, within bounds."""
+    folds = spec.horizon + (spec.backtest.folds - 1) * (spec.backtest.step or spec.horizon)
+    return max(LEAST_HISTORY, 3 * spec.horizon, min(folds + spec.horizon, MOST_HISTORY))
 
 
 def _forecasts(lake: Lake, spec: Spec, found: dict[str, Detail]) -> None:

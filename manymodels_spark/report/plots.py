@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,19 +13,21 @@ from manymodels_spark.errors import ManyModelsError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Folds = Sequence[Sequence[tuple[Any, float]]]
+
 STEPS_OF_HISTORY = 6
 
 
 def forecast_figure(
-    history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str, folds: pd.DataFrame | None = None
+    history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str, folds: Folds = ()
 ) -> Figure:
     """A matplotlib figure of the last rows of `history` (time, target), `forecast` (time, prediction, lower_*, ...) and
-    what the champion predicted on its `folds` (fold, time, prediction).
+    what the champion predicted on its `folds` ((time, prediction) of each).
 
     Raises ManyModelsError where matplotlib is not installed.
     """
     shown = history.sort_values(time).tail(max(60, STEPS_OF_HISTORY * len(forecast)))
-    tried = pd.DataFrame(columns=["fold", time, "prediction"]) if folds is None else folds[folds[time] >= shown[time].min()]
+    tried = [fold for fold in folds if fold[0][0] >= shown[time].min()]
     figure = _picture()
     axes = figure.subplots()
     axes.plot(shown[time], shown[target], color="#52606d", linewidth=1, label="history")
@@ -33,9 +36,9 @@ def forecast_figure(
             forecast[time], forecast[f"lower_{level}"], forecast[f"upper_{level}"], color="#2b7de9",
             alpha=0.15 + 0.1 * number, linewidth=0, label=f"{level} % interval",
         )
-    for number, (_, fold) in enumerate(tried.groupby("fold")):
-        axes.plot(fold[time], fold["prediction"], color="#e07b39", linewidth=1.2, label=None if number else "folds")
-        axes.axvline(fold[time].min(), color="#e07b39", linewidth=0.6, linestyle=":")
+    for number, fold in enumerate(tried):
+        axes.plot(*zip(*fold, strict=True), color="#e07b39", linewidth=1.2, label=None if number else "folds")
+        axes.axvline(fold[0][0], color="#e07b39", linewidth=0.6, linestyle=":")
     axes.plot(forecast[time], forecast["prediction"], color="#2b7de9", linewidth=1.6, label="forecast")
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_ylabel(target)

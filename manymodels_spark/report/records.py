@@ -100,11 +100,12 @@ class ShareRow:
 class Detail:
     """One partition from near: its last rows, its newest forecast, every candidate's folds, its decision.
 
-    `history` holds (time, value), `forecast` (time, prediction, {level: (lower, upper)}); `scores` are those that
-    `fits` keeps as JSON.
+    `history` holds (time, value), `folds` the newest fit's (time, prediction) of each fold, latest first, at times of the
+    history, `forecast` (time, prediction, {level: (lower, upper)}); `scores` are those that `fits` keeps as JSON.
     """
 
     history: list[tuple[str, float | None]] = field(default_factory=list)
+    folds: list[list[tuple[str, float]]] = field(default_factory=list)
     forecast: list[tuple[str, float | None, dict[int, tuple[float | None, float | None]]]] = field(default_factory=list)
     scores: list[dict[str, object]] = field(default_factory=list)
     champion: str | None = None
@@ -112,6 +113,16 @@ class Detail:
     message: str | None = None
     advice: str | None = None
     unscored: str | None = None
+
+    def curves(self) -> list[tuple[int, list[float | None]]]:
+        """Each fold as the place in the history where it begins, and a value for each row from there, None where it has none."""
+        place = {time: number for number, (time, _) in enumerate(self.history)}
+        found = []
+        for fold in self.folds:
+            at = {place[time]: value for time, value in fold if time in place}
+            if at:
+                found.append((min(at), [at.get(number) for number in range(min(at), max(at) + 1)]))
+        return found
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from manymodels_spark.report.figures import Grid, Histogram
 
 LEVELS = 7
-CELL = 18
+CELL, WIDE = 18, 640
+SPARK = (260, 48)
 
 
 def number(value: float | None) -> str:
@@ -58,24 +60,24 @@ def histogram(found: Histogram, label: str) -> str:
 
 def heat_map(found: Grid, metric: str) -> str:
     """One cell per pair of values, darker for higher; each cell says its pair and number when pointed at."""
-    bounds = levels(found.values)
+    bounds, size = levels(found.values), max(CELL, min(2 * CELL, WIDE // len(found.columns)))
     left = 12 + 7 * min(max(len(value) for value in found.rows), 18)
     top = 12 + 7 * min(max(len(value) for value in found.columns), 18)
     parts = [
-        f'<text class="tick" transform="translate({left + j * CELL + 13},{top - 6}) rotate(-90)">{_short(value)}</text>'
+        f'<text class="tick" transform="translate({left + j * size + size // 2 + 4},{top - 6}) rotate(-90)">{_short(value)}</text>'
         for j, value in enumerate(found.columns)
     ]
     for i, row in enumerate(found.rows):
-        y = top + i * CELL
-        parts.append(f'<text class="tick" x="{left - 6}" y="{y + 13}" text-anchor="end">{_short(row)}</text>')
+        y = top + i * size
+        parts.append(f'<text class="tick" x="{left - 6}" y="{y + size // 2 + 4}" text-anchor="end">{_short(row)}</text>')
         for j, name in enumerate(found.columns):
             value = float(found.values[i, j])
             title = f"{found.row_name}={row}, {found.column_name}={name}: {metric} {number(value)}"
             parts.append(
-                f'<rect class="{_level(value, bounds)}" x="{left + j * CELL + 1}" y="{y + 1}" width="{CELL - 2}" '
-                f'height="{CELL - 2}" rx="2"><title>{escape(title)}</title></rect>'
+                f'<rect class="{_level(value, bounds)}" x="{left + j * size + 1}" y="{y + 1}" width="{size - 2}" '
+                f'height="{size - 2}" rx="2"><title>{escape(title)}</title></rect>'
             )
-    width, height = left + len(found.columns) * CELL + 4, top + len(found.rows) * CELL + 4
+    width, height = left + len(found.columns) * size + 4, top + len(found.rows) * size + 4
     label = f"{metric} by {found.row_name} (rows) and {found.column_name} (columns)"
     return (
         f'<svg class="fixed" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
@@ -92,7 +94,7 @@ def levels(values: np.ndarray) -> list[float]:
 
 def legend(bounds: Sequence[float]) -> str:
     """The colours of a heat map with the bounds between them."""
-    width = 60
+    width = 48
     parts = [f'<rect class="h{i}" x="{i * width}" y="0" width="{width - 2}" height="12" rx="2"/>' for i in range(len(bounds) + 1)]
     parts += [
         f'<text class="tick" x="{(i + 1) * width - 1}" y="26" text-anchor="middle">{number(bound)}</text>'
@@ -125,24 +127,42 @@ def span(low: float, middle: float, high: float, most: float) -> str:
     )
 
 
-def spark(history: Sequence[float | None], forecast: Sequence[float | None], band: Sequence[tuple[float, float]], label: str) -> str:
-    """A series in the size of a line of text: history, forecast and its widest interval, on one scale."""
-    every = (*history, *forecast, *(edge for pair in band for edge in pair))
-    known = [value for value in every if value is not None and math.isfinite(value)]
+@dataclass(frozen=True)
+class Series:
+    """What a small chart shows: a history with its folds (the place where each begins, its values), a forecast, its interval."""
+
+    history: Sequence[float | None]
+    folds: Sequence[tuple[int, Sequence[float | None]]]
+    forecast: Sequence[float | None]
+    band: Sequence[tuple[float, float]]
+
+    def known(self) -> list[float]:
+        """Every number in it."""
+        folds = (value for _, values in self.folds for value in values)
+        every = (*self.history, *folds, *self.forecast, *(edge for pair in self.band for edge in pair))
+        return [value for value in every if value is not None and math.isfinite(value)]
+
+
+def spark(series: Series, label: str) -> str:
+    """A series in the size of a few lines of text, on one scale."""
+    history, forecast, band = series.history, series.forecast, series.band
+    known = series.known()
     if not known:
         return ""
     low, high = min(known), max(known)
     count = max(len(history) + len(forecast) - 1, 1)
 
     def at(place: int, value: float) -> str:
-        return f"{place / count * 200:.1f},{34 - (value - low) / ((high - low) or 1.0) * 32:.1f}"
+        share = (value - low) / ((high - low) or 1.0)
+        return f"{place / count * SPARK[0]:.1f},{SPARK[1] - 2 - share * (SPARK[1] - 4):.1f}"
 
     start = len(history)
     edges = [at(start + n, pair[1]) for n, pair in enumerate(band)] + [at(start + n, band[n][0]) for n in reversed(range(len(band)))]
     area = f'<polygon class="band" points="{" ".join(edges)}"/>' if band else ""
+    folds = "".join(f'<path class="fold" d="{_path(values, place, at)}"/>' for place, values in series.folds)
     return (
-        f'<svg class="spark" viewBox="0 0 200 36" role="img" aria-label="{escape(label)}">{area}'
-        f'<path class="history" d="{_path(history, 0, at)}"/><path class="forecast" d="{_path(forecast, start, at)}"/></svg>'
+        f'<svg class="spark" viewBox="0 0 {SPARK[0]} {SPARK[1]}" role="img" aria-label="{escape(label)}">{area}'
+        f'<path class="history" d="{_path(history, 0, at)}"/>{folds}<path class="forecast" d="{_path(forecast, start, at)}"/></svg>'
     )
 
 

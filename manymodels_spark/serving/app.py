@@ -142,7 +142,7 @@ def _add_scoring(app: FastAPI, server: Server) -> None:
 
     @app.get("/v1/models", summary="Find partitions", **documents.MODELS)
     async def models(
-        q: Annotated[str, Query(max_length=200, description="Part of the key, e.g. store=3")] = "",
+        q: Annotated[str, Query(max_length=200, description="Parts of the key, e.g. store=3 item=7")] = "",
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Response:
         return await server.models(q, limit)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.serving.sources import Champion, SourceDown
+from manymodels_spark.serving.sources import Champion, SourceDown, words_of
 from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import artifacts
@@ -61,10 +61,9 @@ class MlflowChampions:
             raise SourceDown(f"the artifact store did not answer ({type(error).__name__})") from error
 
     def search(self, text: str, limit: int) -> list[Champion]:
-        """See ChampionSource. The text is looked for in the models' names: `store=3` as `store-3`."""
-        slug = _slug(text)
-        named = f" AND name ILIKE '%{slug}%'" if slug else ""
-        return self._champions(named, limit)
+        """See ChampionSource. Words are looked for in the models' names: `store=3` as `store-3`."""
+        slugs = filter(None, map(_slug, words_of(text)))
+        return self._champions("".join(f" AND name ILIKE '%{slug}%'" for slug in slugs), limit)
 
     def ping(self) -> None:
         """See ChampionSource."""

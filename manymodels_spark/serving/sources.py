@@ -59,7 +59,7 @@ class ChampionSource(Protocol):
         """The champion's payload, not yet verified. Raises PayloadError where it is gone for good."""
 
     def search(self, text: str, limit: int) -> list[Champion]:
-        """Up to `limit` champions whose partition key contains `text` (any, where it is empty)."""
+        """Up to `limit` champions whose partition key contains every word of `text` (any, where it is empty)."""
 
     def ping(self) -> None:
         """Return where the source can be asked."""
@@ -147,14 +147,20 @@ class FolderChampions:
 
 
 def matching(champions: Iterable[Champion], text: str, limit: int) -> list[Champion]:
-    """Up to `limit` champions whose key or id contains the text, whatever its case."""
-    wanted, found = text.casefold(), []
+    """Up to `limit` champions whose key or id contains every word of the text, whatever its case."""
+    words, found = words_of(text), list[Champion]()
     for champion in champions:
-        if wanted in label(champion).casefold() or wanted in champion.partition_id:
+        said = f"{label(champion).casefold()}  {champion.partition_id}"
+        if all(word in said for word in words):
             found.append(champion)
             if len(found) == limit:
                 break
     return found
+
+
+def words_of(text: str) -> list[str]:
+    """What a person looks for, `item=7, store=3`, as words in any order; at most ten."""
+    return [word for word in re.split(r"[\s,;]+", text.casefold()) if word][:10]
 
 
 def label(champion: Champion) -> str:

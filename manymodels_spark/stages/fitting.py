@@ -35,7 +35,7 @@ FITS_SCHEMA = (
     "run_id string, wave int, partition_id string, key string, status string, family string, rows bigint, "
     "seconds double, family_seconds double, fingerprint string, reason string, message string, exception string, "
     "advice string, sha256 string, metrics map<string,double>, start string, cutoff string, fitted_at timestamp, "
-    "task int, host string, families array<string>, options string, scores string, started_from string, payload binary"
+    "task int, host string, families array<string>, options string, scores string, folds string, started_from string, payload binary"
 )
 COLUMNS = [column.split()[0] for column in FITS_SCHEMA.split(", ")]
 ASSIGNED = ["partition_id", "key", "fingerprint"]
@@ -137,6 +137,7 @@ def outcome(result: FitResult, run_id: str, wave: int, assigned: dict[str, Any])
         "families": list(result.families),
         "options": orjson.dumps(result.options, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
         "scores": orjson.dumps([asdict(s) for s in result.scores], option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+        "folds": orjson.dumps(result.folds).decode() if result.folds else None,
         "started_from": result.started_from,
         "payload": result.payload,
     }

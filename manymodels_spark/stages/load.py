@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KEY = ("partition_id", "cutoff")
 SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS, ACTUALS, METRICS, ALERTS)
-_LEFT_OUT = ("payload",)
+_LEFT_OUT = ("payload", "folds")
 
 
 def load(job: Job, *, full: bool = False, tables: Sequence[str] = SIDE_TABLES) -> StageReport:

@@ -62,7 +62,7 @@ def collect(job: Job) -> r.ReportData:
         stages=stage_rows(lake), training=training,
     )  # fmt: skip
     if lake.exists(FITS):
-        fits = latest(_present(lake, FITS).drop("payload", "options")).filter("status <> 'failed'").persist()
+        fits = latest(_present(lake, FITS).drop("payload", "options", "folds")).filter("status <> 'failed'").persist()
         data.candidates, data.spreads, data.coverage = _candidates(fits, spec.metric), _spreads(fits, job), _coverage(fits, job)
         fits.unpersist()
     if lake.exists(QUARANTINE):
@@ -191,7 +191,7 @@ def _candidates(fits: DataFrame, metric: str) -> list[r.CandidateRow]:
         F.count("s.error").alias("errors"),
         F.count(F.when(F.col("family") == F.col("s.candidate"), 1)).alias("wins"),
         F.sum("s.seconds").alias("seconds"),
-        F.percentile_approx(F.nanvl(F.col("s.metrics")[metric], F.lit(None)), [0.25, 0.5, 0.75]).alias("q"),
+        F.percentile(F.nanvl(F.col("s.metrics")[metric], F.lit(None)), [0.25, 0.5, 0.75]).alias("q"),
     )
     return [
         r.CandidateRow(
@@ -215,7 +215,7 @@ def _quantiles(fits: DataFrame, by: str, metric: str) -> list[r.SpreadRow]:
 
     value = F.nanvl(F.col("metrics")[metric], F.lit(None).cast("double"))
     found = fits.select(F.expr(by).alias("by"), value.alias("value")).filter("value IS NOT NULL")
-    grouped = found.groupBy("by").agg(F.count("*").alias("n"), F.percentile_approx("value", [0.1, 0.25, 0.5, 0.75, 0.9]).alias("q"))
+    grouped = found.groupBy("by").agg(F.count("*").alias("n"), F.percentile("value", [0.1, 0.25, 0.5, 0.75, 0.9]).alias("q"))
     return [r.SpreadRow(metric, row["by"], row["n"], tuple(row["q"])) for row in grouped.orderBy(F.desc("n"), "by").collect()]
 
 
@@ -225,7 +225,7 @@ def _coverage(fits: DataFrame, job: Job) -> list[r.CoverageRow]:
     rows = []
     for level in sorted(job.spec.backtest.intervals):
         value = F.col("metrics")[f"coverage_{level}"].alias("value")
-        facts = (F.count("value").alias("n"), F.mean("value").alias("mean"), F.percentile_approx("value", [0.1, 0.9]).alias("q"))
+        facts = (F.count("value").alias("n"), F.mean("value").alias("mean"), F.percentile("value", [0.1, 0.9]).alias("q"))
         row = fits.select(value).filter("value IS NOT NULL AND NOT isnan(value)").agg(*facts).first()
         if row is not None and row["n"]:
             rows.append(r.CoverageRow(level, row["n"], row["mean"], row["q"][0], row["q"][1]))

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
 import struct
-import subprocess
 from html import unescape
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, MISSING, printed
 from report_builders import partitions_of, report_of
 
 from manymodels_spark.report import records as r
 from manymodels_spark.report.page import render
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 
 SCRIPT = "<script>document.title='broken into'</script>"
 DETAIL = r.Detail(
     history=[(f"2026-01-{day:02d}", 10.0 + day % 7 if day != 5 else None) for day in range(1, 31)],
+    folds=[
+        [(f"2026-01-{day:02d}", 11.0) for day in range(24, 31)],
+        [(f"2026-01-{day:02d}", 12.5) for day in range(1, 11) if day != 5],
+    ],
     forecast=[(f"2026-01-{day:02d}", 12.0, {80: (9.0, 15.0), 95: (7.0, 17.0)}) for day in (31,)]
     + [("2026-02-01", 13.0, {80: (10.0, 16.0), 95: (8.0, 18.0)})],
     scores=[
@@ -30,20 +32,6 @@ DETAIL = r.Detail(
     ],
     decision="promoted: held: wape 0.2 below 0.6",
 )
-
-
-def chromium(url: str, profile: Path, *more: str) -> str:
-    """What the browser prints: with --dump-dom, the page after its script has run."""
-    assert BROWSER is not None
-    command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0", "--hide-scrollbars",
-        f"--user-data-dir={profile}", "--virtual-time-budget=8000", *more, url,
-    ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    complaints = [line for line in found.stderr.splitlines() if "CONSOLE" in line]
-    assert not complaints, complaints
-    return found.stdout
 
 
 @pytest.fixture
@@ -59,7 +47,7 @@ def page(tmp_path: Path) -> Path:
 
 
 def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, tmp_path: Path) -> None:
-    dom = chromium(f"{page.as_uri()}#p-p3", tmp_path / "profile", "--dump-dom")
+    dom = printed(f"{page.as_uri()}#p-p3", tmp_path / "profile", "--dump-dom")
     assert "120 partitions, page 1 of 3" in dom
     rows = re.search(r'<tbody id="rows"[^>]*>(.*?)</tbody>', dom, re.DOTALL)
     assert rows and rows.group(1).count("<tr") == 50
@@ -70,6 +58,13 @@ def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, t
     forecast = re.search(r'class="forecast" d="([^"]*)"', detail)
     assert history and history.group(1).count("M") == 2, "a day without a value is a gap"
     assert forecast and len(re.findall("[ML]", forecast.group(1))) == 2
+    folds = re.findall(r'class="fold" d="([^"]*)"', detail)
+    assert [fold.count("M") for fold in folds] == [1, 2], "a fold's curve breaks at a day that no fit sees"
+    assert [len(re.findall("[ML]", fold)) for fold in folds] == [7, 9]
+    assert re.findall(r'class="key (\w+)-key">([^<]*)<', detail) == [
+        ("history", "units"), ("fold", "backtest folds of the newest model"), ("forecast", "forecast"),
+        ("band", "intervals of 80 and 95 %"),
+    ]  # fmt: skip
     assert detail.count('class="band"') == 2
     assert "promoted: held: wape 0.2 below 0.6" in detail
     assert detail.index("theta") < detail.index("0.100") < detail.index("0.300")
@@ -80,7 +75,7 @@ def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, t
 def test_it_is_drawn_light_and_dark_wide_and_narrow(page: Path, tmp_path: Path, scheme: str, width: int) -> None:
     picture = tmp_path / "picture.png"
     dark = ("--blink-settings=preferredColorScheme=0",) if scheme == "dark" else ("--blink-settings=preferredColorScheme=1",)
-    chromium(page.as_uri(), tmp_path / "profile", f"--screenshot={picture}", f"--window-size={width},1200", *dark)
+    printed(page.as_uri(), tmp_path / "profile", f"--screenshot={picture}", f"--window-size={width},1200", *dark)
     pixels = picture.read_bytes()
     assert struct.unpack(">II", pixels[16:24]) == (width, 1200)
     assert _lightness(picture) > 200 if scheme == "light" else _lightness(picture) < 60
@@ -91,7 +86,7 @@ def test_nothing_is_wider_than_a_narrow_window(page: Path, tmp_path: Path) -> No
     framed = tmp_path / "framed.html"
     measure = "document.title=this.contentDocument?'':'no'; document.body.dataset.wide=this.contentDocument.documentElement.scrollWidth"
     framed.write_text(f'<body><iframe width="390" height="800" src="{page.name}" onload="{measure}"></iframe></body>')
-    dom = chromium(framed.as_uri(), tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
+    dom = printed(framed.as_uri(), tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
     found = re.search(r'data-wide="(\d+)"', dom)
     assert found and int(found.group(1)) <= 390
 

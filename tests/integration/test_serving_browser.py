@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
 import pytest
-from serving_builders import Running, classification_payload, forecast_payload, key_of, regression_payload
+from browser import CHROMIUM, MISSING, Browser, printed
+from serving_builders import Running, champions, classification_payload, forecast_payload, key_of, regression_payload
 
 from manymodels_spark.serving.sources import MemoryChampions
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on PATH (Debian: apt-get install chromium)")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+DRAWN = "document.querySelector('figure svg')"
+SAYS = "document.querySelector('output').textContent"
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,16 @@ def server(source: MemoryChampions) -> Iterator[Running]:
 
 
 def chromium(url: str, profile: Path, *more: str) -> str:
-    """What the browser prints: with --dump-dom, the page after its scripts have run."""
-    assert BROWSER is not None
-    command = [
-        BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
-        f"--user-data-dir={profile}", "--virtual-time-budget=8000", "--window-size=1200,800", *more, url,
-    ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    complaints = [line for line in found.stderr.splitlines() if "CONSOLE" in line and "Failed to load resource" not in line]
-    assert not complaints, complaints
-    return found.stdout
+    """What the browser prints; that the server refused something is no complaint here."""
+    return printed(url, profile, *more, forgiven="Failed to load resource")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        opened.look(1200)
+        yield opened
+    assert opened.complaints == []
 
 
 def text_of(dom: str, pattern: str) -> str:
@@ -121,3 +120,62 @@ def test_the_chart_is_painted(server: Running, tmp_path: Path):
 
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000
+
+
+def test_the_pointer_reads_the_nearest_point_of_the_chart(server: Running, browser: Browser):
+    browser.open(server.url + f"#{key_of(3, '<b>tea</b>').id}", DRAWN)
+    assert browser.value(SAYS) == "Point at the chart to read a value."
+    left, top, width = browser.value(f"(b => [b.left, b.top, b.width])({DRAWN}.getBoundingClientRect())")
+    plot = 56 / 900 * width, (900 - 14) / 900 * width
+
+    read = []
+    for share in (0, 20.3 / 27, 1):  # of 21 days of history and 7 of forecast
+        browser.point(left + plot[0] + share * (plot[1] - plot[0]), top + 60)
+        read.append(browser.value(SAYS))
+
+    assert read == ["2026-02-19: 10", "2026-03-11: 16", "2026-03-18: 16, between 16 and 16"]
+    dot, end = "document.querySelector('.dot')", "document.querySelector('.forecast').points"
+    assert browser.value(f"getComputedStyle({dot}).visibility") == "visible"
+    assert browser.value(f"Math.abs({dot}.cx.baseVal.value - {end}[{end}.length - 1].x)") < 0.1
+
+
+def test_arrow_keys_read_the_chart_point_by_point(server: Running, browser: Browser):
+    browser.open(server.url + f"#{key_of(3, '<b>tea</b>').id}", DRAWN)
+    browser.click("select")
+    for _ in range(10):
+        browser.press("Tab")
+        if browser.value(f"document.activeElement === {DRAWN}"):
+            break
+
+    read = []
+    for key in ("ArrowLeft", "ArrowLeft", "Home", "ArrowLeft", "ArrowRight", "End", "ArrowRight"):
+        browser.press(key)
+        read.append(browser.value(SAYS))
+
+    assert read == [
+        "2026-03-17: 15, between 15 and 15", "2026-03-16: 14, between 14 and 14", "2026-02-19: 10", "2026-02-19: 10", "2026-02-20: 11",
+        "2026-03-18: 16, between 16 and 16", "2026-03-18: 16, between 16 and 16",
+    ]  # fmt: skip
+
+
+def test_one_partition_of_thousands_is_found_by_typing_and_opened_by_a_click(browser: Browser):
+    running = Running(champions(5000)[0])
+    listed = "[...document.querySelectorAll('#models button')].map(b => b.firstChild.textContent)"
+    hint = "document.querySelector('#hint').textContent"
+    try:
+        browser.open(running.url, f"{listed}.length === 50")
+        assert browser.value(hint) == "The first 50. Type to narrow them down."
+        browser.write("#search", "store=49")
+        browser.wait(f"{listed}.length === 50 && {listed}.every(label => label.includes('store=49'))")
+        browser.write("#search", "STORE=4999, item=a")
+        browser.wait(f"{listed}.length === 1")
+        assert (browser.value(listed), browser.value(hint)) == (["item=a  store=4999"], "")
+        browser.click("#models button")
+        browser.wait(DRAWN)
+        assert browser.value("document.querySelector('h2').textContent") == "item=a  store=4999"
+        browser.write("#search", "store=5000")
+        browser.wait(f"{hint} === 'No partition found.'")
+        browser.write("#search", "")
+        browser.wait(f"{listed}.length === 50")
+    finally:
+        running.end()

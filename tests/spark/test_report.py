@@ -15,6 +15,7 @@ from manymodels_spark.cli.looking import live_line
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.report import records as r
+from manymodels_spark.report.near import details
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import RUNS_SCHEMA, Job
 from manymodels_spark.stages.ledger import RUNNING
@@ -27,7 +28,7 @@ from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice
 from manymodels_spark.stages.status import status
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import PROGRESS, RUNS
+from manymodels_spark.tables import FITS, PROGRESS, RUNS, SILVER, Lake
 from manymodels_spark.warehouse import open_warehouse
 
 if TYPE_CHECKING:
@@ -96,10 +97,24 @@ def test_each_partition_from_near_has_its_history_folds_and_forecast(job: Job) -
     assert near.forecast[0][0] == "2026-02-10" and len(near.forecast) == 7
     assert all(low <= value <= high for _, value, bands in near.forecast for low, high in [bands[80]])
     assert {score["candidate"]: len(score["folds"]) for score in near.scores} == {"theta": 2, "seasonal_naive": 2}
+    reach = [(fold[0][0], fold[-1][0], len(fold)) for fold in near.folds]
+    assert reach == [("2026-02-03", "2026-02-09", 7), ("2026-01-27", "2026-02-02", 7)]
     assert near.decision is not None and near.decision.startswith("promoted: held: wape")
     short = data.details[ids["short"]]
     assert short.message is not None and "4 rows" in short.message
     assert short.unscored is not None
+
+
+def test_fits_of_an_older_version_have_no_folds_to_draw_and_newer_ones_beside_them_do(job: Job, tmp_path: Path) -> None:
+    from pyspark.sql import functions as F
+
+    partitions, older = collect(job).partitions, Lake(job.spark, str(tmp_path), "sales")
+    older.overwrite(SILVER, job.lake.read(SILVER))
+    older.overwrite(FITS, job.lake.read(FITS).drop("folds"))
+    found = details(older, job.spec, partitions).values()
+    assert [(len(near.scores), near.folds) for near in found if near.scores] == [(2, [])] * 3
+    older.append(FITS, job.lake.read(FITS).withColumn("fitted_at", F.expr("fitted_at + INTERVAL 1 HOUR")))
+    assert sorted(len(near.folds) for near in details(older, job.spec, partitions).values()) == [0, 2, 2, 2]
 
 
 def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,9 @@ def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path
     assert [(row["status"], row["reason"]) for row in found] == [("fitted", None), ("failed", "too_short"), ("fitted", None)]
     assert [row["fingerprint"] for row in found] == ["f0", "f1", "f2"]
     assert {(row["run_id"], row["wave"]) for row in found} == {("run", 3)}
+    kept = [None if row["folds"] is None else json.loads(row["folds"]) for row in found]
+    assert kept == [[asdict(fold) for fold in result.folds] or None for result in alone]
+    assert [fold["start"] for fold in kept[2]] == ["2026-02-23T00:00:00"]
     assert dict(found[2]["metrics"]) == pytest.approx(alone[2].metrics)
     assert found[0]["fitted_at"].utcoffset().total_seconds() == 0
 

@@ -97,7 +97,7 @@ def test_metrics_that_are_no_numbers_are_counted_and_left_out_of_every_picture()
     frame = partitions_of(6)
     frame["metric"] = [0.1, math.nan, 0.2, math.inf, 0.3, None]
     page = render(report_of(frame))
-    assert "3 partitions with a model without a value" in page
+    assert "Without a value of it: 3 partitions with a model" in page
     assert "wape of 3 partitions" in page
     assert data_of(page)["value"] == [0.1, None, 0.2, None, 0.3, None]
     assert "NaN" not in re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
@@ -135,6 +135,8 @@ def test_best_worst_and_most_changed_are_picked_by_the_direction_of_the_metric()
     frame["metric"], frame["previous"] = [0.4, 0.1, 0.3, 0.2], [0.4, 0.9, math.nan, 0.3]
     lower = figures.pick(frame, 2, higher_is_better=False)
     assert (lower.best, lower.worst, lower.changed) == (["p1", "p3"], ["p0", "p2"], ["p1", "p3"])
+    few = figures.pick(frame.head(3), 15, higher_is_better=False)
+    assert (few.best, few.worst) == (["p1"], ["p0", "p2"]), "of few, none is both"
     higher = figures.pick(frame, 2, higher_is_better=True)
     assert (higher.best, higher.worst) == (["p0", "p2"], ["p1", "p3"])
 
@@ -152,6 +154,7 @@ def test_the_worst_partitions_are_drawn_with_history_forecast_interval_and_their
     frame["metric"] = [0.9, 0.2, 0.1]
     near = r.Detail(
         history=[("2026-01-01", 1.0), ("2026-01-02", None), ("2026-01-03", 3.0)],
+        folds=[[("2026-01-03", 2.123456)], [("2026-01-01", 1.5), ("2026-01-03", 2.5)]],
         forecast=[("2026-01-04", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)}), ("2026-01-05", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)})],
         scores=[{"candidate": "theta", "metrics": {"wape": 0.9}, "folds": [{"wape": 0.875}, {"wape": 0.925}], "seconds": 1, "error": None}],
     )
@@ -160,6 +163,10 @@ def test_the_worst_partitions_are_drawn_with_history_forecast_interval_and_their
     row = worst[worst.index("#p-p0") : worst.index("#p-p1")]
     assert row.count('class="spark"') == 1 and row.count('class="band"') == 1
     assert re.search(r'class="history" d="M[\d.,]+M[\d.,]+"', row), "a missing value is a gap"
+    assert row.count('class="fold"') == 2
+    assert re.search(r'class="fold" d="M0.0,[\d.]+M130.0,[\d.]+"', row), "a step without a prediction is a gap"
+    assert data_of(page)["details"]["p0"]["folds"] == [[2, 2.1235], [0, 1.5, None, 2.5]]
+    assert 'class="key fold-key">backtest folds' in page
     assert "0.875  0.925" in row
     assert "–" in worst[worst.index("#p-p1") :], "a partition whose rows are not held has no drawing"
 

@@ -261,6 +261,8 @@ def test_partitions_are_found_by_part_of_their_key(api):
     found = api.get("/v1/models", params={"q": "STORE=3"}).json()
 
     assert [model["partition"] for model in found["models"]] == [{"store": 3, "item": "a"}]
+    assert api.get("/v1/models", params={"q": "store=3, item=a"}).json() == found
+    assert api.get("/v1/models", params={"q": "store=3 item=b"}).json()["models"] == []
     assert api.get("/v1/models", params={"limit": 0}).status_code == 422
 
 

@@ -79,6 +79,8 @@ def test_champions_are_searched_by_part_of_their_key(spec: Spec):
 
     assert found("store=3") == ["31", "32"]
     assert found("sugar") == ["31", "32", "41"]
+    assert found("store=31, sugar") == found("sugar store=31") == ["31"]
+    assert found("store=31 salt") == []
     assert len(found("", 2)) == 2
     assert found("nothing of the kind") == []
     assert len(found("'; DROP TABLE logged_models; --")) == 0

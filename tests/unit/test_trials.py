@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from manymodels_spark.errors import FitError
 from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.metrics import wape
+from manymodels_spark.results import Status
 from manymodels_spark.spec.model import Backtest, Candidate, Spec
 from manymodels_spark.trials import backtest_partition
 
@@ -51,6 +53,24 @@ def test_the_champions_predictions_give_the_metric_that_the_fit_reports(combine:
     assert set(champion["candidate"]) == {result.family}
     folds = [wape(fold["actual"].to_numpy(), fold["prediction"].to_numpy()) for _, fold in champion.groupby("fold")]
     assert np.mean(folds) == pytest.approx(result.metrics["wape"])
+
+
+@pytest.mark.parametrize("combine", ["best", "mean_best_2", "median_best_2", "weighted_best_2"])
+def test_a_fit_keeps_what_its_champion_predicted_of_each_fold_in_five_digits(combine: str) -> None:
+    spec, rows = spec_of(combine=combine), weekly(60)
+    result, found = fit_partition(rows, spec, KEY), backtest_partition(rows, spec, KEY)
+    champion = found[found["champion"]]
+    assert [fold.start for fold in result.folds] == ["2026-02-23T00:00:00", "2026-02-16T00:00:00"]
+    for number, fold in enumerate(result.folds, start=1):
+        wanted = champion.loc[champion["fold"] == number, "prediction"].to_numpy()
+        assert fold.predictions == [float(f"{value:.5g}") for value in wanted]
+    assert result == replace(fit_partition(rows.sample(frac=1, random_state=1), spec, KEY), seconds=result.seconds,
+                             family_seconds=result.family_seconds, scores=result.scores)  # fmt: skip
+
+
+def test_a_fit_without_a_backtest_keeps_no_folds() -> None:
+    result = fit_partition(weekly(9), spec_of(fallback=MEAN), KEY)
+    assert (result.status, result.folds) == (Status.FALLBACK, ())
 
 
 def test_a_candidate_that_fails_is_left_out_and_where_all_do_the_table_is_empty() -> None:

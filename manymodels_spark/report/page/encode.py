@@ -74,6 +74,7 @@ def _detail(detail: Detail) -> dict[str, Any]:
     }
     return {
         "history": [[time, rounded(value)] for time, value in detail.history],
+        "folds": [[start, *map(rounded, values)] for start, values in detail.curves()],
         "forecast": [[time, rounded(value)] for time, value, _ in detail.forecast],
         "bands": bands,
         "scores": [_finite(score) for score in detail.scores],

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
 from manymodels_spark.report.svg import number
+
+LONG = 32
 
 
 class Markup(str):
@@ -24,13 +27,19 @@ def cell(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> Markup:
-    """A table that scrolls sideways where it is too wide; the columns in `numbers` are set right."""
+    """A table that scrolls sideways where it is too wide; the columns in `numbers` are set right, long texts wrap."""
     kind = [' class="n"' if index in numbers else "" for index in range(len(head))]
     heads = "".join(f'<th scope="col"{kind[index]}>{escape(name)}</th>' for index, name in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind[index]}>{cell(value)}</td>" for index, value in enumerate(row)) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td{kind[index] or _wide(value)}>{cell(value)}</td>" for index, value in enumerate(row)) + "</tr>"
+        for row in rows
     )
     return Markup(f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>')
+
+
+def _wide(value: object) -> str:
+    shown = re.sub("<[^>]*>", "", value) if isinstance(value, Markup) else str(value)
+    return ' class="wide"' if len(shown) > LONG else ""
 
 
 def section(name: str, title: str, lead: str, *parts: str) -> Markup:
@@ -62,11 +71,6 @@ def to_partition(partition_id: str, text: str) -> Markup:
 def percent(part: float, whole: float) -> str:
     """`12.5 %`, or a dash where there is no whole."""
     return f"{part / whole:.1%}".replace("%", " %") if whole else "–"
-
-
-def several(count: int, noun: str) -> str:
-    """`1 partition`, `2,000 partitions`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def duration(seconds: float) -> str:

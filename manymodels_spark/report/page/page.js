@@ -94,10 +94,11 @@
     });
     $("heads").replaceChildren(make("tr", {}, ...heads));
   };
+  const wide = (said) => (String(said).length > 32 ? "wide" : "");
   const line = (row) => {
     const cells = columns.map((c, i) => {
       const said = say(c.get(row), c.percent);
-      return make("td", { class: c.number ? "n" : "" }, i === 0 ? make("button", { class: "look", type: "button" }, said) : said);
+      return make("td", { class: c.number ? "n" : wide(said) }, i === 0 ? make("button", { class: "look", type: "button" }, said) : said);
     });
     return make("tr", { class: data.ids[row] === state.open ? "open" : "", onclick: () => open(data.ids[row], true) }, ...cells);
   };
@@ -110,7 +111,7 @@
     show();
     const near = data.details[id];
     const key = data.keys.map((name, i) => `${name}=${text(data.key[i], row)}`).join("  ");
-    const parts = [make("h3", {}, key), make("p", { class: "soft" }, `${id}   ${text(data.status, row)}${data.fresh[row] ? " in the newest training run" : ""}   ${text(data.family, row)}`)];
+    const parts = [make("h3", {}, key), make("p", { class: "soft" }, [id, `${text(data.status, row)}${data.fresh[row] ? " in the newest training run" : ""}`, text(data.family, row)].filter(Boolean).join(" · "))];
     if (near) {
       parts.push(...fact("What happened", near.message), ...fact("What to do", near.advice), ...fact("Not scored", near.unscored));
       parts.push(...fact("Champion in production", near.champion), ...fact("Decision", near.decision));
@@ -125,25 +126,23 @@
     const head = ["candidate", data.metric, ...Array.from({ length: folds }, (_, k) => `fold ${k + 1}`), "seconds", "what went wrong"];
     const rank = (s) => (s.metrics[data.metric] ?? NaN);
     const ordered = [...list].sort((a, b) => (Number.isNaN(rank(a)) - Number.isNaN(rank(b))) || (data.higher ? rank(b) - rank(a) : rank(a) - rank(b)) || 0);
-    const body = ordered.map((s) => make("tr", {}, make("td", {}, s.candidate), make("td", { class: "n" }, say(s.metrics[data.metric])),
-      ...Array.from({ length: folds }, (_, k) => make("td", { class: "n" }, say((s.folds[k] || {})[data.metric]))), make("td", { class: "n" }, say(s.seconds)), make("td", {}, s.error || "")));
+    const body = ordered.map((s) => make("tr", {}, make("td", { class: wide(s.candidate) }, s.candidate), make("td", { class: "n" }, say(s.metrics[data.metric])),
+      ...Array.from({ length: folds }, (_, k) => make("td", { class: "n" }, say((s.folds[k] || {})[data.metric]))), make("td", { class: "n" }, say(s.seconds)), make("td", { class: wide(s.error || "") }, s.error || "")));
     return make("table", {}, make("thead", {}, make("tr", {}, ...head.map((name, i) => make("th", { class: i && i < head.length - 1 ? "n" : "" }, name)))), make("tbody", {}, ...body));
   };
   const chart = (near) => {
-    const W = 860, H = 266, left = 56, base = 220;
+    const W = Math.min(1160, Math.max(300, $("partitions").clientWidth - 80)), H = 250, left = 56, base = 220;
     const past = near.history, ahead = near.forecast;
     const levels = Object.keys(near.bands).sort((a, b) => b - a);
-    const values = [...past, ...ahead].map((p) => p[1]).concat(...levels.map((l) => near.bands[l].flat())).filter((v) => v !== null);
+    const values = [...past, ...ahead].map((p) => p[1]).concat(...near.folds.map((f) => f.slice(1)), ...levels.map((l) => near.bands[l].flat())).filter((v) => v !== null);
     if (!values.length) return make("p", { class: "soft" }, "No values to draw.");
-    let low = Math.min(...values), high = Math.max(...values);
-    if (low === high) { low -= 1; high += 1; }
+    const marks = ticks(Math.min(...values), Math.max(...values)), low = marks[0], high = marks[marks.length - 1];
     const count = past.length + ahead.length;
     const x = (i) => left + (i / Math.max(1, count - 1)) * (W - left - 8);
     const y = (v) => base - ((v - low) / (high - low)) * (base - 16);
     const path = (points, from) => points.map((p, i) => (p[1] === null ? "" : `${i && points[i - 1][1] !== null ? "L" : "M"}${x(from + i).toFixed(1)},${y(p[1]).toFixed(1)}`)).join("");
-    const picture = draw("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `history and forecast of ${data.target}`, id: "chart" });
-    for (let k = 0; k <= 4; k += 1) {
-      const v = low + ((high - low) * k) / 4;
+    const picture = draw("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `history, folds and forecast of ${data.target}`, id: "chart" });
+    for (const v of marks) {
       picture.append(draw("line", { class: "axis", x1: left, x2: W - 8, y1: y(v), y2: y(v) }), draw("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, say(Number(v.toPrecision(3)))));
     }
     for (const level of levels) {
@@ -154,16 +153,39 @@
       area.append(draw("title", {}, `${level} % interval`));
       picture.append(area);
     }
-    picture.append(draw("path", { class: "history", d: path(past, 0) }), draw("path", { class: "forecast", d: path(ahead, past.length) }));
-    const times = [...past, ...ahead].map((p) => p[0]);
-    picture.append(draw("text", { x: left, y: base + 22 }, times[0]), draw("text", { x: W - 8, y: base + 22, "text-anchor": "end" }, times[times.length - 1]));
-    if (past.length && ahead.length) {
-      picture.append(draw("line", { class: "mark", x1: x(past.length - 0.5), x2: x(past.length - 0.5), y1: 8, y2: base }));
-      picture.append(draw("text", { x: x(past.length - 0.5) - 6, y: base + 22, "text-anchor": "end" }, past[past.length - 1][0]));
+    picture.append(draw("path", { class: "history", d: path(past, 0) }));
+    near.folds.forEach(([start, ...values], k) => {
+      const curve = draw("path", { class: "fold", d: path(values.map((v) => [null, v]), start) });
+      curve.append(draw("title", {}, `fold ${k + 1}, from ${past[start][0]}`));
+      picture.append(draw("line", { class: "begin", x1: x(start), x2: x(start), y1: 8, y2: base }), curve);
+    });
+    picture.append(draw("path", { class: "forecast", d: path(ahead, past.length) }));
+    if (past.length && ahead.length) picture.append(draw("line", { class: "cut", x1: x(past.length - 0.5), x2: x(past.length - 0.5), y1: 8, y2: base }));
+    picture.append(...dates(past, ahead, x, left, W - 8).map(([at, anchor, said]) => draw("text", { x: at, y: base + 22, "text-anchor": anchor }, said)));
+    const bands = levels.length ? [["band", `${levels.length > 1 ? "intervals" : "interval"} of ${levels.reverse().join(" and ")} %`]] : [];
+    const folds = near.folds.length ? [["fold", "backtest folds of the newest model"]] : [];
+    const keys = [["history", data.target], ...folds, ...(ahead.length ? [["forecast", "forecast"]] : []), ...bands];
+    return make("div", {}, picture, make("p", { class: "legend" }, ...keys.map(([kind, said]) => make("span", { class: `key ${kind}-key` }, said))));
+  };
+  // A few round values, 1, 2 or 5 times a power of ten apart, around all that is shown.
+  const ticks = (low, high) => {
+    const span = high - low || Math.abs(high) || 1, power = 10 ** Math.floor(Math.log10(span / 4));
+    const step = [1, 2, 5, 10].map((times) => times * power).find((size) => span / size <= 5);
+    const first = Math.floor(low / step), last = Math.max(Math.ceil(high / step), first + 1);
+    return Array.from({ length: last - first + 1 }, (_, number) => (first + number) * step);
+  };
+  // First and last time, and between them the last one known; those without room are left out.
+  const dates = (past, ahead, x, left, right) => {
+    const room = (said) => 7.5 * said.length + 8;
+    const first = (past[0] || ahead[0])[0], last = (ahead[ahead.length - 1] || past[past.length - 1])[0];
+    const found = [[left, "start", first]];
+    let until = left + room(first);
+    if (past.length && ahead.length && x(past.length - 1) - room(past[past.length - 1][0]) > until) {
+      until = x(past.length - 1);
+      found.push([until, "end", past[past.length - 1][0]]);
     }
-    const bands = levels.length ? `, intervals ${levels.reverse().join(" and ")} %` : "";
-    picture.append(draw("text", { x: left, y: H - 7 }, `${data.target}: history grey, forecast blue${bands}`));
-    return picture;
+    if (right - room(last) > until) found.push([right, "end", last]);
+    return found;
   };
 
   $("search").addEventListener("input", filter);

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from manymodels_spark.display import several
 from manymodels_spark.frames import records
 from manymodels_spark.report import figures, svg
 from manymodels_spark.report.page import running
@@ -19,7 +20,6 @@ from manymodels_spark.report.page.markup import (
     percent,
     scroll,
     section,
-    several,
     table,
     to_partition,
 )
@@ -82,8 +82,8 @@ def errors(data: ReportData) -> Markup:
     if found is None:
         return section("errors", "How good the models are", lead, paragraph("No partition has a value of it.", "note"))
     missing = int((data.partitions["status"].isin([FITTED, FALLBACK]) & ~np.isfinite(values)).sum())
-    why = "nothing to judge them by, or an error scale of zero"
-    said = paragraph(f"{several(missing, 'partition')} with a model without a value: {why}.") if missing else ""
+    why = "there was nothing to judge by, or the error's scale is zero"
+    said = paragraph(f"Without a value of it: {several(missing, 'partition')} with a model; {why}.") if missing else ""
     head = ["metric", "family", "partitions", "10 %", "25 %", "median", "75 %", "90 %"]
     rows = [(row.metric, row.family, row.partitions, *row.quantiles) for row in data.spreads]
     spreads = table(head, rows, range(2, 8)) if rows else ""
@@ -151,15 +151,22 @@ def picks(data: ReportData) -> Markup:
     chosen = figures.pick(data.partitions, figures.PICKED, higher_is_better=data.higher_is_better)
     rows = {str(row["partition_id"]): row for row in records(data.partitions[data.partitions["partition_id"].isin(chosen.ids)])}
     names = [("Worst", chosen.worst), ("Best", chosen.best), ("Most changed since the model before", chosen.changed)]
+    lead = "The last rows with what the newest model predicted of each fold, and the forecast. A click opens the partition."
     parts: list[str] = []
     for title, ids in names:
         parts.append(heading(title))
         parts.append(_picked(data, rows, ids) if ids else paragraph("None: no partition has a value to compare."))
-    return section("picks", "Who needs a person", "A click opens the partition with its history, forecast and folds.", *parts)
+    return section("picks", "Who needs a person", lead, _legend(), *parts)
+
+
+def _legend() -> Markup:
+    """What the colours of a small chart stand for."""
+    names = {"history": "history", "fold": "backtest folds", "forecast": "forecast", "band": "widest interval"}
+    return Markup('<p class="legend">' + "".join(f'<span class="key {kind}-key">{text}</span>' for kind, text in names.items()) + "</p>")
 
 
 def _picked(data: ReportData, rows: Mapping[str, Mapping[str, Any]], ids: list[str]) -> Markup:
-    head = ["partition", "history and forecast", "model", data.metric, "folds", "seasonal naive", "before", "rows"]
+    head = ["partition", "history, folds and forecast", "model", data.metric, "folds", "seasonal naive", "before", "rows"]
     lines = [
         (to_partition(one, figures.title_of(rows[one], data.partition_by)), _drawn(data, one), *_told(rows[one], _folds(data, rows[one])))
         for one in ids
@@ -172,11 +179,14 @@ def _drawn(data: ReportData, partition: str) -> Markup:
     near = data.details.get(partition)
     if near is None or not (near.history or near.forecast):
         return Markup("–")
-    past = [value for _, value in near.history[-SPARK_ROWS:]]
+    first = max(len(near.history) - SPARK_ROWS, 0)
+    past = [value for _, value in near.history[first:]]
+    folds = [(max(start - first, 0), values[max(first - start, 0) :]) for start, values in near.curves()]
     ahead = [value for _, value, _ in near.forecast]
     edges = [bands[max(bands)] for _, _, bands in near.forecast if bands]
     band = [(low, high) for low, high in edges if low is not None and high is not None]
-    return Markup(svg.spark(past, ahead, band if len(band) == len(ahead) else [], "history and forecast"))
+    series = svg.Series(past, folds, ahead, band if len(band) == len(ahead) else [])
+    return Markup(svg.spark(series, "history, folds and forecast"))
 
 
 def _folds(data: ReportData, row: Mapping[str, Any]) -> str:

@@ -1,0 +1,95 @@
+"""The manifests of `deploy/aks`: validated strictly, held against each other, the server and the image."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+from deploy_files import DEPLOY, ROOT, read
+
+from manymodels_spark.cli.serving import serve
+from manymodels_spark.serving.settings import PREFIX, ServingSettings
+
+AKS = DEPLOY / "aks"
+MANIFESTS = {path.name: read(path) for path in sorted(AKS.glob("*.yaml")) if path.name != "spec.yaml"}
+
+
+@pytest.mark.parametrize("name", [name for name in MANIFESTS if name != "kustomization.yaml"])
+def test_a_manifest_is_valid_strictly(name: str) -> None:
+    kubernetes_validate.validate(MANIFESTS[name], "1.37", strict=True)
+
+
+def test_a_misspelt_field_of_a_manifest_would_be_found() -> None:
+    with pytest.raises(kubernetes_validate.ValidationError, match="selektor"):
+        kubernetes_validate.validate({**MANIFESTS["service.yaml"], "spec": {"selektor": {}}}, "1.37", strict=True)
+
+
+def test_the_manifests_refer_to_each_other() -> None:
+    kustomization, deployment = MANIFESTS["kustomization.yaml"], MANIFESTS["deployment.yaml"]
+    assert set(kustomization["resources"]) == set(MANIFESTS) - {"kustomization.yaml"}
+    namespace = MANIFESTS["namespace.yaml"]["metadata"]["name"]
+    assert kustomization["namespace"] == namespace
+    labels, pod = deployment["spec"]["template"]["metadata"]["labels"], deployment["spec"]["template"]["spec"]
+    ports = {port["name"] for port in pod["containers"][0]["ports"]}
+    selectors = [
+        deployment["spec"]["selector"]["matchLabels"], MANIFESTS["service.yaml"]["spec"]["selector"],
+        MANIFESTS["disruption.yaml"]["spec"]["selector"]["matchLabels"], MANIFESTS["network.yaml"]["spec"]["podSelector"]["matchLabels"],
+        pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+    target = MANIFESTS["autoscaler.yaml"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == (deployment["kind"], deployment["metadata"]["name"])
+    assert pod["serviceAccountName"] == MANIFESTS["serviceaccount.yaml"]["metadata"]["name"]
+    assert {port["targetPort"] for port in MANIFESTS["service.yaml"]["spec"]["ports"]} <= ports
+    assert {port["port"] for rule in MANIFESTS["network.yaml"]["spec"]["ingress"] for port in rule["ports"]} <= ports
+    maps = {one["name"]: one["files"] for one in kustomization["configMapGenerator"]}
+    volumes = {one["name"]: one for one in pod["volumes"]}
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
+    assert volumes["spec"]["configMap"]["name"] in maps
+    assert all((AKS / file).exists() for files in maps.values() for file in files)
+
+
+def test_the_pod_s_command_and_probes_are_those_of_the_server() -> None:
+    container = MANIFESTS["deployment.yaml"]["spec"]["template"]["spec"]["containers"][0]
+    command, spec, *rest = container["args"]
+    assert command == serve.name
+    options = {name for parameter in serve.params for name in parameter.opts}
+    assert {argument for argument in rest if argument.startswith("--")} <= options
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert Path(spec).parent == Path(mounts["spec"]) and Path(spec).name == "spec.yaml"
+    assert rest[rest.index("--port") + 1] == str(container["ports"][0]["containerPort"])
+    app = (ROOT / "manymodels_spark" / "serving" / "app.py").read_text()
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert f'"{container[probe]["httpGet"]["path"]}"' in app
+    settings = {f"{PREFIX}{name.upper()}" for name in ServingSettings.model_fields}
+    assert {one["name"] for one in container["env"] if one["name"].startswith(PREFIX)} <= settings
+
+
+def test_the_image_has_what_it_copies_the_extras_that_exist_and_the_pod_s_user() -> None:
+    from importlib.metadata import metadata
+
+    image = (AKS / "Dockerfile").read_text()
+    (extras,) = re.findall(r"whl\)\[([\w,]+)]", image)
+    assert {"serve", "azure", "lightgbm"} == set(extras.split(",")) <= set(metadata("manymodels-spark").get_all("Provides-Extra") or [])
+    kept = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {"setup.py", "README.md", "pyproject.toml", "constraints.txt", "manymodels_spark"} <= kept
+    assert all((ROOT / name).exists() for name in kept)
+    user = MANIFESTS["deployment.yaml"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
+    assert f"USER {user}\n" in image and f"--uid {user} " in image
+    assert 'ENTRYPOINT ["manymodels"]' in image
+
+
+def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
+    spec = MANIFESTS["deployment.yaml"]["spec"]
+    pod, container = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    guarded = container["securityContext"]
+    assert (guarded["readOnlyRootFilesystem"], guarded["allowPrivilegeEscalation"]) == (True, False)
+    assert guarded["capabilities"] == {"drop": ["ALL"]}
+    assert set(container["resources"]["limits"]) >= {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert MANIFESTS["disruption.yaml"]["spec"]["minAvailable"] < MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"]
+    bound = next(one["value"] for one in container["env"] if one["name"] == "MANYMODELS_SERVE_RSS_MB")
+    assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, "models go before the pod is killed"
