@@ -37,18 +37,15 @@ def page(client: Client, experiment_id: str, query: str, token: str | None, *, o
 
 
 def from_both_ends(client: Client, experiment_id: str, query: str) -> list[Registered]:
-    """All models that a filter selects. A second reader begins with the oldest where there is more than one page, and
-    the two stop when they have met.
+    """All models that a filter selects: one reader begins with the newest, another with the oldest, and they stop when
+    they have met. With one thread the first reads them all.
     """
-    first, token = page(client, experiment_id, query, None)
-    found = {model.model_id: model for model in first}
-    if not token:
-        return list(found.values())
+    found: dict[str, Registered] = {}
     # Each reader has seen all that is older (newer) than this: equal times may be cut by a page.
-    reached = {True: -math.inf, False: float(first[-1].created)}
+    reached = {True: -math.inf, False: math.inf}
 
     def read(oldest_first: bool) -> None:
-        following = None if oldest_first else token
+        following: str | None = None
         while reached[True] <= reached[False]:
             models, following = page(client, experiment_id, query, following, oldest_first=oldest_first)
             found.update({model.model_id: model for model in models})
