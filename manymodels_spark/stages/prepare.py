@@ -35,13 +35,14 @@ def prepare(job: Job) -> StageReport:
     """
     lake, spec = job.lake, job.spec
     with job.stage("prepare") as report:
-        origin = _origin(lake, spec)
+        bronze = lake.version(BRONZE)
+        origin = _origin(lake, spec, bronze)
         if origin == lake.note(PARTITIONS):
             partitions = lake.read(PARTITIONS).count()
             report.counts.update(partitions=partitions)
             report.note = f"{partitions:,} partitions, nothing new"
             return report
-        rows = typed(lake.read(BRONZE), spec)
+        rows = typed(lake.read(BRONZE, bronze), spec)  # one version: an ingest may commit between two looks at it
         census = Census.of(rows, spec)
         if not census.rows:
             raise SourceError("table bronze is empty: run `manymodels ingest SPEC` with a source that has rows")
@@ -54,13 +55,13 @@ def prepare(job: Job) -> StageReport:
     return report
 
 
-def _origin(lake: Lake, spec: Spec) -> str:
+def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
     """What the prepared rows are made of: versions of bronze and calendar, and the spec's rules."""
     rules = json.dumps(spec.model_dump(mode="json", include=_SHAPING), sort_keys=True)
     buckets = spec.limits.partitions_per_wave
     digest = hashlib.sha256(f"{rules} {buckets}".encode()).hexdigest()[:16]
     calendar = lake.note(CALENDAR) if spec.prepare.calendar else None
-    return f"bronze={lake.version(BRONZE)} calendar={calendar} rules={digest}"
+    return f"bronze={bronze} calendar={calendar} rules={digest}"
 
 
 def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats: bool) -> DataFrame:
