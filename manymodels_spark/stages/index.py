@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages import ledger
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.route import publish
 from manymodels_spark.tables import CHAMPIONS
@@ -26,9 +27,12 @@ INDEX_SCHEMA = (
 
 
 def rebuild(job: Job) -> StageReport:
-    """Write the `champions` table anew from the production MLflow. Counts: champions."""
+    """Write the `champions` table anew from the production MLflow. Counts: champions.
+
+    Raises ConcurrentWrite while another process changes the champions.
+    """
     repository = open_production(job.spec)
-    with job.stage("index") as report:
+    with ledger.alone(job, "index") as (report, _):
         champions = current_champions(repository)
         write_index(job, champions.values())
         publish(repository, job.spec, champions.values())

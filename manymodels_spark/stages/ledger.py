@@ -1,8 +1,9 @@
 """Which run is under way: a new one, or one that was interrupted and is to be continued; and never two at once.
 
 The lock is Delta's own: a run claims its stage by a commit to the table `runs`, and commits have an order that all
-machines agree on. Of two claims, the first one counts and the other withdraws. While a run works it tells so every
-minute; one that was silent for `EXPIRY`, or whose process on this machine is gone, may be continued by anybody.
+machines agree on. Of two claims, the first one counts and the other withdraws. Stages that change the champions are
+claimed together: while one of them works, none of the others may. While a run works it tells so every minute; one
+that was silent for `EXPIRY`, or whose process on this machine is gone, may be continued by anybody.
 """
 
 from __future__ import annotations
@@ -18,37 +19,55 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from manymodels_spark.errors import ConcurrentWrite
-from manymodels_spark.stages.job import RUNS_SCHEMA, Job, new_run_id
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
+from manymodels_spark.stages.job import RUNS_SCHEMA, Job, StageReport, new_run_id
 from manymodels_spark.tables import RUNS
 
 RUNNING, WITHDRAWN = "running", "withdrawn"
+CHAMPIONS = ("promote", "rollback", "retire", "index")  # these change the champions, or rest on who they are
 BEAT = timedelta(minutes=1)
 EXPIRY = timedelta(minutes=10)
+
+_at_work: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the table says of the newest run of a stage. `seen` is when it was last heard of, in seconds since 1970."""
+    """What the table says of the newest run of a stage, or of those that are claimed with it. `seen` is when it was last
+    heard of, in seconds since 1970.
+    """
 
     run_id: str
     status: str
     signature: str
     owner: str
     seen: float
+    stage: str = ""
+
+
+@contextmanager
+def alone(job: Job, stage: str, signature: str | None = None) -> Iterator[tuple[StageReport, threading.Event]]:
+    """A stage on which nobody else works meanwhile: its report, and the event of `beating`.
+
+    With a signature, an interrupted run of the same one is continued under its id. Raises ConcurrentWrite as `open_run` does.
+    """
+    run_id, _ = open_run(job, stage, uuid.uuid4().hex if signature is None else signature)
+    with job.stage(stage, run_id=run_id) as report, beating(job, stage, run_id) as lost:
+        yield report, lost
 
 
 def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     """The id of the run to work on, and whether it continues an interrupted one of the same signature.
 
-    Raises ConcurrentWrite where another process is at work on the same spec's stage, here or on another machine.
+    Raises ConcurrentWrite where another process is at work on the same spec's stage, or on one that is claimed with it,
+    here or on another machine.
     """
     job.lake.ensure(RUNS, RUNS_SCHEMA)
     before = job.lake.version(RUNS)
     last = newest(job, stage)
     if last is not None and last.status == RUNNING and is_alive(last, time.time()):
-        raise _taken(job, stage, last.run_id, last.owner)
-    resumed = last is not None and last.status != "done" and last.signature == signature
+        raise _taken(job, last.stage, last.run_id, last.owner)
+    resumed = last is not None and last.status != "done" and (last.stage, last.signature) == (stage, signature)
     run_id = last.run_id if last is not None and resumed else new_run_id()
     claim(job, stage, run_id, signature, before)
     return run_id, resumed
@@ -59,13 +78,14 @@ def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> Non
     also one of this process, was faster.
     """
     mark = uuid.uuid4().hex
-    token = f"claim {stage} {mark}"
+    token = f"{_claim(stage)}{mark}"
     _tell(job, stage, RUNNING, run_id, f"{signature} owner={owner()} {mark}", token)
     claims = job.lake.notes(RUNS, since=before)
-    first = next(note for note in claims if note.startswith(f"claim {stage} "))
+    first = next(note for note in claims if note.startswith(_claim(stage)))
     if first != token:
         _tell(job, stage, WITHDRAWN, run_id, f"another claim came first owner={owner()} {mark}")
         raise _taken(job, stage, run_id, "another process")
+    _at_work.add(run_id)
 
 
 @contextmanager
@@ -88,15 +108,22 @@ def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Itera
     finally:
         over.set()
         thread.join()
+        _at_work.discard(run_id)
+
+
+def require(lost: threading.Event, run_id: str) -> None:
+    """Raise ManyModelsError where the run was taken over: this process must change nothing any more."""
+    if lost.is_set():
+        raise ManyModelsError(f"run {run_id} was silent and another process took it over: this one stops")
 
 
 def newest(job: Job, stage: str) -> Run | None:
-    """The newest run of a stage, whatever became of it; claims that were withdrawn are none."""
+    """The newest run of a stage and of those claimed with it, whatever became of it; claims that were withdrawn are none."""
     from pyspark.sql import functions as F
 
-    events = job.lake.read(RUNS).filter(F.col("stage") == stage)
+    events = job.lake.read(RUNS).filter(F.col("stage").isin(*_together(stage)))
     # As a number: a timestamp would come in the time zone of this machine.
-    facts = events.select("run_id", "status", "note", F.col("ended_at").cast("double").alias("seen"))
+    facts = events.select("run_id", "stage", "status", "note", F.col("ended_at").cast("double").alias("seen"))
     rows = facts.orderBy(F.col("run_id").desc(), F.col("seen").desc()).limit(20).collect()
     withdrawn = {_mark(row["note"]) for row in rows if row["status"] == WITHDRAWN}
     rows = [row for row in rows if not (row["status"] in (RUNNING, WITHDRAWN) and _mark(row["note"]) in withdrawn - {None})]
@@ -106,7 +133,15 @@ def newest(job: Job, stage: str) -> Run | None:
     told = next((str(row["note"] or "") for row in mine if row["status"] == RUNNING), "")
     signature, _, by = told.rpartition(" owner=")
     by = by.partition(" ")[0]
-    return Run(mine[0]["run_id"], mine[0]["status"], signature, by, float(mine[0]["seen"]))
+    return Run(mine[0]["run_id"], mine[0]["status"], signature, by, float(mine[0]["seen"]), mine[0]["stage"])
+
+
+def _together(stage: str) -> tuple[str, ...]:
+    return CHAMPIONS if stage in CHAMPIONS else (stage,)
+
+
+def _claim(stage: str) -> str:
+    return f"claim {_together(stage)[0]} "
 
 
 def _mark(note: str | None) -> str | None:
@@ -118,7 +153,7 @@ def is_alive(run: Run, now: float) -> bool:
     """Whether the process that opened a run may still work: on this machine it is looked at, elsewhere it must tell."""
     host, _, pid = run.owner.rpartition(":")
     if host == socket.gethostname() and pid.isdigit():
-        return int(pid) != os.getpid() and Path(f"/proc/{pid}").exists()
+        return run.run_id in _at_work if int(pid) == os.getpid() else Path(f"/proc/{pid}").exists()
     return now - run.seen < EXPIRY.total_seconds()
 
 

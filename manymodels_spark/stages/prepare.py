@@ -35,40 +35,49 @@ def prepare(job: Job) -> StageReport:
     """
     lake, spec = job.lake, job.spec
     with job.stage("prepare") as report:
-        origin = _origin(lake, spec)
+        bronze = lake.version(BRONZE)
+        origin = _origin(lake, spec, bronze)
         if origin == lake.note(PARTITIONS):
             partitions = lake.read(PARTITIONS).count()
             report.counts.update(partitions=partitions)
             report.note = f"{partitions:,} partitions, nothing new"
             return report
-        rows = typed(lake.read(BRONZE), spec)
+        rows = typed(lake.read(BRONZE, bronze), spec)  # one version: an ingest may commit between two looks at it
         census = Census.of(rows, spec)
         if not census.rows:
             raise SourceError("table bronze is empty: run `manymodels ingest SPEC` with a source that has rows")
-        lake.overwrite(SILVER, _silver(lake, spec, rows, census), by=["bucket"])
-        _write_results(lake, spec, census, _outliers(rows, census.table.filter("problem IS NULL"), spec), origin)
+        sound = census.table.filter("problem IS NULL")
+        regular = _regular(lake, spec, rows, sound, any(person["copies"] for person in census.rows))
+        lake.overwrite(SILVER, _silver(regular, sound, spec), by=["bucket"])
+        touched = census.table.join(_outliers(rows, sound, spec), ID, "left").join(_uncut(regular, spec), ID, "left")
+        _write_results(lake, spec, touched, origin)
         _count(report, lake, census)
     return report
 
 
-def _origin(lake: Lake, spec: Spec) -> str:
+def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
     """What the prepared rows are made of: versions of bronze and calendar, and the spec's rules."""
     rules = json.dumps(spec.model_dump(mode="json", include=_SHAPING), sort_keys=True)
     buckets = spec.limits.partitions_per_wave
     digest = hashlib.sha256(f"{rules} {buckets}".encode()).hexdigest()[:16]
     calendar = lake.note(CALENDAR) if spec.prepare.calendar else None
-    return f"bronze={lake.version(BRONZE)} calendar={calendar} rules={digest}"
+    return f"bronze={bronze} calendar={calendar} rules={digest}"
 
 
-def _silver(lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> DataFrame:
-    """The rows of all sound partitions: corrected, merged, completed, with their id, bucket and partition columns."""
+def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats: bool) -> DataFrame:
+    """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their id."""
     from pyspark.sql import functions as F
 
-    sound = census.table.filter("problem IS NULL")
     clean = corrected(_placed(rows, sound, spec), spec)
     spans = sound.select(ID, *(F.col(name).cast("timestamp").alias(name) for name in ("first", "last")))
-    repeating = sound.filter("copies > 0") if any(person["copies"] for person in census.rows) else None
-    regular = completed(deduplicated(clean, spec, repeating), spec, spans, _calendar(lake, spec, sound))
+    repeating = sound.filter("copies > 0") if repeats else None
+    return completed(deduplicated(clean, spec, repeating), spec, spans, _calendar(lake, spec, sound))
+
+
+def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
+    """The regular rows, as many as the spec wants, with their bucket and partition columns."""
+    from pyspark.sql import functions as F
+
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
     order = [ID, "bucket", *spec.partition_by, *([spec.columns.time] if spec.columns.time else []), spec.columns.target]
     inputs = [name for name in spec.columns.inputs if name not in order]
@@ -98,6 +107,15 @@ def _outliers(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     return placed.filter((value < F.col("_low")) | (value > F.col("_high"))).groupBy(ID).agg(F.count("*").alias("outliers"))
 
 
+def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
+    """partition_id and the number of its rows before `prepare.history` cut them; empty where the spec cuts nothing."""
+    from pyspark.sql import functions as F
+
+    if spec.prepare.history is None:
+        return regular.select(ID, F.lit(0).cast("bigint").alias("uncut")).limit(0)
+    return regular.groupBy(ID).agg(F.count("*").alias("uncut"))
+
+
 def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
     """The calendar's rows by partition id, where the spec has a calendar."""
     if spec.prepare.calendar is None:
@@ -105,14 +123,14 @@ def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
     return by_partition(lake.read(CALENDAR), sound, spec)
 
 
-def _write_results(lake: Lake, spec: Spec, census: Census, outliers: DataFrame, origin: str) -> None:
-    """`quality`, then `partitions`, whose note says that all of it is done."""
+def _write_results(lake: Lake, spec: Spec, touched: DataFrame, origin: str) -> None:
+    """`quality`, then `partitions`, whose note says that all of it is done. `touched` is the census with what was done."""
     from pyspark.sql import functions as F
 
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
     facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("end"), hashed(spec).alias("_hash")]
     found = lake.read(SILVER).groupBy(ID).agg(*facts)
-    joined = census.table.join(found, ID, "left").join(outliers, ID, "left")
+    joined = touched.join(found, ID, "left")
     lake.overwrite(QUALITY, quality(joined, spec))
     lake.overwrite(PARTITIONS, joined.select(
         ID, "bucket", "key", *(quote(name) for name in spec.partition_by),

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +22,7 @@ from manymodels_spark.frames import records
 from manymodels_spark.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages import ledger
 from manymodels_spark.stages.approval import approved, write_request
 from manymodels_spark.stages.example import input_example
 from manymodels_spark.stages.files import write_files
@@ -66,10 +68,10 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: 
 
     Counts: candidates, promoted, kept (the champion is that model already), refused, champions. With `dry_run`
     the decisions are stored and counted, and production is not touched; `write` then names a file for what passed,
-    to be approved (see `promote.approval`).
+    to be approved (see `promote.approval`). Raises ConcurrentWrite while another process changes the champions.
     """
     repository = open_production(job.spec)
-    with job.stage("promote") as report:
+    with ledger.alone(job, "promote") as (report, lost):
         champions = current_champions(repository)
         gone = taken_back(repository)
         signed = None if dry_run else approved(job.spec.promote.approval)
@@ -77,7 +79,7 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: 
         if write is not None:
             write_request(write, ((one.row, one.decision.reason) for one in judged if one.outcome == PROMOTED))
         job.progress.start("promote", len(judged))
-        models = {} if dry_run else _copy_all(job, repository, report.run_id, judged)
+        models = {} if dry_run else _copy_all(job, repository, report.run_id, judged, lost)
         if models:
             champions = current_champions(repository)
         write_index(job, champions.values())
@@ -137,7 +139,9 @@ def _champion(model: Registered) -> Facts:
     return Facts(model.partition_id, tags.get(t.FAMILY, ""), model.metrics, rows, folds, fitted_at, cutoff)
 
 
-def _copy_all(job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged]) -> dict[str, Registered]:
+def _copy_all(
+    job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged], lost: Event
+) -> dict[str, Registered]:
     """Copy the models that passed, a batch at a time; partition id to the production model."""
     passed = [one for one in judged if one.outcome == PROMOTED]
     if not passed:
@@ -147,6 +151,7 @@ def _copy_all(job: Job, repository: ModelRepository, promotion: str, judged: Seq
     copied: dict[str, Registered] = {}
     template = template_of(job.spec, input_example(job.lake, job.spec))
     for batch in _batches(passed):
+        ledger.require(lost, promotion)
         copied.update(_copy_batch(job, repository, promotion, run, template, batch))
         job.progress.update(len(copied))
     repository.end_run(run, {"promoted": float(len(copied))})

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def quality(facts: DataFrame, spec: Spec) -> DataFrame:
-    """partition_id, key, check, rows, action, from the census joined with `_rows` (the rows in silver)."""
+    """partition_id, key, check, rows, action, from the census joined with `_rows` (the rows in silver), `outliers` and
+    `uncut` (the rows before a history was cut, null where none is).
+    """
     from pyspark.sql import functions as F
 
     checks = [
@@ -25,7 +27,7 @@ def quality(facts: DataFrame, spec: Spec) -> DataFrame:
 def _checks(spec: Spec) -> dict[str, tuple[str, str]]:
     """Each check's count, as SQL over the census, and what the spec lets be done with such rows."""
     rules = spec.prepare
-    filled = "greatest(coalesce(_rows, times) - times, 0)" if spec.task == "forecast" and rules.gaps != "leave" else "0"
+    filled = "greatest(coalesce(uncut, _rows, times) - times, 0)" if spec.task == "forecast" and rules.gaps != "leave" else "0"
     return {
         "duplicates": ("copies", "quarantined" if rules.duplicates == "error" else f"merged by {rules.duplicates}"),
         "gaps": (filled, f"filled: {rules.gaps}"),
@@ -36,4 +38,5 @@ def _checks(spec: Spec) -> dict[str, tuple[str, str]]:
         "not_finite": ("not_finite", "quarantined" if rules.not_finite == "quarantine" else "dropped"),
         "outliers": ("coalesce(outliers, 0)", "capped" if rules.outliers else "not looked for"),
         "negatives": ("negatives", {"keep": "kept", "zero": "set to zero", "drop": "dropped"}[rules.negatives]),
+        "history": ("greatest(coalesce(uncut - _rows, 0), 0)", f"cut to {rules.history}" if rules.history else "kept"),
     }

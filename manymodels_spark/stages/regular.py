@@ -67,7 +67,8 @@ def shortened(rows: DataFrame, spec: Spec) -> DataFrame:
 
     if spec.prepare.history is None or spec.columns.time is None:
         return rows
-    newest = Window.partitionBy(ID).orderBy(F.col(quote(spec.columns.time)).desc())
+    tie = F.xxhash64(*(F.col(quote(name)) for name in rows.columns))  # rows of one time are cut alike in every run
+    newest = Window.partitionBy(ID).orderBy(F.col(quote(spec.columns.time)).desc(), tie)
     return rows.withColumn("_rank", F.row_number().over(newest)).filter(F.col("_rank") <= spec.prepare.history).drop("_rank")
 
 

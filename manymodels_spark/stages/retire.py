@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages import ledger
 from manymodels_spark.stages.index import current_champions
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.rollback import by_partition, target_of
@@ -29,7 +30,8 @@ def retire(
     than `older_than`; where both are given, what is old and not among the newest.
 
     Counts: models (in both repositories), retired, protected (a champion, its predecessor or their origin that
-    would have gone). Raises ManyModelsError where neither rule is given.
+    would have gone). Raises ManyModelsError where neither rule is given, and ConcurrentWrite while another process
+    changes the champions.
     """
     keep = keep if keep is not None or older_than is not None else job.spec.mlflow.keep
     if (keep is None and older_than is None) or (keep is not None and keep < 1):
@@ -37,7 +39,7 @@ def retire(
             f"nothing says which models of {job.spec.name} may go. Set mlflow.keep in the spec to a number from 1, or "
             "give --keep N or --older-than AGE"
         )
-    with job.stage("retire") as report:
+    with ledger.alone(job, "retire") as (report, _):
         production = open_production(job.spec)
         development = ModelRepository.open(job.spec.mlflow.development, job.spec)
         kept = protected(production)

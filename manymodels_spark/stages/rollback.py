@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.stages import ledger
 from manymodels_spark.stages.index import current_champions, write_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.promote import PROMOTIONS_SCHEMA
@@ -37,10 +38,11 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
     """Make the former champion of each partition champion again, or the model of a training run or promotion `to`.
 
     Counts: champions (in scope), rolled_back, already (there), impossible (no such model). Raises ManyModelsError
-    where nothing at all fits `to`. Called again after an interruption, it finishes what is left.
+    where nothing at all fits `to`, and ConcurrentWrite while another process changes the champions. Called again after
+    an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
-    with job.stage("rollback") as report:
+    with ledger.alone(job, "rollback") as (report, lost):
         champions = current_champions(repository)
         wanted = _scope(job, only, champions)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
@@ -55,6 +57,7 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
         if wanted and report.counts["impossible"] == len(wanted):
             raise ManyModelsError(_nothing(to, len(wanted)))
         if not dry_run:
+            ledger.require(lost, report.run_id)
             swap(repository, changes)
             _record(job, report.run_id, changes, to)
             champions = current_champions(repository)

@@ -42,10 +42,10 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
     replaces their rows in one commit; where rows, champions and spec are those of the last scoring, its
     predictions stand, unless `force` is given.
     """
-    run_id, _ = ledger.open_run(job, "score", f"at={at} only={only}")
-    with job.stage("score", run_id=run_id) as report, ledger.beating(job, "score", run_id):
+    with ledger.alone(job, "score", f"at={at} only={only}") as (report, _):
         origin = _origin(job, at, only)
         if force or not _is_scored(job.lake, origin):
+            run_id = report.run_id
             scoring = _Scoring(job, run_id, at)
             job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}")
             scored = _own(job.lake, run_id)

@@ -105,8 +105,7 @@ class _Training:
         """All waves; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
-            if self.lost.is_set():
-                raise ManyModelsError(f"run {self.run_id} was silent and another process took it over: this one stops")
+            ledger.require(self.lost, self.run_id)
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
 
         def log(wave: Wave) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import duckdb
 import pytest
 import yaml
 from builders import days, write_csv
+from e2e.packaged import ROOT, wheel
 from e2e.standalone import SPARK_HOME, Cluster, bare_environment, bare_python
 from integration.mlflow_server import MlflowServer, start
 
@@ -20,7 +20,6 @@ from manymodels_spark.cli import main
 from manymodels_spark.tables import FITS, PREDICTIONS
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
-ROOT = Path(__file__).parents[2]
 SMALL = ("spark.sql.shuffle.partitions=4", "spark.databricks.delta.snapshotPartitions=2", "spark.ui.enabled=false")
 WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 
@@ -63,16 +62,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     yield Site(cluster, server, lake, driver, bare_python(folder / "python"))
     server.stop()
     cluster.stop()
-
-
-def wheel(folder: Path) -> Path:
-    """The wheel of this tree."""
-    source = folder / "source"
-    shutil.copytree(ROOT / "manymodels_spark", source / "manymodels_spark", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "README.md", "pyproject.toml"):
-        shutil.copy(ROOT / name, source)
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, source], check=True, capture_output=True)
-    return next(folder.glob("*.whl"))
 
 
 def write_spec(site: Site) -> Path:

@@ -1,4 +1,4 @@
-"""Two trainers at once: the first commit wins, whatever either had read, and the other one changes nothing."""
+"""Two at once, trainers or those who change the champions: the first commit wins, and the other one changes nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,30 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from builders import days, write_csv
 
-from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.stages import ledger
-from manymodels_spark.stages.job import RUNS_SCHEMA, Job, new_run_id
-from manymodels_spark.tables import RUNS
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
+from manymodels_spark.stages import index, ledger
+from manymodels_spark.stages import promote as promotion
+from manymodels_spark.stages.ingest import ingest
+from manymodels_spark.stages.job import RUNS_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.promote import promote
+from manymodels_spark.stages.retire import retire
+from manymodels_spark.stages.rollback import rollback
+from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.train import train
+from manymodels_spark.tables import CHAMPIONS, PROMOTIONS, RUNS
+from manymodels_spark.tracking.registry import open_production
 
 pytestmark = pytest.mark.spark
+ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
+    "promote": promote, "rollback": rollback, "retire": lambda job: retire(job, keep=1), "index": index.rebuild,
+}  # fmt: skip
 
 
 def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable[..., Job]) -> None:
@@ -39,15 +54,9 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
 def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(make_job: Callable[..., Job]) -> None:
     job = make_job()
     run_id = new_run_id()
-
-    def heard(ago: timedelta) -> None:
-        at = datetime.now(UTC) - ago
-        row = (run_id, "train", "running", at, at, 0.0, 0, {}, "spec owner=elsewhere:7")
-        job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
-
-    heard(timedelta(minutes=11))
+    heard(job, "train", run_id, timedelta(minutes=11))
     assert ledger.open_run(job, "train", "spec") == (run_id, True), "it is continued, since nothing changed"
-    heard(timedelta(0) - timedelta(seconds=5))
+    heard(job, "train", run_id, timedelta(0) - timedelta(seconds=5))
     with pytest.raises(ManyModelsError, match=rf"train of sales is already running \(run {run_id}, elsewhere:7\)"):
         ledger.open_run(job, "train", "spec")
 
@@ -60,7 +69,66 @@ def test_a_run_tells_that_it_works_and_notices_when_it_was_taken_over(make_job: 
         while job.lake.read(RUNS).count() < 2 and time.monotonic() - begin < 60:
             time.sleep(0.2)
         assert not lost.is_set()
-        at = datetime.now(UTC) + timedelta(seconds=60)
-        row = (run_id, "train", "running", at, at, 0.0, 0, {}, "spec owner=elsewhere:7")
-        job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
+        heard(job, "train", run_id, timedelta(0) - timedelta(seconds=60))
         assert lost.wait(60)
+    with pytest.raises(ManyModelsError, match="another process took it over"):
+        ledger.require(lost, run_id)
+    assert not ledger.is_alive(ledger.Run(run_id, "running", "spec", ledger.owner(), time.time()), time.time())
+
+
+def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
+    """A sign of life of a run on another machine."""
+    at = datetime.now(UTC) - ago
+    row = (run_id, stage, "running", at, at, 0.0, 0, {}, "spec owner=elsewhere:7")
+    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
+
+
+@pytest.mark.parametrize("theirs", ["promote", "rollback"])
+def test_who_changes_the_champions_on_another_machine_is_waited_for(make_job: Callable[..., Job], theirs: str) -> None:
+    job, run_id = make_job(), new_run_id()
+    heard(job, theirs, run_id, timedelta(0))
+    for own in ON_CHAMPIONS.values():
+        with pytest.raises(ConcurrentWrite, match=rf"{theirs} of sales is already running \(run {run_id}, elsewhere:7\)"):
+            own(job)
+    assert ledger.open_run(job, "train", "spec")[1] is False, "training leaves the champions alone"
+    assert {row["stage"] for row in job.lake.read(RUNS).collect()} == {theirs, "train"}
+
+
+def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_partition_has_one(
+    make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"store": store, "item": 1, "date": day, "units": store + n % 7} for store in range(3) for n, day in enumerate(days(35))]
+    write_csv(tmp_path / "sales.csv", rows)
+    job = make_job()
+    ingest(job), prepare(job), train(job), promote(job), train(job, Choice(force=True))
+    copy_all, refused = promotion._copy_all, list[str]()
+
+    def others_try(*args: Any) -> Any:
+        for name, other in ON_CHAMPIONS.items():
+            with pytest.raises(ConcurrentWrite, match="promote of sales is already running"):
+                other(Job.of(job.spec, job.spark))
+            refused.append(name)
+        return copy_all(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_copy_all", others_try)
+        second = promote(job)
+    assert refused == list(ON_CHAMPIONS)
+    assert second.counts["promoted"] == 3
+    champions = index.current_champions(open_production(job.spec))
+    assert {model.tags["manymodels.promotion"] for model in champions.values()} == {second.run_id}
+    assert {row["promotion"] for row in job.lake.read(CHAMPIONS).collect()} == {second.run_id}
+    assert job.lake.read(PROMOTIONS).filter("outcome = 'promoted'").count() == 6
+    assert promote(job).counts["kept"] == 3, "and when it has ended the next one may"
+
+
+def test_a_promotion_that_died_does_not_hold_the_next_one_up(make_job: Callable[..., Job]) -> None:
+    job = make_job()
+
+    class Dies(Exception):
+        pass
+
+    with pytest.raises(Dies), ledger.alone(job, "promote") as (report, _):
+        raise Dies
+    with ledger.alone(job, "rollback") as (again, _):
+        assert again.run_id != report.run_id

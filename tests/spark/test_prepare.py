@@ -140,9 +140,20 @@ def test_outliers_are_capped_at_the_fences_and_counted(make_job: MakeJob, tmp_pa
     assert quality(job, "outliers") == {"a": 1}
 
 
-def test_history_keeps_the_newest_rows(make_job: MakeJob, tmp_path: Path) -> None:
-    job = prepared(make_job, tmp_path, [row("a", d, float(n)) for n, d in enumerate(days(6))], prepare={"history": 2})
-    assert [line[2] for line in silver(job)] == [4.0, 5.0]
+def test_history_keeps_the_newest_rows_and_counts_the_others(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", d, float(n)) for n, d in enumerate(days(6)) if n not in (1, 4)] + [row("b", d, 1.0) for d in days(2)]
+    job = prepared(make_job, tmp_path, rows, prepare={"history": 3, "gaps": "forward"})
+    assert [line[2] for line in silver(job)] == [3.0, 3.0, 5.0, 1.0, 1.0]
+    assert quality(job, "history") == {"a": 3}, "one of them filled before it was cut"
+    assert quality(job, "gaps") == {"a": 2}
+
+
+def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_come(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", "2026-01-01", float(n), price=float(-n)) for n in range(40)]
+    parts = {"task": "regression", "columns": {"time": "date", "target": "units", "features": ["price"]}, "prepare": {"history": 5}}
+    kept = silver(prepared(make_job, tmp_path, rows, name="one", **parts))
+    assert kept == silver(prepared(make_job, tmp_path, rows[::-1], name="other", **parts))
+    assert len(kept) == 5
 
 
 def test_mixed_zones_become_wall_time_of_the_specs_zone(make_job: MakeJob, tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pandas as pd
 import pytest
 from builders import days, write_csv
 
@@ -21,6 +24,8 @@ from manymodels_spark.stages.rollback import rollback
 from manymodels_spark.stages.select import Choice
 from manymodels_spark.stages.train import train
 from manymodels_spark.tables import PROMOTIONS
+from manymodels_spark.tracking.artifacts import local_path
+from manymodels_spark.tracking.registry import open_production
 
 pytestmark = pytest.mark.spark
 PARTITIONS = 3
@@ -85,3 +90,51 @@ def test_retention_keeps_the_newest_and_whatever_a_champion_stands_on(
     assert retire(job, keep=1).counts == {"models": 12, "retired": 0, "protected": 6}
     assert verify(job) == []
     assert rollback(job).counts["rolled_back"] == PARTITIONS
+
+
+def test_registered_versions_go_with_their_models_and_no_alias_ever_leads_to_nothing(
+    make_job: Callable[..., Job], tmp_path: Path, mlflow_at: Callable[[str], None]
+) -> None:
+    job, _ = promoted(make_job, tmp_path, 3, promote={"form": "registered_models"})
+    assert registered(job) == {("partition", (1, 2, 3), 3, 2): PARTITIONS, ("all", (1, 2, 3), 3, 2): 1}
+
+    assert retire(job, keep=1).counts == {"models": 18, "retired": 6, "protected": 6}
+    assert registered(job) == {("partition", (2, 3), 3, 2): PARTITIONS, ("all", (2, 3), 3, 2): 1}
+    assert verify(job) == []
+    assert answers(job, mlflow_at) == {"champion": PARTITIONS, "previous": PARTITIONS}
+
+    assert rollback(job).counts["rolled_back"] == PARTITIONS
+    assert retire(job, keep=1).counts["retired"] == 0, "one version is the champion, the other what all went back from"
+    train(job, Choice(force=True))
+    promote(job)
+    retire(job, keep=1)
+    assert registered(job) == {("partition", (2, 4), 4, 2): PARTITIONS, ("all", (2, 4), 4, 2): 1}
+    assert answers(job, mlflow_at) == {"champion": PARTITIONS, "previous": PARTITIONS}
+    assert rollback(job).counts["rolled_back"] == PARTITIONS
+
+
+def registered(job: Job) -> Counter[tuple[object, ...]]:
+    """How often a registered model has these versions, all with their files, and these under its aliases."""
+    api = open_production(job.spec).client.mlflow
+    found: Counter[tuple[object, ...]] = Counter()
+    for model in api.search_registered_models():
+        versions = api.search_model_versions(f"name='{model.name}'")
+        assert all(next(local(version.source).iterdir(), None) for version in versions)
+        aliases = {alias: int(version) for alias, version in model.aliases.items()}
+        kind = "all" if model.name == job.spec.name else "partition"
+        found[kind, tuple(sorted(int(version.version) for version in versions)), aliases["champion"], aliases["previous"]] += 1
+    return found
+
+
+def local(source: str) -> Path:
+    folder = local_path(source)
+    assert folder is not None
+    return folder
+
+
+def answers(job: Job, mlflow_at: Callable[[str], None]) -> dict[str, int]:
+    """For how many partitions the model that routes has a prediction, by alias."""
+    mlflow_at(job.spec.mlflow.production.tracking)
+    asked = pd.DataFrame({"store": range(PARTITIONS), "item": 1, "date": "2026-02-10"})
+    models = {alias: mlflow.pyfunc.load_model(f"models:/{job.spec.name}@{alias}") for alias in ("champion", "previous")}
+    return {alias: int(model.predict(asked)["prediction"].notna().sum()) for alias, model in models.items()}
