@@ -90,9 +90,9 @@ def _verdict(gate: Gate, metric: str, candidate: Facts, champion: Facts | None, 
 def _threshold(gate: Gate, candidate: Facts) -> Verdict:
     value = candidate.metrics.get(str(gate.metric), math.nan)
     if gate.below is not None:
-        return Verdict(str(gate.metric), value < gate.below, f"{gate.metric} {value:.4g} below {gate.below:g}")
+        return Verdict(str(gate.metric), value < gate.below, f"{gate.metric} {value:.4g}, wanted below {gate.below:g}")
     bound = gate.above if gate.above is not None else math.inf
-    return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g} above {bound:g}")
+    return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g}, wanted above {bound:g}")
 
 
 def _beats_champion(gate: Gate, metric: str, candidate: Facts, champion: Facts | None) -> Verdict:
@@ -108,7 +108,8 @@ def _beats_champion(gate: Gate, metric: str, candidate: Facts, champion: Facts |
     if (candidate.rows, candidate.folds, candidate.cutoff) == (champion.rows, champion.folds, champion.cutoff):
         return _better(gate, metric, candidate, champion.metrics.get(metric), "champion", "on the same folds")
     if candidate.family == champion.family:
-        return Verdict(name, True, f"{candidate.family}, the champion's own recipe, on newer rows")
+        same = (candidate.rows, candidate.cutoff) == (champion.rows, champion.cutoff)
+        return Verdict(name, True, f"{candidate.family}, the champion's own recipe, {'with other folds' if same else 'on newer rows'}")
     recipe = candidate.scores.get(champion.family, {}).get(metric)
     if recipe is not None:
         return _better(gate, metric, candidate, recipe, "champion", f"its {champion.family} on the same folds")

@@ -9,6 +9,7 @@ import click
 
 from manymodels_spark.check import load_spec
 from manymodels_spark.cli.common import console, job_of, spec_argument
+from manymodels_spark.display import several
 
 
 @click.command()
@@ -37,14 +38,20 @@ def quarantine(spec: str, retry: bool) -> None:
     from manymodels_spark.stages.quarantine import by_reason
     from manymodels_spark.stages.select import Choice
     from manymodels_spark.stages.train import train
+    from manymodels_spark.tables import QUARANTINE
 
     job = job_of(spec)
     if retry:
         train(job, Choice(failed=True))
-    for row in by_reason(job.lake):
-        console.print(f"[bold]{row.reason:<16}[/] {row.partitions:,} partitions, such as {row.example}", highlight=False)
+    found = by_reason(job.lake)
+    for row in found:
+        such = ": " if row.partitions == 1 else ", such as "
+        console.print(f"[bold]{row.reason:<16}[/] ", end="")
+        console.print(f"{several(row.partitions, 'partition')}{such}{row.example}", markup=False, highlight=False)
         console.print(f"    what happened  {row.message}", markup=False, highlight=False)
         console.print(f"    what to do     {row.advice}", markup=False, highlight=False)
+    every = f"each is in table {job.lake.location(QUARANTINE)}; --retry fits them again"
+    console.print(every if found else "no partition is in quarantine", markup=False, highlight=False)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manymodels_spark.cli.common import console, job_of, only_option, spec_argument
+from manymodels_spark.display import several
 
 if TYPE_CHECKING:
     from manymodels_spark.stages.monitor import AlertShare
@@ -78,14 +79,15 @@ def monitor(spec: str, examples: int) -> None:
     except TooManyAlerts as error:
         print_lines(alert_lines(alerts_by_check(job.lake, examples)))
         raise error from None
-    print_lines(alert_lines(alerts_by_check(job.lake, examples)) if report.counts["alerts"] else [("alerts", "none")])
+    none = "none" if report.counts["monitored"] else "none yet. Ingest and prepare the days that were forecast, then look again"
+    print_lines(alert_lines(alerts_by_check(job.lake, examples)) if report.counts["alerts"] else [("alerts", none)])
 
 
 def alert_lines(found: list[AlertShare]) -> list[tuple[str, str]]:
     """What `monitor` prints, a (label, text) a line."""
     lines = []
     for share in found:
-        lines.append((share.check, f"{share.partitions:,} partitions by {share.subject}, such as {';  '.join(share.examples)}"))
+        lines.append((share.check, f"{several(share.partitions, 'partition')} by {share.subject}, such as {';  '.join(share.examples)}"))
         lines.append(("", share.advice))
     return lines
 
@@ -96,9 +98,10 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
 
     skew = found.skew
     lines = [
-        ("partitions", f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} changed) + "
+        ("partitions", f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} fitted before) + "
                        f"{found.unchanged:,} unchanged + {found.quarantined:,} in quarantine + {found.broken:,} broken"),
-        ("too short", f"{found.too_short:,} of those to fit have too few rows for a fold"),
+        *([("too short", f"{found.too_short:,} of those to fit, for even one fold: they get the spec's fallback, or the quarantine")]
+          if found.too_short else []),
         ("rows", f"{skew.rows:,}; a partition has {skew.smallest:,} to {skew.largest:,}, median {skew.median:,}"),
         *(("", line) for line in bars(skew.bins)),
     ]  # fmt: skip
@@ -107,19 +110,24 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
 
 def _cost_lines(found: Plan) -> list[tuple[str, str]]:
     made, calls = found.estimate, found.calls
-    waves = f"{made.waves} wave{'s' if made.waves > 1 else ''}"
-    limit = f"{calls.server} allows them in {span(calls.least_seconds)} at best" if calls.least_seconds else "no limit to wait for"
+    waves = several(made.waves, "wave")
+    limit = f"{calls.server} allows them in {span(calls.least_seconds)} at best" if calls.least_seconds else "no limit of this server"
     predictions = f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
     others = "  ".join(f"{name} {span(seconds)}" for name, seconds in found.others.items())
     return [
         ("sample", f"{found.sampled} fits, {found.failed_in_sample} failed; median {found.fit_median:.2f} s, "
                    f"slowest {found.fit_slowest:.2f} s"),
-        ("train", f"about {span(made.seconds)} on {made.cores} cores in {waves}: {made.core_hours:.2f} core-hours, of them "
-                  f"{made.fit_seconds / 3600:.2f} inside fits"),
+        ("train", f"about {span(made.seconds)} on {made.cores} cores in {waves}: {hours(made.core_hours)} core-hours, of them "
+                  f"{hours(made.fit_seconds / 3600)} inside fits"),
         ("mlflow", f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; {limit}"),
         ("storage", f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in MLflow{predictions}"),
         *([("others", f"{others}  (the last time)")] if others else []),
     ]  # fmt: skip
+
+
+def hours(count: float) -> str:
+    """Core-hours in three digits: `0.0182`, `4.21`, `1,200`."""
+    return f"{count:,.0f}" if count >= 100 else f"{count:.3g}"
 
 
 def span(seconds: float) -> str:
@@ -148,11 +156,20 @@ def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
     lines.append(("partitions", counts))
     if found.live is not None:
         lines.append(live_line(found.live))
-    listed = (("quarantine", found.reasons), ("champions", found.families), ("ages", found.ages), ("alerts", found.alerts))
-    for label, shares in listed:
+    listed = (
+        ("quarantine", found.reasons, "{}     manymodels quarantine SPEC"), ("champions", found.families, "{}"),
+        ("promoted", found.ages, "{} ago"), ("alerts", found.alerts, "{}     manymodels train SPEC --only-degraded"),
+    )
+    for label, shares, text in listed:
         if shares:
-            lines.append((label, ", ".join(f"{share.name} {share.count:,}" for share in shares)))
-    return [*lines, ("stale", f"{found.stale:,} champions know less than the rows say")]
+            lines.append((label, text.format(", ".join(f"{share.count:,} {share.name}" for share in shares))))
+    return [*lines, *([("stale", _stale_text(found.stale))] if found.families else [])]
+
+
+def _stale_text(stale: int) -> str:
+    if not stale:
+        return "no champion: each was trained on all the rows that there are"
+    return f"{several(stale, 'champion')} trained before the newest rows came     manymodels train SPEC"
 
 
 def live_line(live: Live) -> tuple[str, str]:

@@ -161,7 +161,8 @@ def _count(report: StageReport, lake: Lake, mine: DataFrame) -> None:
     report.counts.update(partitions=lake.read(PARTITIONS).count(), **({k: int(v) for k, v in row.asDict().items()} if row else {}))
     counts = report.counts
     waiting = counts["partitions"] - counts["monitored"]
-    report.note = f"{counts['alerted']} of {counts['monitored']} partitions with {counts['alerts']} alerts, {waiting} without actuals yet"
+    found = f"{counts['alerted']:,} of {counts['monitored']:,} partitions with {counts['alerts']:,} alerts, {waiting:,} without actuals yet"
+    report.note = found if counts["monitored"] else f"nothing to compare yet: no forecast of {waiting:,} partitions has an actual"
 
 
 def _judge(spec: Spec, report: StageReport) -> None:

@@ -84,7 +84,8 @@ def in_scope(lake: Lake, only: str | None) -> DataFrame:
         chosen = partitions.filter(only)
         chosen.schema  # noqa: B018  (Spark Connect resolves a condition only when asked for something)
     except (AnalysisException, ParseException) as error:
-        raise ManyModelsError(f"--only {only!r} is no condition on {', '.join(partitions.columns)}: {error}") from error
+        said = str(error).strip().splitlines()[0]  # the lines below it show Spark's plan of the query
+        raise ManyModelsError(f"--only {only!r} is no condition on {', '.join(partitions.columns)}: {said}") from error
     return chosen
 
 

@@ -56,6 +56,6 @@ def test_a_plan_counts_what_a_run_would_fit_before_and_after_it(spark: SparkSess
     assert set(second.others) == {"ingest", "prepare"}
     assert second.lake_bytes > 0 and second.mlflow_bytes > second.lake_bytes
     said = dict(plan_lines(second))
-    assert said["partitions"] == "5 = 2 to fit (1 new, 1 changed) + 2 unchanged + 1 in quarantine + 0 broken"
+    assert said["partitions"] == "5 = 2 to fit (1 new, 1 fitted before) + 2 unchanged + 1 in quarantine + 0 broken"
     nothing = replace(second, new=0, changed=0)
     assert dict(plan_lines(nothing))["train"] == "nothing to fit"

@@ -127,8 +127,8 @@ def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Pa
 
 
 def test_reasons_are_told_without_their_numbers() -> None:
-    assert general("failed: wape 1.25 below 0.6; held: no champion to compare with") == "failed: wape … below 0.6"
-    assert general("failed: wape nan below 0.6") == "failed: wape … below 0.6"
+    assert general("failed: wape 1.25, wanted below 0.6; held: no champion to compare with") == "failed: wape …, wanted below 0.6"
+    assert general("failed: wape nan, wanted below 0.6") == "failed: wape …, wanted below 0.6"
     assert general("failed: wape 0.31, champion 0.301, by 1.0%") == "failed: wape …, champion …, by 1.0%"
     assert general("no gates") == "no gates"
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from manymodels_spark.cli import main
+from manymodels_spark.cli.looking import hours, status_lines
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.report.records import ShareRow
 from manymodels_spark.session import require_java
+from manymodels_spark.stages.status import SpecStatus
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -62,3 +66,25 @@ def test_demo_data_is_written_once(tmp_path: Path) -> None:
     path = str(tmp_path / "demo.duckdb")
     assert "4 partitions of 60 days" in manymodels("demo-data", "--path", path, "--stores", "1", "--items", "4", "--days", "60").output
     assert "is there already" in manymodels("demo-data", "--path", path).output
+
+
+def test_the_status_says_what_to_do_next_and_nothing_of_what_there_is_not() -> None:
+    share = ShareRow("theta", 1200)
+    found = SpecStatus([], partitions=1300, due=0, unchanged=1200, quarantined=100, families=[share], ages=[ShareRow("under a day", 1200)],
+                       reasons=[ShareRow("too_short", 100)])  # fmt: skip
+    assert status_lines(found) == [
+        ("partitions", "1,300 = 1,200 up to date + 0 to fit + 100 in quarantine"),
+        ("quarantine", "100 too_short     manymodels quarantine SPEC"),
+        ("champions", "1,200 theta"),
+        ("promoted", "1,200 under a day ago"),
+        ("stale", "no champion: each was trained on all the rows that there are"),
+    ]
+    behind = dict(status_lines(replace(found, stale=1)))
+    assert behind["stale"] == "1 champion trained before the newest rows came     manymodels train SPEC"
+    assert status_lines(SpecStatus([])) == [("partitions", "none yet: run `manymodels run SPEC`")]
+    assert "champions" not in dict(status_lines(SpecStatus([], partitions=1, due=1)))
+
+
+@pytest.mark.parametrize(("count", "text"), [(0.000512, "0.000512"), (0.0182, "0.0182"), (4.208, "4.21"), (1234.5, "1,234")])
+def test_core_hours_have_three_digits(count: float, text: str) -> None:
+    assert hours(count) == text

@@ -76,6 +76,8 @@ def test_the_champions_own_recipe_on_newer_rows_has_nothing_to_beat() -> None:
     decision = decide({"all": [{"better_than": "champion", "by": "1%"}]}, newer("theta", 0.5), facts(wape=0.1))
     assert decision.passed
     assert decision.verdicts[0].numbers == "theta, the champion's own recipe, on newer rows"
+    refolded = decide({"all": [{"better_than": "champion"}]}, facts(folds=2, wape=0.5), facts(wape=0.1))
+    assert refolded.verdicts[0].numbers == "theta, the champion's own recipe, with other folds"
 
 
 def test_a_champion_whose_recipe_is_no_candidate_any_more_is_taken_at_its_word() -> None:
@@ -119,4 +121,4 @@ def test_a_users_own_function_decides() -> None:
 
 def test_the_reason_names_what_failed_first_with_its_numbers() -> None:
     decision = decide({"all": [{"rows": 10}, {"metric": "wape", "below": 0.35}]}, facts(wape=0.5))
-    assert decision.reason == "failed: wape 0.5 below 0.35; held: 100 rows, at least 10"
+    assert decision.reason == "failed: wape 0.5, wanted below 0.35; held: 100 rows, at least 10"
