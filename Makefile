@@ -21,7 +21,7 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 
 test: env services lint ## Lint, types, layers, then all tests
 	$(BIN)/python -m pytest tests/unit -n 2
-	$(BIN)/python -m pytest tests --ignore tests/unit
+	$(BIN)/python -m pytest tests --ignore tests/unit -n 2 --dist loadfile
 	$(MAKE) test-connect CHOSEN="$(CORE)"
 	$(MAKE) test-spark-3.5
 

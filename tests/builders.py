@@ -6,6 +6,7 @@ Import them with `from builders import make_spec`; pytest puts this folder on th
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ def write_spec(folder: Path, **changes: Any) -> Path:
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump(_parts(folder, changes)))
     return path
+
+
+def outside() -> dict[str, str]:
+    """The environment of another process, with a session of two cores of its own wherever the tests' session is."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
+    return own | {"MANYMODELS_MASTER": "local[2]"}
 
 
 def _parts(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:

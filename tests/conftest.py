@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 REMOTE = "MANYMODELS_TEST_REMOTE"
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,8 @@ def spark() -> Iterator[SparkSession]:
 
     if remote := os.environ.get(REMOTE):
         os.environ["SPARK_REMOTE"] = remote
+        # Its workers run in a folder of their own, and tests have families of theirs.
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     azure = not pyspark.__version__.startswith("3.")  # the ABFS driver of that Hadoop knows no Azurite
     session = get_session("manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"})
     yield session

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from builders import days, write_spec
+from builders import days, outside, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
@@ -87,7 +86,7 @@ def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
 def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "manymodels_spark.cli", "score", str(write_spec(tmp_path, partition_by=["item"]))]
     with (tmp_path / "log").open("w") as log:
-        other = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"MANYMODELS_MASTER": "local[2]"})
+        other = subprocess.Popen(command, stdout=log, stderr=log, env=outside())
     limit = time.monotonic() + LIMIT_SECONDS
     while not (job.lake.exists(RUNS) and job.lake.read(RUNS).filter("status = 'running'").count()):
         assert other.poll() is None, (tmp_path / "log").read_text()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from builders import days, write_spec
+from builders import days, outside, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ManyModelsError
@@ -104,9 +104,8 @@ def test_a_process_that_is_killed_loses_no_row_and_answers_none_twice(
     spec = write_spec(tmp_path, **MACHINES, stream={"json": str(tmp_path / "in")})
     ask(tmp_path / "in", "1", *({"request_id": f"a{n}", "machine": "a", "heat": float(n)} for n in range(20)))
     command = [sys.executable, "-m", "manymodels_spark.cli", "stream-score", str(spec), "--every", "1 second"]
-    environment = os.environ | {"MANYMODELS_MASTER": "local[2]"}
     with (tmp_path / "log").open("w") as log:
-        stream = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        stream = subprocess.Popen(command, stdout=log, stderr=log, env=outside(), start_new_session=True)
     limit = time.monotonic() + LIMIT_SECONDS
     while not job.lake.exists(STREAMED):
         assert stream.poll() is None, (tmp_path / "log").read_text()
