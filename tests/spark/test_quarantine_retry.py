@@ -71,7 +71,7 @@ def test_rows_that_were_mended_are_fitted_and_what_changed_beside_them_waits_for
     assert fits(job) == {
         "sound": ["fitted"], "short": ["too_short", "fitted"], "still short": ["too_short", "too_short"], "text": ["not_numeric", "fitted"],
     }  # fmt: skip
-    assert "too_short        1 partitions, such as item=still short  store=1" in output
+    assert "too_short        1 partition: item=still short  store=1" in output
     assert "not_numeric" not in output
     assert job.lake.read(QUARANTINE).count() == 1
     assert train(job).counts["fitted"] == 1, "the sound one, whose rows changed"
