@@ -174,7 +174,9 @@ def _stale_text(stale: int) -> str:
 
 def live_line(live: Live) -> tuple[str, str]:
     """The line of a stage under way, or of one whose process is gone."""
-    counts = f"{live.stage} {live.run_id}: {live.done:,} of {live.total:,} done, {live.failed:,} failed, {live.skipped:,} skipped"
+    counts = f"{live.stage} {live.run_id}"
+    if live.total is not None:
+        counts += f": {live.done:,} of {live.total:,} done, {live.failed:,} failed, {live.skipped:,} skipped"
     if not live.alive:
         return "interrupted", f"{counts}. Its process is gone; run it again, it goes on"
     left = "" if live.seconds_left is None else f", about {span(live.seconds_left)} left"

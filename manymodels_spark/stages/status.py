@@ -24,16 +24,17 @@ AGES = ((1, "a day"), (7, "a week"), (30, "a month"), (90, "three months"))
 class Live:
     """A stage under way: partitions done, failed, skipped, of how many; `seconds_left` at the rate so far, None if unknown.
 
-    `alive` is False where its process is gone: the next call of the stage goes on with it.
+    `total` is None where the stage tells no counts; `alive` is False where its process is gone: the next call of the
+    stage goes on with it.
     """
 
     run_id: str
     stage: str
-    done: int
-    failed: int
-    skipped: int
-    total: int
     seconds: float
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    total: int | None = None
     seconds_left: float | None = None
     alive: bool = True
 
@@ -96,9 +97,11 @@ def _live(lake: Lake, due: int) -> Live | None:
     told = _told(lake, run_id)
     if told is not None:
         done, failed, skipped, total = (int(told[name] or 0) for name in ("done", "failed", "skipped", "total"))
-        return Live(run_id, stage, done, failed, skipped, total, seconds, told["left_seconds"], alive)
+        return Live(run_id, stage, seconds, done, failed, skipped, total, told["left_seconds"], alive)
+    if stage != "train":
+        return Live(run_id, stage, seconds, alive=alive)
     done, failed = _committed(lake, run_id)
-    return Live(run_id, stage, done, failed, 0, done + due, seconds, due * seconds / done if done else None, alive)
+    return Live(run_id, stage, seconds, done, failed, 0, done + due, due * seconds / done if done else None, alive)
 
 
 def _told(lake: Lake, run_id: str) -> Row | None:

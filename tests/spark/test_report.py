@@ -191,3 +191,14 @@ def test_a_stage_under_way_is_told_by_its_progress_and_an_abandoned_one_as_such(
         assert live.alive is alive
         label, text = live_line(live)
         assert label == ("running" if alive else "interrupted") and "4 of 10 done, 1 failed, 2 skipped" in text
+
+
+def test_a_promotion_under_way_is_told_without_the_counts_of_a_training(job: Job) -> None:
+    now = datetime.now(UTC)
+    opened = ("29990102T000000-cccccc", "promote", RUNNING, now, now, 0.0, 0, {}, f"x owner={socket.gethostname()}:{os.getppid()}")
+    job.lake.append(RUNS, job.spark.createDataFrame([opened], RUNS_SCHEMA))
+    live = status(job).live
+    assert live is not None
+    assert (live.stage, live.done, live.total, live.alive) == ("promote", 0, None, True)
+    label, text = live_line(live)
+    assert label == "running" and text.startswith("promote 29990102T000000-cccccc, since ")
