@@ -43,10 +43,12 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
     predictions stand, unless `force` is given.
     """
     with ledger.alone(job, "score", f"at={at} only={only}") as (report, _):
-        origin = _origin(job, at, only)
+        read_index(job)
+        version = job.lake.version(SILVER)
+        origin = _origin(job, at, only, version)
         if force or not _is_scored(job.lake, origin):
             run_id = report.run_id
-            scoring = _Scoring(job, run_id, at)
+            scoring = _Scoring(job, run_id, at, version)
             job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}")
             scored = _own(job.lake, run_id)
             _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
@@ -55,13 +57,12 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
     return report
 
 
-def _origin(job: Job, at: datetime | None, only: str | None) -> str:
+def _origin(job: Job, at: datetime | None, only: str | None, version: int) -> str:
     """What predictions are made of: versions of rows, champions and calendar, and the spec's part."""
     lake, spec = job.lake, job.spec
-    read_index(job)
     rules = spec.model_dump_json(include={"horizon", "fallback", "backtest", "columns"})
     digest = hashlib.sha256(f"{rules} at={at} only={only}".encode()).hexdigest()[:16]
-    return f"silver={lake.version(SILVER)} champions={lake.note(CHAMPIONS)} calendar={lake.note(CALENDAR)} rules={digest}"
+    return f"silver={version} champions={lake.note(CHAMPIONS)} calendar={lake.note(CALENDAR)} rules={digest}"
 
 
 def _is_scored(lake: Lake, origin: str) -> bool:
@@ -74,11 +75,12 @@ def _is_scored(lake: Lake, origin: str) -> bool:
 
 @dataclass(frozen=True)
 class _Scoring:
-    """One scoring run: what goes in and what comes out."""
+    """One scoring run: what goes in and what comes out. All rows are those of one `version` of silver."""
 
     job: Job
     run_id: str
     at: datetime | None
+    version: int
 
     def frame(self, partitions: DataFrame) -> DataFrame:
         """One row per prediction, and one with `error` per partition that could not be scored."""
@@ -88,7 +90,7 @@ class _Scoring:
         schema = scored_schema(spec, lake.read(SILVER).schema)
         cutoff = F.col("end") if self.at is None else F.lit(self.at.isoformat(" ")).cast("timestamp")
         inputs = with_champions(self.job, partitions, cutoff)
-        run = scorer(spec, self.run_id, lake.version(SILVER), schema)
+        run = scorer(spec, self.run_id, self.version, schema)
         tasks = shuffle_partitions(self.job.spark)
         slots = tasks * max(1, math.ceil(partitions.count() / (tasks * A_CALL)))
         slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
@@ -100,7 +102,7 @@ class _Scoring:
         from pyspark.sql import functions as F
 
         lake, spec = self.job.lake, self.job.spec
-        silver = lake.read(SILVER)
+        silver = lake.read(SILVER, self.version)
         ids = inputs.select("partition_id", "cutoff", "end", F.col("model_id").isNull().alias("_bare"))
         if spec.task != "forecast":
             return silver.join(F.broadcast(ids.select("partition_id")), "partition_id", "left_semi")

@@ -19,8 +19,8 @@ from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.load import load
 from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.score import score
-from manymodels_spark.tables import BRONZE, PARTITIONS, PREDICTIONS, SILVER, Lake
+from manymodels_spark.stages.score import SCORING, score
+from manymodels_spark.tables import BRONZE, CHAMPIONS, PARTITIONS, PREDICTIONS, SILVER, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -133,6 +133,23 @@ def prepared(job: Job) -> dict[str, int]:
     told = {row["item"]: int(row["rows"]) for row in job.lake.read(PARTITIONS).select("item", "rows").collect()}
     assert told == {row["item"]: int(row["count"]) for row in job.lake.read(SILVER).groupBy("item").count().collect()}
     return told
+
+
+def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(partition_by=["item"], fallback="naive")
+    lay_out(job, {("a",): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]})})
+    job.spark.sql(f"DELETE FROM {job.lake.ref(CHAMPIONS)}")  # the fallback is fitted to the rows while they are scored
+    before, write = job.lake.version(SILVER), Lake.overwrite
+
+    def late(self: Lake, table: str, *args: Any, **options: Any) -> None:
+        if table == SCORING:
+            self.spark.sql(f"UPDATE {self.ref(SILVER)} SET units = 100")
+        write(self, table, *args, **options)
+
+    monkeypatch.setattr(Lake, "overwrite", late)
+    assert score(job).counts["fallback"] == 1
+    predictions = job.lake.read(PREDICTIONS).select("prediction", "data_version").distinct().collect()
+    assert [tuple(row) for row in predictions] == [(6.0, before)]
 
 
 @pytest.fixture
