@@ -9,7 +9,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, MISSING, printed
+from browser import CHROMIUM, MISSING, Browser, printed
 from report_builders import partitions_of, report_of
 
 from manymodels_spark.report import records as r
@@ -89,6 +89,17 @@ def test_nothing_is_wider_than_a_narrow_window(page: Path, tmp_path: Path) -> No
     dom = printed(framed.as_uri(), tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
     found = re.search(r'data-wide="(\d+)"', dom)
     assert found and int(found.group(1)) <= 390
+
+
+def test_on_a_narrow_screen_the_letters_of_charts_keep_their_size(page: Path, tmp_path: Path) -> None:
+    with Browser(tmp_path / "profile") as browser:
+        browser.look(420)
+        browser.open(f"{page.as_uri()}#p-p3", "document.querySelector('#chart')")
+        assert browser.value("document.documentElement.scrollWidth") <= 420
+        for drawing in ("#chart", ".histogram"):
+            heights = browser.value(f"[...document.querySelectorAll('{drawing} text')].map(t => t.getBoundingClientRect().height)")
+            assert len(heights) >= 4 and min(heights) >= 11, drawing
+    assert browser.complaints == []
 
 
 def _lightness(picture: Path) -> float:

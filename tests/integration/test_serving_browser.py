@@ -126,7 +126,8 @@ def test_the_pointer_reads_the_nearest_point_of_the_chart(server: Running, brows
     browser.open(server.url + f"#{key_of(3, '<b>tea</b>').id}", DRAWN)
     assert browser.value(SAYS) == "Point at the chart to read a value."
     left, top, width = browser.value(f"(b => [b.left, b.top, b.width])({DRAWN}.getBoundingClientRect())")
-    plot = 56 / 900 * width, (900 - 14) / 900 * width
+    drawn = browser.value(f"{DRAWN}.viewBox.baseVal.width")
+    plot = 56 / drawn * width, (drawn - 14) / drawn * width
 
     read = []
     for share in (0, 20.3 / 27, 1):  # of 21 days of history and 7 of forecast
@@ -156,6 +157,17 @@ def test_arrow_keys_read_the_chart_point_by_point(server: Running, browser: Brow
         "2026-03-17: 15, between 15 and 15", "2026-03-16: 14, between 14 and 14", "2026-02-19: 10", "2026-02-19: 10", "2026-02-20: 11",
         "2026-03-18: 16, between 16 and 16", "2026-03-18: 16, between 16 and 16",
     ]  # fmt: skip
+
+
+def test_on_a_narrow_screen_nothing_overflows_and_letters_keep_their_size(server: Running, browser: Browser):
+    browser.look(420)
+    try:
+        browser.open(server.url + f"#{key_of(4, 'ice').id}", DRAWN)
+        assert browser.value("document.documentElement.scrollWidth") <= 420
+        heights = browser.value("[...document.querySelectorAll('figure text')].map(t => t.getBoundingClientRect().height).filter(h => h)")
+        assert len(heights) >= 5 and min(heights) >= 11
+    finally:
+        browser.look(1200)
 
 
 def test_one_partition_of_thousands_is_found_by_typing_and_opened_by_a_click(browser: Browser):

@@ -108,6 +108,9 @@ function legend(banded, level) {
 }
 
 function chart(model, forecast, level) {
+  // Drawn as wide as there is room, so that letters keep their size on a narrow screen.
+  SIZE.width = Math.max(320, Math.min(1100, document.getElementById("model").clientWidth - 60));
+  SIZE.height = SIZE.width < 600 ? 260 : 360;
   const history = model.history.filter((p) => p.value !== null), scale = scales(history, forecast), bands = band(scale, forecast);
   const picture = draw("svg", { viewBox: "0 0 " + SIZE.width + " " + SIZE.height, role: "img", tabindex: "0",
     "aria-label": "History and forecast of " + model.target + ", " + model.label + ". Arrow keys read the points." });

@@ -3,6 +3,8 @@
 
 const find = (id) => document.getElementById(id);
 const show = figures;
+const natural = new Intl.Collator("en", { numeric: true });
+const TOLD = ["wape", "mase", "smape", "rmse", "accuracy", "f1", "auc", "logloss", "r2", "mae", "bias"];
 let asked = 0;
 
 async function ask(path, body) {
@@ -30,7 +32,8 @@ async function search() {
   try {
     const answer = await ask("v1/models?limit=50&q=" + encodeURIComponent(find("search").value));
     if (mine !== asked) return;
-    find("models").replaceChildren(...answer.models.map(entry));
+    const sorted = answer.models.sort((a, b) => natural.compare(a.label, b.label));
+    find("models").replaceChildren(...sorted.map(entry));
     find("hint").textContent = answer.models.length === 0 ? "No partition found." :
       answer.complete ? (answer.models.length === 50 ? "The first 50. Type to narrow them down." : "") :
       "The models' source is away: only those in memory are listed.";
@@ -55,6 +58,8 @@ function entry(model) {
   return item;
 }
 
+function plain(time) { return time.replace("T00:00:00", "").replace("T", " ").slice(0, 16); }
+
 async function choose() {
   const id = location.hash.slice(1);
   if (!id) return;
@@ -69,10 +74,9 @@ async function choose() {
 }
 
 function facts(model) {
-  const plain = (text) => text.replace("T00:00:00", "").replace("T", " ").slice(0, 16);
   const said = [["model", model.family], ["predicts", model.target], ["trained up to", model.cutoff && plain(model.cutoff)],
     ["promoted", model.promoted_at && plain(model.promoted_at)],
-    ...Object.entries(model.metrics).slice(0, 4).map(([name, value]) => [name, show.format(value)])];
+    ...TOLD.filter((name) => name in model.metrics).slice(0, 4).map((name) => [name, show.format(model.metrics[name])])];
   return said.filter(([, value]) => value).map(([name, value]) => {
     const fact = make("span", name + " ");
     fact.append(make("b", value));
@@ -97,6 +101,7 @@ function open(model) {
     label.append(make("input", "", { name: "input " + name, value: model.task === "forecast" ? "0" : "" }));
     view.querySelector(".inputs").append(label);
   }
+  if (model.task === "forecast" && model.inputs.length) view.querySelector(".inputs").append(make("small", "the same at every step"));
   form.addEventListener("submit", (event) => { event.preventDefault(); predict(model, form); });
   find("model").replaceChildren(view);
   if (model.task === "forecast" || model.inputs.length === 0) predict(model, form);
@@ -146,7 +151,7 @@ function single(row) {
 function fill(table, rows) {
   const names = Object.keys(rows[0]);
   const cells = (tag, values) => { const line = document.createElement("tr"); line.append(...values.map((v) => make(tag, v))); return line; };
-  const text = (value) => typeof value === "number" ? show.format(value) : value === null ? "" : String(value);
+  const text = (value) => typeof value === "number" ? show.format(value) : value === null ? "" : /^\d{4}-\d\d-\d\dT/.test(value) ? plain(value) : String(value);
   table.replaceChildren(cells("th", names), ...rows.slice(0, 500).map((row) => cells("td", names.map((name) => text(row[name])))));
 }
 
