@@ -100,14 +100,15 @@ class Lake:
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table, at a version where one is given. Raises ManyModelsError naming the stage to run first."""
-        if not self.exists(table):
-            raise ManyModelsError(
-                f"table {self.location(table)} does not exist yet. Run the stage that writes it: {_writer(table)}"
-            )
+        self._require(table)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
         return reader.table(self.location(table)) if self.is_catalog else reader.load(self.location(table))
+
+    def _require(self, table: str) -> None:
+        if not self.exists(table):
+            raise ManyModelsError(f"table {self.location(table)} does not exist yet. Run the stage that writes it: {_writer(table)}")
 
     def ensure(self, table: str, schema: str) -> None:
         """Create the table, empty, where it does not exist: the first writers at work at once must not race for it."""
@@ -167,7 +168,8 @@ class Lake:
         self.spark.catalog.dropTempView(view)
 
     def version(self, table: str) -> int:
-        """The newest version of the table."""
+        """The newest version of the table. Raises ManyModelsError naming the stage to run first."""
+        self._require(table)
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").first()
         return int(row["version"]) if row else 0
 

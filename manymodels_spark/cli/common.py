@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,12 +66,21 @@ def job_of(path: str) -> Job:
     """
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
+    _hush()
     from manymodels_spark.progress import Bars, Events, Lines
     from manymodels_spark.session import session_of
     from manymodels_spark.stages.job import Job
 
     progress = Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
     return Job.of(spec, session_of(spec), progress)
+
+
+def _hush() -> None:
+    """Keep PySpark from logging a refused query as JSON beside the error that tells of it."""
+    with suppress(ImportError):  # Spark 3.5 has no such logger
+        from pyspark.logger import PySparkLogger
+
+        PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
 
 
 def age(text: str | None) -> timedelta | None:

@@ -38,9 +38,7 @@ def parse_spec(text: str, name: str = "spec", extra: Sequence[Extra] = ()) -> Sp
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else None
-        raise SpecError(name, [Mistake("yaml", f"not valid YAML: {getattr(error, 'problem', error)}", line)]) from error
+        raise SpecError(name, [_not_yaml(error, text.splitlines())]) from error
     if not isinstance(data, dict):
         raise SpecError(name, [Mistake("spec", "a mapping is expected, beginning with `name: ...`")])
     found, spec = _validated(data)
@@ -49,6 +47,14 @@ def parse_spec(text: str, name: str = "spec", extra: Sequence[Extra] = ()) -> Sp
         lines = text.splitlines()
         raise SpecError(name, [_placed(mistake, root, lines) for mistake in _sorted(found)])
     return spec
+
+
+def _not_yaml(error: yaml.YAMLError, lines: list[str]) -> Mistake:
+    """Where the text stops being YAML, with the line: past the end, and on empty lines, the last one that says something."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    message = f"not valid YAML: {problem or error}. A bracket, a quote or a blank after `:` may be missing here or above"
+    written = [number for number, line in enumerate(lines) if line.strip() and (mark is None or number <= mark.line)]
+    return Mistake("yaml", message, written[-1] + 1, lines[written[-1]].strip()) if mark and written else Mistake("yaml", message)
 
 
 def _validated(data: dict[str, Any]) -> tuple[list[Mistake], Spec | None]:

@@ -273,7 +273,7 @@ def general(reason: str) -> str:
     failed = [part for part in parts if part.startswith("failed: ")]
     number = r"-?\d[\d.]*(?:e[+-]?\d+)?|nan"
     texts = [re.sub(rf"^((?:failed|held): \w+ )(?:{number})(?=, wanted (?:below|above))", r"\1…", part) for part in failed or parts]
-    texts = [re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})(, by)", r"\1…\2…\3", text) for text in texts]
+    texts = [re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})( \(.*\), by)", r"\1…\2…\3", text) for text in texts]
     return "; ".join(texts)
 
 

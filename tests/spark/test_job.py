@@ -211,6 +211,16 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSe
 
 
 @pytest.mark.core
+@pytest.mark.parametrize(
+    ("stage", "before"), [(prepare, "ingest"), (train, "prepare"), (promote, "train"), (score, "promote"), (load, "score")]
+)
+def test_a_stage_that_comes_too_early_names_the_one_to_run_first(
+    stage: Callable[[Job], object], before: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    with pytest.raises(ManyModelsError, match=rf"yet\. Run .*`?manymodels {before} SPEC"):
+        stage(Job.of(make_spec(tmp_path), spark))
+
+
 def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

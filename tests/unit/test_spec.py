@@ -94,8 +94,10 @@ def test_a_forecast_without_a_time_column_is_a_mistake() -> None:
 
 
 def test_text_that_is_no_yaml_names_the_line() -> None:
-    with pytest.raises(SpecError, match="not valid YAML"):
+    with pytest.raises(SpecError, match=r"not valid YAML: expected ',' or ']'[^\n]*\n      line 2:   b: c"):
         parse_spec("name: [a\nb: c")
+    with pytest.raises(SpecError, match=r"line 3:   items: \[1"):
+        parse_spec("name: a\nb: c\nitems: [1\n\n\n")
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
