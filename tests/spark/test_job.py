@@ -221,6 +221,7 @@ def test_a_stage_that_comes_too_early_names_the_one_to_run_first(
         stage(Job.of(make_spec(tmp_path), spark))
 
 
+@pytest.mark.core
 def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
