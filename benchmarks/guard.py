@@ -2,9 +2,9 @@
 
     make bench-guard                            measures, prints the line of JSON, fails where a bound is crossed
 
-Payloads' bytes and Python calls are in CI as tests/unit/test_guard.py; this command adds a job's calls, bytes and commits.
-The bounds are in benchmarks/bounds.json, each with what it counts; a change that means to cross one moves it there and
-says why.
+All of it is in CI, too, as tests/unit/test_guard.py and tests/spark/test_guard.py. The bounds are in
+benchmarks/bounds.json, each with what it counts, a tenth or two beyond what was measured; a change that means to cross
+one moves it there and says why.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import json
 import pstats
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,13 @@ def _job(folder: Path, partitions: int, profile: str | None = None) -> dict[str,
     )  # fmt: skip
     mm = ManyModels(spec)
     reports = {}
-    with cProfile.Profile() as watched:
+    watched = cProfile.Profile() if profile else None
+    with watched or nullcontext():
         for name in STAGES:
             report = getattr(mm, name)()
             reports[name] = getattr(report, "report", report)
             print(f"{name:<8} {reports[name].note:<64} {reports[name].seconds:7.1f} s", file=sys.stderr, flush=True)
-    if profile:
+    if profile and watched:
         _write_profile(watched, Path(profile))
     each = partitions
     return {
