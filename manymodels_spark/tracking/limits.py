@@ -20,7 +20,8 @@ class Limits:
     `page` is the most models in one page of a search, `threads` the calls at once. `verify` says that something
     between us and the server repeats lost calls by itself, so that every batch of new models is looked at once.
     `free_names` says that a registered model may be called anything: Unity Catalog wants catalog and schema before it,
-    and nobody tried Azure ML's registry with artifacts of ours.
+    and nobody tried Azure ML's registry with artifacts of ours. `both_ends` says that large results are read from both
+    ends at once: the server compares times of creation and has more than one worker.
     """
 
     default: float | None = None
@@ -30,6 +31,7 @@ class Limits:
     threads: int = 8
     verify: bool = False
     free_names: bool = True
+    both_ends: bool = False
 
 
 # Published per workspace limits of Azure Databricks (120, 47 and 7 calls a second); a tenth is left to everybody
@@ -38,7 +40,7 @@ DATABRICKS = Limits(default=108, batch=42, search=6, page=50, threads=16, verify
 # Azure ML publishes no number; its answers to too many calls carry Retry-After, which is kept to.
 AZUREML = Limits(default=50, batch=25, search=5, page=1000, threads=8, free_names=False)
 EMBEDDED = Limits(threads=1)
-SERVER = Limits()
+SERVER = Limits(both_ends=True)
 
 
 def limits_of(uri: str) -> Limits:

@@ -1,12 +1,15 @@
 """Pages of a search for logged models.
 
 Over HTTP the answer is read as the plain JSON that it is: MLflow's own client turns it into messages and entities
-first, which takes several times as long and is nothing that we need. Large results are read from both ends at once.
+first, which takes several times as long and is nothing that we need. Large results are read from both ends at once, and
+each page on a connection of its own: a server's workers share new connections, whoever is free takes the next, while one
+that is kept stays with its worker.
 """
 
 from __future__ import annotations
 
-import math
+import time
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 ENDPOINT = "/api/2.0/mlflow/logged-models/search"
 READY = ("READY", "LOGGED_MODEL_READY", "LoggedModelStatus.READY")
+END_OF_TIME = 2**62
+# Two connections that come at once are taken by the same worker of a server, and later ones then go as they did.
+HEAD_START = 0.1
 Page = tuple[list[Registered], str | None]
 
 
@@ -36,25 +42,43 @@ def page(client: Client, experiment_id: str, query: str, token: str | None, *, o
     return [_of_entity(model) for model in found], found.token or None
 
 
+@dataclass
+class _Unread:
+    """The creation times, in ms, between which models may not have been read yet; both are among them."""
+
+    oldest: int = 0
+    newest: int = END_OF_TIME
+    all_read: bool = False
+
+    def __bool__(self) -> bool:
+        return not self.all_read and self.oldest <= self.newest
+
+    def filter(self) -> str:
+        return f"creation_timestamp >= {self.oldest} AND creation_timestamp <= {self.newest}"
+
+
 def from_both_ends(client: Client, experiment_id: str, query: str) -> list[Registered]:
-    """All models that a filter selects: one reader begins with the newest, another with the oldest, and they stop when
-    they have met. With one thread the first reads them all.
+    """All models that a filter selects: one reader begins with the newest, another with the oldest, each asks for what
+    neither has read yet, and they stop when nothing is left between them.
     """
     found: dict[str, Registered] = {}
-    # Each reader has seen all that is older (newer) than this: equal times may be cut by a page.
-    reached = {True: -math.inf, False: math.inf}
+    unread = _Unread()
 
-    def read(oldest_first: bool) -> None:
-        following: str | None = None
-        while reached[True] <= reached[False]:
-            models, following = page(client, experiment_id, query, following, oldest_first=oldest_first)
+    def read(end: str) -> None:
+        time.sleep(HEAD_START if end == "oldest" else 0.0)
+        while unread:
+            asked, reached = f"{query} AND {unread.filter()}", getattr(unread, end)
+            models, following = page(client, experiment_id, asked, None, oldest_first=end == "oldest")
+            while following and models[-1].created == reached:  # more of one moment than a page holds
+                more, following = page(client, experiment_id, asked, following, oldest_first=end == "oldest")
+                models += more
             found.update({model.model_id: model for model in models})
             if not following:
-                reached[oldest_first] = math.inf if oldest_first else -math.inf
+                unread.all_read = True
                 return
-            reached[oldest_first] = models[-1].created
+            setattr(unread, end, models[-1].created)
 
-    client.map(read, [False, True] if client.limits.threads > 1 else [False])
+    client.map(read, ["newest", "oldest"])
     return list(found.values())
 
 
@@ -65,7 +89,9 @@ def search_logged_models(
     rest: Any = import_module("mlflow.utils.rest_utils")
     body = {"experiment_ids": [experiment_id], "filter": query, "max_results": size, "order_by": order}
     asked = body if token is None else {**body, "page_token": token}
-    response = rest.verify_rest_response(rest.http_request(store.get_host_creds(), ENDPOINT, "POST", json=asked), ENDPOINT)
+    alone = {"Connection": "close"}
+    response = rest.http_request(store.get_host_creds(), ENDPOINT, "POST", json=asked, extra_headers=alone)
+    rest.verify_rest_response(response, ENDPOINT)
     answer = orjson.loads(response.text)
     return [_of_json(model) for model in answer.get("models", [])], answer.get("next_page_token") or None
 

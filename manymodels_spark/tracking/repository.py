@@ -216,7 +216,9 @@ class ModelRepository:
 
     def search_all(self, query: str) -> list[Registered]:
         """What `search` finds, as fast as the server gives it."""
-        return pages.from_both_ends(self.client, self.experiment_id, query)
+        if self.client.limits.both_ends:
+            return pages.from_both_ends(self.client, self.experiment_id, query)
+        return list(self.search(query))
 
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
         """What an interrupted or repeated wave left behind, one model a partition; surplus ones are deleted."""
