@@ -101,7 +101,10 @@ setup(
         "otel": OTEL,
         "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *OTEL, *TEST, *DEV],
     },
-    entry_points={"console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"]},
+    entry_points={
+        "console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"],
+        "mlflow.artifact_repository": ["abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository"],
+    },
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Console",

@@ -19,11 +19,12 @@ from manymodels_spark.tracking.repository import ModelRepository
 pytestmark = pytest.mark.services
 
 
-def test_models_live_in_a_blob_container_and_plain_mlflow_loads_them(
-    abfs: str, mlflow_at: Callable[[str], None], tmp_path: Path
+@pytest.mark.parametrize("scheme", ["abfs", "wasbs"])
+def test_models_live_in_a_container_and_plain_mlflow_loads_them(
+    scheme: str, abfs: str, mlflow_at: Callable[[str], None], tmp_path: Path
 ) -> None:
     container = abfs.removeprefix("abfs://").partition("@")[0]
-    root = f"wasbs://{container}@devstoreaccount1.blob.core.windows.net/models"
+    root = {"abfs": f"{abfs}/models", "wasbs": f"wasbs://{container}@devstoreaccount1.blob.core.windows.net/models"}[scheme]
     where = {"tracking": f"sqlite:///{tmp_path}/prod.db", "artifacts": root}
     spec = make_spec(tmp_path, mlflow={"development": where, "production": where})
     repository = ModelRepository.open(spec.mlflow.production, spec)
