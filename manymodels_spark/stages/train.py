@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -74,24 +75,29 @@ class _Training:
     lost: Event
 
     def go(self, choice: Choice, resumed: bool) -> None:
+        selection = select(self.job.lake, choice, self.shape, self.run_id)
+        work = resumed or len(selection.todo) or len(selection.broken)
+        self._count(selection, self._work(selection, resumed) if work else {})
+
+    def _work(self, selection: Selection, resumed: bool) -> dict[str, int]:
+        """Fit and log what was selected; the run's partitions by status."""
         lake, spec = self.job.lake, self.job.spec
-        selection = select(lake, choice, self.shape, self.run_id)
-        if resumed or len(selection.todo) or len(selection.broken):
-            if lake.exists(FITS):  # else it was done as the run began
-                warm(self.job.spark, spec, len(selection.todo))
-            recorder = self._recorder()
-            lake.ensure(FITS, FITS_SCHEMA)
-            lake.ensure(MODELS, MODELS_SCHEMA)
+        if lake.exists(FITS):  # else it was done as the run began
+            warm(self.job.spark, spec, len(selection.todo))
+        lake.ensure(FITS, FITS_SCHEMA)
+        with ThreadPoolExecutor(1, "recorder") as beside:
+            recorder = beside.submit(self._recorder)  # the first fits need not wait for it
             if resumed:
-                self._log_unlogged(recorder)
+                self._log_unlogged(recorder.result())
             commit_broken(lake, self.run_id, selection.broken)
             todo = _with_costs(selection.todo, spec)
             watch = Watch(self.job, "train", self.run_id, len(todo), selection.unchanged + selection.quarantined)
             first = self._next() if resumed else 1
             self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch)
-            self._close(recorder)
-            refresh(lake)
-        self._count(selection)
+            outcomes = _outcomes(self.job, self.run_id)
+            self._close(recorder.result(), outcomes)
+        refresh(lake)
+        return outcomes
 
     def _recorder(self) -> Recorder:
         spec = self.job.spec
@@ -99,9 +105,10 @@ class _Training:
         mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
         turn = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
         template = template_of(spec, input_example(self.job.lake, spec))
+        self.job.lake.ensure(MODELS, MODELS_SCHEMA)
         return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, turn)
 
-    def _run(self, planned: Sequence[Wave], recorder: Recorder, watch: Watch) -> None:
+    def _run(self, planned: Sequence[Wave], recorder: Future[Recorder], watch: Watch) -> None:
         """All waves; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
@@ -109,7 +116,7 @@ class _Training:
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
 
         def log(wave: Wave) -> None:
-            logged = recorder.record(wave.number)
+            logged = recorder.result().record(wave.number)
             watch.add(len(wave.members), len(wave.members) - logged)
 
         flow(planned, fit, log)
@@ -136,13 +143,11 @@ class _Training:
         last = mine.agg(F.max("wave").alias("wave")).first()
         return int(last["wave"] or 0) + 1 if last else 1
 
-    def _close(self, recorder: Recorder) -> None:
-        outcomes = _outcomes(self.job, self.run_id)
+    def _close(self, recorder: Recorder, outcomes: dict[str, int]) -> None:
         self.repository.end_run(recorder.mlflow_run, {f"partitions_{name}": count for name, count in outcomes.items()})
 
-    def _count(self, selection: Selection) -> None:
+    def _count(self, selection: Selection, outcomes: dict[str, int]) -> None:
         """Fill the report's counts and hold them against each other: nothing may be lost."""
-        outcomes = _outcomes(self.job, self.run_id)
         counts = {
             "partitions": selection.total,
             "fitted": outcomes.get(Status.FITTED, 0) + outcomes.get(Status.FALLBACK, 0),
@@ -165,8 +170,6 @@ def _outcomes(job: Job, run_id: str) -> dict[str, int]:
     """Partitions of a run by status."""
     from pyspark.sql import functions as F
 
-    if not job.lake.exists(FITS):
-        return {}
     mine = job.lake.read(FITS).filter(F.col("run_id") == run_id).groupBy("status").agg(F.count("*").alias("n"))
     return {str(row["status"]): int(row["n"]) for row in mine.collect()}
 
