@@ -5,6 +5,7 @@ A source knows what it has that the lake does not have yet. It must know neither
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError, SourceError
@@ -37,6 +38,25 @@ def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_tex
 
 
 def _new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]) -> Batch | None:
+    """The batch in the lake's names; the source itself only knows its own."""
+    original = {new: old for old, new in source.rename.items()}
+    before = None if seen is None else seen.toDF(*(original.get(name, name) for name in seen.columns))
+    batch = _by_kind(spark, source, before, tuple(original.get(name, name) for name in as_text))
+    return None if batch is None else replace(batch, rows=_renamed(batch.rows, source))
+
+
+def _renamed(rows: DataFrame, source: Source) -> DataFrame:
+    if not source.rename:
+        return rows
+    if missing := [name for name in source.rename if name not in rows.columns]:
+        raise SourceError(f"source {describe(source)}: rename: no column {', '.join(missing)}. It has: {', '.join(rows.columns)}")
+    names = [source.rename.get(name, name) for name in rows.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceError(f"source {describe(source)}: rename: two columns would be called {', '.join(twice)}. Choose another name")
+    return rows.toDF(*names)
+
+
+def _by_kind(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]) -> Batch | None:
     match source:
         case Jdbc():
             return database.new_rows(spark, source, seen)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from manymodels_spark.display import html_table
 from manymodels_spark.spec.defaults import with_candidates
+from manymodels_spark.spec.reserved import clashes
 from manymodels_spark.spec.source import Environ, Source, Stream
 
 Task = Literal["forecast", "regression", "classification"]
@@ -286,10 +287,16 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        roles = [*self.partition_by, self.columns.target, *([self.columns.time] if self.columns.time else [])]
+        keys = [*self.partition_by, *([self.columns.time] if self.columns.time else [])]
+        roles = [*keys, self.columns.target]
         repeated = sorted({name for name in roles if roles.count(name) > 1})
         if repeated:
             raise ValueError(f"column {', '.join(repeated)} stands in two roles among partition_by, time and target")
+        if taken := clashes(keys, [self.columns.target, *self.columns.inputs]):
+            raise ValueError(
+                f"column {', '.join(taken)}: tables of this package have a column of that name. Give it another one where the rows "
+                f"are read: `rename: {{{taken[0]}: {taken[0]}_name}}` below the kind of the source, and use that in the spec"
+            )
         if self.task == "forecast" and self.columns.time is None:
             raise ValueError("columns.time: a forecast wants the column with the time of each row")
         if self.backtest.metric and self.backtest.metric not in TASK_METRICS[self.task]:

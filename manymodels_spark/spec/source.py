@@ -42,6 +42,7 @@ def variables(value: str) -> list[tuple[str, str | None]]:
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     watermark: str | None = None
+    rename: Annotated[dict[str, str], Field(description="The source's name of a column, and the one that the lake gets.")] = {}
 
 
 class Jdbc(_Form):

@@ -41,7 +41,7 @@ def add(path: Path, *rows: tuple[object, ...]) -> None:
         connection.executemany("INSERT INTO sales VALUES (?, ?, ?, ?, ?)", rows)
 
 
-def jdbc(path: Path, **options: str) -> dict[str, Any]:
+def jdbc(path: Path, **options: Any) -> dict[str, Any]:
     return {"jdbc": {"url": f"jdbc:duckdb:{path}", "table": "sales", "watermark": "updated_at", **options}}
 
 
@@ -83,6 +83,28 @@ def test_a_database_is_read_by_watermark_and_late_rows_are_found(make_job: MakeJ
     add(database, (1, "a", "2026-01-03", 3.0, late), (1, "a", "2026-01-04", 4.0, moment), (1, "a", "2025-12-01", 9.0, old))
     assert ingest(job).counts == {"rows": 4, "new": 2}, "the row a day late is beyond the two hours"
     assert ingest(job, full_refresh=True).counts == {"rows": 5, "new": 5}
+
+
+def test_columns_get_the_names_that_the_spec_gives_them(make_job: MakeJob, database: Path, tmp_path: Path) -> None:
+    moment = datetime(2026, 1, 1, 12)
+    add(database, (1, "a", "2026-01-01", 1.0, moment))
+    source = jdbc(database, rename={"item": "product", "updated_at": "changed"})
+    job = make_job(source=source, partition_by=["store", "product"])
+    assert ingest(job).counts == {"rows": 1, "new": 1}
+    assert ingest(job).counts == {"rows": 1, "new": 0}
+    add(database, (1, "b", "2026-01-01", 2.0, moment + timedelta(days=1)))
+    assert ingest(job).counts == {"rows": 2, "new": 1}, "the watermark goes by the source's own name"
+    rows = job.lake.read(BRONZE).select("product", "units", "changed").collect()
+    assert sorted((row["product"], row["units"], row["changed"].day) for row in rows) == [("a", 1.0, 1), ("b", 2.0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"), [({"itme": "product"}, "no column itme. It has: "), ({"item": "store"}, "two columns would be called store")]
+)
+def test_a_name_that_cannot_be_given_is_refused(rename: dict[str, str], said: str, make_job: MakeJob, tmp_path: Path) -> None:
+    write_csv(tmp_path / "named.csv", sales(2))
+    with pytest.raises(SourceError, match=f"rename: {said}"):
+        ingest(make_job(source={"csv": {"path": str(tmp_path / "named.csv"), "rename": rename}}))
 
 
 def test_a_table_without_watermark_is_copied_only_when_it_changed(make_job: MakeJob, database: Path) -> None:

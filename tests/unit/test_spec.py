@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_what_makes_no_sense_is_refused_with_what_was_expected(extra: str, words
 
 def test_a_column_in_two_roles_is_a_mistake() -> None:
     assert "two roles" in str(mistakes(MINIMAL.replace("target: units", "target: store")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("store", "family"), ("store", "Key"), ("store", "lower_80"), ("date", "cutoff"), ("units", "bucket")]
+)
+def test_a_column_that_the_tables_have_themselves_is_a_mistake_that_says_how_to_rename_it(old: str, new: str) -> None:
+    said = str(mistakes(re.sub(rf"\b{old}\b", new, MINIMAL)))
+    assert f"column {new}: tables of this package have" in said and f"`rename: {{{new}: {new}_name}}`" in said
 
 
 def test_a_forecast_without_a_time_column_is_a_mistake() -> None:
