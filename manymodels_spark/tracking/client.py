@@ -6,21 +6,19 @@ It knows which calls may be repeated blindly and which may not; what the calls m
 from __future__ import annotations
 
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import faults
+from manymodels_spark.tracking.embedded import keep_a_log, make_folder_of
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import Limits, TokenBucket, limits_of
 
@@ -65,10 +63,10 @@ class Client:
         from manymodels_spark.tracking.transport import watch
 
         uri = server_uri(resolve(tracking))
-        _make_folder_of(uri)
+        make_folder_of(uri)
         transport = watch(uri)
         client = MlflowClient(tracking_uri=uri, registry_uri=server_uri(resolve(registry)) if registry else uri)
-        _keep_a_log(uri)
+        keep_a_log(uri)
         return cls(client, uri, limits_of(uri), transport=transport)
 
     @property
@@ -169,19 +167,3 @@ def public(uri: str) -> str:
     """A URI without its credentials."""
     scheme, mark, rest = uri.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
-def _keep_a_log(uri: str) -> None:
-    """Let an SQLite file write ahead: a commit waits for the disk once instead of several times, and readers for nobody.
-
-    It stays so for whoever opens the file later. Where a file system cannot do it, all goes on as it was.
-    """
-    file = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and file.exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(file, timeout=1)) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-
-
-def _make_folder_of(uri: str) -> None:
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.tracking import artifacts, pages
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import Client, public
+from manymodels_spark.tracking.embedded import one_experiment
 from manymodels_spark.tracking.experiment import artifact_root, find_or_create
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
@@ -78,7 +79,8 @@ class ModelRepository:
         batch, made, doubt = uuid.uuid4().hex, dict[str, Registered](), self.client.limits.verify
         for _ in range(self.client.attempts):
             missing = [record for record in records if record.partition_id not in made]
-            answers = self.client.map(lambda record: self._create_one(record, run_id, batch), missing)
+            with one_experiment(self.client.mlflow):
+                answers = self.client.map(lambda record: self._create_one(record, run_id, batch), missing)
             made |= {model.partition_id: model for model in answers if model is not None}
             doubt = doubt or None in answers
             if doubt:
