@@ -2,13 +2,14 @@
 
     make bench-naive                                     300 partitions our way, 24 of them the other way
     make bench-naive ARGS="--partitions 60 --naive 6"    smaller
-    make bench-naive ARGS="--naive 300"                  all of them the other way, too (most of an hour)
+    make bench-naive ARGS="--naive 300"                  all of them the other way, too
 
-Both sides fit Prophet on the same rows (a fit without the last days to judge it, a fit on all rows), log to the same
-`mlflow server` and write their predictions to Delta. The other way takes seconds a model and does the same for each, so it
-runs a sample and everything is compared per model: `speedup_train`, `speedup_score` (seconds a model), `calls_ratio`
-(requests that the server answered) and `bytes_ratio` (its database and artifacts; on our side the payloads in the lake and
-the promoted copies count, too). Ours includes the fixed part of a job, the promotion counts in its calls and its bytes.
+Both sides fit the same model on the same rows (a fit without the last days to judge it, a fit on all rows), log to an
+`mlflow server` each and write their predictions to Delta; once with Prophet, and once with a ridge regression on lags, for
+which MLflow finds out the requirements of every model. The other way does the same for each model, so it runs a sample and
+everything is compared per model: `speedup_train`, `speedup_score` (seconds a model), `calls_ratio` (requests that the server
+answered) and `bytes_ratio` (its database and artifacts; on our side the payloads in the lake and the promoted copies count,
+too). Ours includes the fixed part of a job, the promotion counts in its calls and its bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.common import bytes_of, clock, cores, emit, scratch, spec_in
@@ -30,99 +32,133 @@ from tests.integration import mlflow_server
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-HORIZON = 28
+HORIZON, LAGS = 28, [1, 7, 14, 28]
 SEASONS: dict[str, Any] = {"weekly": True, "yearly": True, "daily": False}
+CANDIDATES: dict[str, dict[str, Any]] = {"prophet": {"prophet": SEASONS}, "sklearn": {"linear": {"lags": LAGS}}}
 LOGGED = "store int, item int, uri string, wape double"
 REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /(api|ajax-api)/')
 Figures = dict[str, float]
 
 
 def main() -> None:
-    """Both ways, each against a server of its own, and the ratios per model."""
+    """Both ways with both models, each against a server of its own, and the ratios per model."""
     arguments = _arguments()
     spark = get_session("bench-naive")
     with scratch() as folder:
         rows = write_parquet(folder / "in", partitions=arguments.partitions, days=arguments.days, files=4 * cores())
-        ours = _served(folder / "ours", lambda server: our_way(spark, folder, server, arguments.partitions))
-        naive = _served(folder / "naive", lambda server: naive_way(spark, folder, server, arguments.naive))
-    emit(
-        "naive", workload={"partitions": arguments.partitions, "naive_partitions": arguments.naive, "rows": rows, "family": "prophet"},
-        speedup_train=naive["train"] / ours["train"], speedup_score=naive["score"] / ours["score"],
-        calls_ratio=naive["calls"] / ours["calls"], bytes_ratio=naive["bytes"] / ours["bytes"],
-        ours_per_model=_rounded(ours), naive_per_model=_rounded(naive),
-        naive_minutes_for_all=(naive["train"] + naive["score"]) * arguments.partitions / 60,
-    )  # fmt: skip
+        found = {flavor: both(spark, folder, flavor, arguments) for flavor in CANDIDATES}
+    workload = {"partitions": arguments.partitions, "naive_partitions": arguments.naive, "rows": rows, "families": CANDIDATES}
+    emit("naive", workload=workload, **found)
 
 
-def our_way(spark: SparkSession, folder: Path, server: mlflow_server.MlflowServer, partitions: int) -> Figures:
+def both(spark: SparkSession, folder: Path, flavor: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Our way and the other one with a model of that flavor of MLflow's."""
+    place = folder / flavor
+    place.mkdir()
+    ours = _served(place / "ours", lambda server: our_way(spark, folder, place, server, flavor, arguments.partitions))
+    naive = _served(place / "naive", lambda server: naive_way(spark, folder, place, server, flavor, arguments.naive))
+    return {
+        "speedup_train": naive["train"] / ours["train"], "speedup_score": naive["score"] / ours["score"],
+        "calls_ratio": naive["calls"] / ours["calls"], "bytes_ratio": naive["bytes"] / ours["bytes"],
+        "ours_per_model": _rounded(ours), "naive_per_model": _rounded(naive),
+        "naive_minutes_for_all": (naive["train"] + naive["score"]) * arguments.partitions / 60,
+    }  # fmt: skip
+
+
+def our_way(
+    spark: SparkSession, folder: Path, place: Path, server: mlflow_server.MlflowServer, flavor: str, partitions: int
+) -> Figures:
     """The job's stages: seconds and bytes per model."""
     where = {name: {"tracking": server.url, "experiment": name} for name in ("development", "production")}
     mm = ManyModels(spec_in(
-        folder, name="ours", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
-        columns={"time": "date", "target": "units"}, horizon=HORIZON, candidates=[{"prophet": SEASONS}],
+        place, name="ours", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
+        columns={"time": "date", "target": "units"}, horizon=HORIZON, candidates=[CANDIDATES[flavor]],
         backtest={"folds": 1}, mlflow=where,
     ), spark)  # fmt: skip
     mm.ingest()
     mm.prepare()
     trained, promoted, scored = mm.train().report, mm.promote(), mm.score()
-    print(f"ours: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score {scored.seconds:.1f} s", flush=True)
-    kept = bytes_of(*(folder / "lake" / "ours" / table for table in ("fits", "models", "champions")))
+    print(f"ours, {flavor}: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score {scored.seconds:.1f} s", flush=True)
+    kept = bytes_of(*(place / "lake" / "ours" / table for table in ("fits", "models", "champions")))
     return {
         "train": trained.seconds / partitions, "promote": promoted.seconds / partitions,
         "score": scored.seconds / partitions, "bytes": kept / partitions, "models": partitions,
     }  # fmt: skip
 
 
-def naive_way(spark: SparkSession, folder: Path, server: mlflow_server.MlflowServer, partitions: int) -> Figures:
+def naive_way(
+    spark: SparkSession, folder: Path, place: Path, server: mlflow_server.MlflowServer, flavor: str, partitions: int
+) -> Figures:
     """The other way: a job that logs from inside the grouped function, then a loop over the models."""
     raw = spark.read.parquet(str(folder / "in")).select("store", "item", "date", "units")
     chosen = _first(raw, partitions)
-    with clock(f"naive: {partitions} models trained") as trained:
+    with clock(f"naive, {flavor}: {partitions} models trained") as trained:
         # Spread by hand: left to itself, Spark would put so few rows into one task and leave cores idle.
         spread = chosen.repartition(4 * cores(), "store", "item")
-        logged = spread.groupBy("store", "item").applyInPandas(log_each(server.url), LOGGED).toPandas()
-    with clock(f"naive: {partitions} models loaded and scored") as scored:
-        predictions = score_each(server.url, logged)
-        spark.createDataFrame(predictions).write.format("delta").save(str(folder / "naive-predictions"))
+        logged = spread.groupBy("store", "item").applyInPandas(log_each(server.url, flavor), LOGGED).toPandas()
+    history = chosen.orderBy("date").toPandas()
+    with clock(f"naive, {flavor}: {partitions} models loaded and scored") as scored:
+        predictions = score_each(server.url, flavor, logged, history)
+        spark.createDataFrame(predictions).write.format("delta").save(str(place / "naive-predictions"))
     return {"train": trained.seconds / partitions, "score": scored.seconds / partitions, "bytes": 0.0, "models": partitions}
 
 
-def log_each(uri: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+def fit(flavor: str, history: pd.DataFrame) -> Any:
+    """A model of Prophet's, or a ridge regression on lagged values, of columns `ds` and `y`."""
+    if flavor == "prophet":
+        from prophet import Prophet
+
+        return Prophet(**{f"{name}_seasonality": on for name, on in SEASONS.items()}).fit(history)
+    from sklearn.linear_model import Ridge
+
+    lagged = pd.DataFrame({f"lag_{lag}": history["y"].shift(lag) for lag in LAGS}).iloc[max(LAGS) :]
+    return Ridge().fit(lagged, history["y"].iloc[max(LAGS) :])
+
+
+def forecast(flavor: str, model: Any, history: pd.DataFrame) -> pd.DataFrame:
+    """The days after `history`: columns `ds` and `yhat`."""
+    ahead = pd.DataFrame({"ds": pd.date_range(history["ds"].iloc[-1], periods=HORIZON + 1, freq="D")[1:]})
+    if flavor == "prophet":
+        return pd.DataFrame(model.predict(ahead)[["ds", "yhat"]])
+    values = list(history["y"])
+    for _ in range(HORIZON):
+        values.append(float(model.predict(pd.DataFrame([{f"lag_{lag}": values[-lag] for lag in LAGS}]))[0]))
+    return ahead.assign(yhat=values[-HORIZON:])
+
+
+def log_each(uri: str, flavor: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """The function that such a job hands to `applyInPandas`."""
 
     def train(rows: pd.DataFrame) -> pd.DataFrame:
         import mlflow
-        from prophet import Prophet
 
         mlflow.set_tracking_uri(uri)
         mlflow.set_experiment("naive")
         store, item = int(rows["store"].iloc[0]), int(rows["item"].iloc[0])
         history = rows.rename(columns={"date": "ds", "units": "y"})[["ds", "y"]].sort_values("ds")
-        seasons = {"weekly_seasonality": True, "yearly_seasonality": True, "daily_seasonality": False}
         with mlflow.start_run(run_name=f"store {store} item {item}"):
             known, held_out = history.iloc[:-HORIZON], history.iloc[-HORIZON:]
-            guess = Prophet(**seasons).fit(known).predict(held_out[["ds"]])["yhat"].to_numpy()
-            wape = float(abs(held_out["y"] - guess).sum() / max(abs(held_out["y"]).sum(), 1.0))
+            guess = forecast(flavor, fit(flavor, known), known)["yhat"].to_numpy()
+            wape = float(np.abs(held_out["y"] - guess).sum() / max(np.abs(held_out["y"]).sum(), 1.0))
             mlflow.set_tags({"store": store, "item": item})
-            mlflow.log_params({"family": "prophet", **seasons})
+            mlflow.log_params({"family": flavor, "horizon": HORIZON})
             mlflow.log_metric("wape", wape)
-            model = mlflow.prophet.log_model(Prophet(**seasons).fit(history), name="model")
+            model = getattr(mlflow, flavor).log_model(fit(flavor, history), name="model")
         return pd.DataFrame({"store": [store], "item": [item], "uri": [model.model_uri], "wape": [wape]})
 
     return train
 
 
-def score_each(uri: str, logged: pd.DataFrame) -> pd.DataFrame:
+def score_each(uri: str, flavor: str, logged: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The driver's loop: load one model, predict, go on to the next."""
     import mlflow
 
     mlflow.set_tracking_uri(uri)
+    histories = dict(iter(rows.rename(columns={"date": "ds", "units": "y"}).groupby(["store", "item"])))
     predictions = []
     for store, item, address in logged[["store", "item", "uri"]].itertuples(index=False):
-        model = mlflow.prophet.load_model(address)
-        ahead = model.make_future_dataframe(HORIZON, include_history=False)
-        found = model.predict(ahead)[["ds", "yhat", "yhat_lower", "yhat_upper"]]
-        predictions.append(found.assign(store=store, item=item))
+        model = getattr(mlflow, flavor).load_model(address)
+        predictions.append(forecast(flavor, model, histories[store, item]).assign(store=store, item=item))
     return pd.concat(predictions, ignore_index=True)
 
 
