@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, predicted, try_family
+from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, predicted, rows_at, try_family
 from manymodels_spark.checks import clean, require_classes
 from manymodels_spark.choice import combination, honest, how_of, rank, shares_of, size_of
 from manymodels_spark.conformal import calibrate, coverage
@@ -109,7 +109,7 @@ class _Fit:
         """The members' predictions of every fold combined, as a trial of its own."""
         predictions, first = combination(members, self.spec), members[0]
         scored = [
-            judge(self.rows.iloc[fold.train], self.rows.iloc[fold.test], values, classes, self.problem)
+            judge(rows_at(self.rows, fold.train), rows_at(self.rows, fold.test), values, classes, self.problem)
             for fold, values, classes in zip(folds, predictions, first.classes, strict=True)
         ]
         return Trial(f"{how_of(self.spec)}_best_{len(members)}", first.family, predictions, scored)
