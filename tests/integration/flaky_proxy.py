@@ -101,5 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
             if key.lower() not in DROPPED_HEADERS:
                 self.send_header(key, value)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(content)
