@@ -116,11 +116,16 @@ class _Run:
         self._finish(self._start("load"))
         took = time.perf_counter() - begin
         (self.folder / "warehouse.duckdb").unlink()
-        for _ in range(kills):
+        for _ in range(3 * kills):
             victim = self._start("load")
-            time.sleep(took * self.moments.uniform(0.6, 1.0))
-            self.kills["load"] += victim.kill("driver")
+            time.sleep(took * self.moments.uniform(0.5, 1.0))
+            hit = victim.kill("driver")
             victim.wait()
+            if not hit:  # it was done before: the next one is to have work again
+                (self.folder / "warehouse.duckdb").unlink(missing_ok=True)
+            self.kills["load"] += hit
+            if self.kills["load"] == kills:
+                break
         self._finish(self._start("load"))
 
     def count(self, partitions: int) -> dict[str, float]:
@@ -150,7 +155,9 @@ class _Run:
             self.server.start()
             self.kills[kind] += 1
             return
-        self.kills[kind] += victim.kill(kind)
+        while not (hit := victim.kill(kind)) and not victim.ended:  # a driver that just began has no worker yet
+            time.sleep(0.02)
+        self.kills[kind] += hit
         if kind != "worker":
             victim.wait()
 
