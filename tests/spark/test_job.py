@@ -243,8 +243,9 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
     assert job.lake.read(MODELS).count() == 4
 
 
-def test_a_run_that_was_cut_short_before_its_first_fit_is_begun_again(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("at", ["manymodels_spark.stages.train.select", "manymodels_spark.tracking.repository.ModelRepository.start_run"])
+def test_a_run_that_was_cut_short_before_anything_was_logged_is_gone_on_with(
+    at: str, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = ready(tmp_path, spark, rows_of("a", 40))
 
@@ -252,10 +253,10 @@ def test_a_run_that_was_cut_short_before_its_first_fit_is_begun_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ModelRepository, "start_run", dies)
+        patch.setattr(at, dies)
         train(job)
-    assert not job.lake.exists(FITS)
     assert train(job).counts["fitted"] == 1
+    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, "neither fitted nor logged twice"
 
 
 def test_what_has_no_champion_is_scored_by_the_fallback_and_marked(spark: SparkSession, tmp_path: Path) -> None:
