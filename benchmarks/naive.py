@@ -55,18 +55,18 @@ def both(spark: SparkSession, folder: Path, flavor: str, arguments: argparse.Nam
     """Our way and the other one with a model of that flavor of MLflow's."""
     place = folder / flavor
     place.mkdir()
-    ours = _served(place / "ours", lambda server: our_way(spark, folder, place, server, flavor, arguments.partitions))
+    ours = _served(place / "ours", lambda server: our_way(spark, folder, place, server, flavor))
     naive = _served(place / "naive", lambda server: naive_way(spark, folder, place, server, flavor, arguments.naive))
     return {
         "speedup_train": naive["train"] / ours["train"], "speedup_score": naive["score"] / ours["score"],
         "calls_ratio": naive["calls"] / ours["calls"], "bytes_ratio": naive["bytes"] / ours["bytes"],
-        "ours_per_model": _rounded(ours), "naive_per_model": _rounded(naive),
+        "ours_per_model": ours, "naive_per_model": naive,
         "naive_minutes_for_all": (naive["train"] + naive["score"]) * arguments.partitions / 60,
     }  # fmt: skip
 
 
 def our_way(
-    spark: SparkSession, folder: Path, place: Path, server: mlflow_server.MlflowServer, flavor: str, partitions: int
+    spark: SparkSession, folder: Path, place: Path, server: mlflow_server.MlflowServer, flavor: str
 ) -> Figures:
     """The job's stages: seconds and bytes per model."""
     where = {name: {"tracking": server.url, "experiment": name} for name in ("development", "production")}
@@ -80,9 +80,10 @@ def our_way(
     trained, promoted, scored = mm.train().report, mm.promote(), mm.score()
     print(f"ours, {flavor}: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score {scored.seconds:.1f} s", flush=True)
     kept = bytes_of(*(place / "lake" / "ours" / table for table in ("fits", "models", "champions")))
+    models = trained.counts["fitted"]
     return {
-        "train": trained.seconds / partitions, "promote": promoted.seconds / partitions,
-        "score": scored.seconds / partitions, "bytes": kept / partitions, "models": partitions,
+        "train": trained.seconds / models, "promote": promoted.seconds / models,
+        "score": scored.seconds / models, "bytes": kept / models, "models": models,
     }  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def naive_way(
     with clock(f"naive, {flavor}: {partitions} models loaded and scored") as scored:
         predictions = score_each(server.url, flavor, logged, history)
         spark.createDataFrame(predictions).write.format("delta").save(str(place / "naive-predictions"))
-    return {"train": trained.seconds / partitions, "score": scored.seconds / partitions, "bytes": 0.0, "models": partitions}
+    return {"train": trained.seconds / len(logged), "score": scored.seconds / len(logged), "bytes": 0.0, "models": len(logged)}
 
 
 def fit(flavor: str, history: pd.DataFrame) -> Any:
@@ -181,10 +182,6 @@ def _served(folder: Path, way: Callable[[mlflow_server.MlflowServer], Figures]) 
     models = found.pop("models")
     stored = bytes_of(folder) - before - len(server.log())
     return {**found, "bytes": found["bytes"] + stored / models, "calls": len(REQUEST.findall(server.log())) / models}
-
-
-def _rounded(figures: Figures) -> Figures:
-    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def _arguments() -> argparse.Namespace:
