@@ -25,6 +25,7 @@ import pandas as pd
 
 from manymodels_spark.errors import Reason
 from manymodels_spark.results import Failure, FitResult, Status
+from manymodels_spark.workers import keep_imports
 
 Fit = Callable[..., FitResult]
 PREFIX = "manymodels-fit-"
@@ -121,6 +122,7 @@ def _serve(
         signal.signal(name, signal.SIG_DFL)
     tempfile.tempdir = str(folder)
     os.environ["TMPDIR"] = str(folder)
+    keep_imports()
     _one_thread()
     if megabytes is not None:
         ceiling = _virtual_bytes() + megabytes * _MEGABYTE

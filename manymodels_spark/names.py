@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-    from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
-
-Together = Callable[["pd.DataFrame", "pd.DataFrame"], "pd.DataFrame"]
-Batches = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]
-
 
 def quote(name: str) -> str:
     """An identifier in backticks, for Spark SQL."""
@@ -23,28 +11,3 @@ def quote(name: str) -> str:
 def literal(value: str) -> str:
     """A text literal for Spark SQL."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def mapped(rows: DataFrame, run: Batches, schema: StructType | str) -> DataFrame:
-    """`mapInArrow`, which looks columns up as expressions: they travel by number, and `run` sees their names."""
-    names = rows.columns
-
-    def named(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return run(batch.rename_columns(names) for batch in batches)
-
-    return _numbered(rows).mapInArrow(named, schema)
-
-
-def cogrouped(left: DataFrame, right: DataFrame, by: str, run: Together, schema: StructType | str) -> DataFrame:
-    """`run` on the rows of both frames for every value of column `by`, which both have; columns travel by number."""
-    names = [left.columns, right.columns]
-    groups = [_numbered(frame).groupBy(f"c{frame.columns.index(by)}") for frame in (left, right)]
-
-    def named(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-        return run(one.set_axis(names[0], axis=1), other.set_axis(names[1], axis=1))
-
-    return groups[0].cogroup(groups[1]).applyInPandas(named, schema)
-
-
-def _numbered(rows: DataFrame) -> DataFrame:
-    return rows.toDF(*(f"c{number}" for number in range(len(rows.columns))))

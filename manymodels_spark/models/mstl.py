@@ -35,7 +35,7 @@ class MSTL(Stats):
     name, library = "mstl", "MSTL"
     Options = MstlOptions
     options: MstlOptions
-    seconds = (0.05, 5e-4)
+    seconds = (0.005, 2.2e-5)
 
     def min_rows(self, problem: Problem) -> int:
         """Two cycles of the shortest season and a little more: with fewer there is nothing to decompose."""

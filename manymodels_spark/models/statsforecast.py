@@ -36,7 +36,7 @@ class Stats(Family[Any]):
     packages = ("statsforecast",)
     Options: ClassVar[type[Options]] = SeasonOptions
     library: ClassVar[str]
-    seconds: ClassVar[tuple[float, float]] = (0.002, 1e-5)
+    seconds: ClassVar[tuple[float, float]] = (0.0005, 1e-7)
 
     def cost(self, rows: int) -> float:
         """A fixed part and one per row, as measured on one core."""
@@ -108,7 +108,6 @@ class Drift(Stats):
     """Random walk with drift."""
 
     name, library = "drift", "RandomWalkWithDrift"
-    seconds = (0.0005, 1e-7)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""
@@ -119,21 +118,21 @@ class Theta(Stats):
     """The standard Theta method."""
 
     name, library = "theta", "Theta"
-    seconds = (0.004, 1.7e-4)
+    seconds = (0.001, 2.5e-5)
 
 
 class AutoTheta(Stats):
     """The best of the Theta variants."""
 
     name, library = "auto_theta", "AutoTheta"
-    seconds = (0.02, 8e-4)
+    seconds = (0.005, 2e-4)
 
 
 class DynamicTheta(Stats):
     """Dynamic optimised Theta."""
 
     name, library = "dynamic_theta", "DynamicOptimizedTheta"
-    seconds = (0.02, 5e-4)
+    seconds = (0.002, 8e-5)
 
 
 class EtsOptions(SeasonOptions):
@@ -148,7 +147,7 @@ class AutoETS(Stats):
 
     name, library = "auto_ets", "AutoETS"
     Options = EtsOptions
-    seconds = (0.05, 5e-4)
+    seconds = (0.03, 1.4e-4)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """Season, form and damping."""
@@ -159,7 +158,7 @@ class AutoCES(Stats):
     """Complex exponential smoothing."""
 
     name, library = "auto_ces", "AutoCES"
-    seconds = (0.05, 6e-4)
+    seconds = (0.005, 2e-5)
 
 
 class ArimaOptions(SeasonOptions):
@@ -173,7 +172,7 @@ class AutoARIMA(Stats):
 
     name, library = "auto_arima", "AutoARIMA"
     Options = ArimaOptions
-    seconds = (0.2, 2e-3)
+    seconds = (0.3, 4e-3)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """Season and approximation."""
@@ -188,7 +187,7 @@ class Holt(Stats):
     """Exponential smoothing with a trend."""
 
     name, library = "holt", "Holt"
-    seconds = (0.005, 1e-4)
+    seconds = (0.001, 2.3e-5)
 
 
 class SES(Stats):
@@ -212,7 +211,7 @@ class MFLES(Stats):
 
     name, library = "mfles", "MFLES"
     Options = MflesOptions
-    seconds = (0.02, 2e-4)
+    seconds = (0.003, 3e-5)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """Season and robustness."""

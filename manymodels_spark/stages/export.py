@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.names import mapped, quote
+from manymodels_spark.names import quote
 from manymodels_spark.tables import Lake
 from manymodels_spark.warehouse.base import Export
 from manymodels_spark.warehouse.checksum import Checksum
 from manymodels_spark.warehouse.digest import batch_checksum, total
+from manymodels_spark.workers import mapped
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

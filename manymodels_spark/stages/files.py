@@ -6,23 +6,23 @@ Executors write them where they reach the root; where only the tracking server d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking.repository import ModelRepository, Registered
+from manymodels_spark.workers import mapped
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 
 def write_files(
     payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
 ) -> None:
-    """Write every model's files. `payloads` has partition_id and payload; `models` is by partition id.
+    """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is by partition id.
 
     Raises TrackingError where a model's files are not written; written again, they are the same.
     """
@@ -36,27 +36,26 @@ def write_files(
 
 def _write(payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template) -> None:
     from pyspark.errors import PythonException
-    from pyspark.sql import functions as F
 
-    pairs = [(partition, model.model_id, model.location) for partition, model in models.items()]
-    places = payloads.sparkSession.createDataFrame(pairs, "partition_id string, model_id string, location string")
+    places = {partition: (model.model_id, model.location) for partition, model in models.items()}
 
-    def write(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for model_id, location, payload in zip(batch["model_id"], batch["location"], batch["payload"], strict=True):
-                artifacts.write(location, template.files(model_id, bytes(payload)))
-            yield batch[["partition_id"]]
+            for row in batch.to_pylist():
+                model_id, location = places[row["partition_id"]]
+                artifacts.write(location, template.files(model_id, row["payload"]))
+            yield batch.select(["partition_id"])
 
-    joined = payloads.select("partition_id", "payload").join(F.broadcast(places), "partition_id")
+    told = mapped(payloads.select("partition_id", "payload"), write, "partition_id string")
     try:
-        written = joined.mapInPandas(write, "partition_id string").distinct().count()
+        written = {row["partition_id"] for row in told.collect()}
     except PythonException as error:
         # What an executor said, without the traces of two languages around it.
         if said := re.search(r"TrackingError: (.*)", str(error)):
             raise TrackingError(said.group(1)) from error
         raise
-    if written != len(models):
-        raise TrackingError(f"{written} of {len(models)} models' files were written. Run the same command again")
+    if missing := places.keys() - written:
+        raise TrackingError(f"{len(missing)} of {len(places)} models' files were not written. Run the same command again")
 
 
 def _upload(

@@ -19,7 +19,7 @@ from manymodels_spark.frames import records
 from manymodels_spark.isolate import Sandbox, tidy_imports
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
-from manymodels_spark.names import mapped, quote
+from manymodels_spark.names import quote
 from manymodels_spark.results import FitResult
 from manymodels_spark.session import cores
 from manymodels_spark.spec.model import Spec
@@ -27,6 +27,7 @@ from manymodels_spark.stages.groups import groups
 from manymodels_spark.stages.pack import Wave, slots
 from manymodels_spark.stages.starts import starts
 from manymodels_spark.tables import FITS, SILVER, Lake
+from manymodels_spark.workers import mapped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

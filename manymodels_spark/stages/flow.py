@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
+from typing import TypeVar
 
 from manymodels_spark.stages.pack import Wave
 
@@ -17,12 +18,14 @@ FITTING = 2
 LOGGING = 2
 
 Work = Callable[[Wave], object]
+T = TypeVar("T")
 
 
-def flow(waves: Sequence[Wave], fit: Work, log: Work) -> None:
-    """Fit every wave and then log it. The first error is raised when all that had begun by then has ended.
+def flow(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
+    """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the last logs.
 
-    After an error nothing is fitted any more; what was fitted before it is still logged, unless logging is what failed.
+    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any more; what
+    was fitted before it is still logged, unless logging is what failed.
     """
     errors = _Errors()
     with ThreadPoolExecutor(LOGGING, "log") as loggers, ThreadPoolExecutor(FITTING, "fit") as fitters:
@@ -34,9 +37,11 @@ def flow(waves: Sequence[Wave], fit: Work, log: Work) -> None:
             fitters.submit(one, wave)
         try:
             fitters.shutdown()
+            result = fitted()
         except BaseException as interrupt:
             errors.add("fit", interrupt)
     errors.reraise()
+    return result
 
 
 class _Errors:

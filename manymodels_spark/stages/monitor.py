@@ -17,10 +17,11 @@ import pandas as pd
 from manymodels_spark import live
 from manymodels_spark.errors import ManyModelsError, TooManyAlerts
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.names import cogrouped, quote
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.tables import ALERTS, CHAMPIONS, FITS, MONITORING, PARTITIONS, PREDICTIONS, SILVER, Lake
+from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ConcurrentWrite
-from manymodels_spark.names import cogrouped, quote
+from manymodels_spark.names import quote
 from manymodels_spark.session import shuffle_partitions
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages import ledger
@@ -23,6 +23,7 @@ from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
 from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SILVER, UNSCORED, Lake
+from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

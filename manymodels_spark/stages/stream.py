@@ -15,13 +15,14 @@ import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
-from manymodels_spark.names import cogrouped, quote
+from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import Kafka, Stream, resolve
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import Outcome, Scorer, assembled, outcome, production, scored_schema
 from manymodels_spark.stages.score import with_champions
 from manymodels_spark.tables import PARTITIONS, SILVER, STREAMED
+from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -48,12 +48,12 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     Raises TrackingError before any fit where MLflow cannot be reached, and TooManyFailures at the end where more
     partitions failed than `limits.failures` allows (everything is committed and logged then, too).
     """
-    choice = choice or Choice()
-    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
-    if not job.lake.exists(FITS):  # a first run: nothing can be unchanged, so that the imports need not wait
-        warm(job.spark, job.spec)
-    shape = spec_hash(job.spec)
-    data_version = job.lake.version(SILVER)
+    choice, shape = choice or Choice(), spec_hash(job.spec)
+    with ThreadPoolExecutor(1, "mlflow") as beside:
+        opened = beside.submit(ModelRepository.open, job.spec.mlflow.development, job.spec)
+        if not job.lake.exists(FITS):  # a first run: nothing can be unchanged, so that the imports need not wait
+            warm(job.spark, job.spec)
+        data_version, repository = job.lake.version(SILVER), opened.result()
     run_id, resumed = ledger.open_run(job, "train", f"{shape} silver={data_version} {choice}")
     with job.stage("train", run_id=run_id) as report, ledger.beating(job, "train", run_id) as lost:
         training = _Training(job, repository, shape, data_version, run_id, report, lost)
@@ -75,28 +75,30 @@ class _Training:
     lost: Event
 
     def go(self, choice: Choice, resumed: bool) -> None:
-        selection = select(self.job.lake, choice, self.shape, self.run_id)
-        work = resumed or len(selection.todo) or len(selection.broken)
-        self._count(selection, self._work(selection, resumed) if work else {})
+        """What the first fits need not wait for is made by a thread beside them, in its order."""
+        with ThreadPoolExecutor(1, "beside") as beside:
+            first = not self.job.lake.exists(FITS)
+            table = beside.submit(self.job.lake.ensure, FITS, FITS_SCHEMA)
+            selection = select(self.job.lake, choice, self.shape, self.run_id)
+            table.result()
+            work = resumed or len(selection.todo) or len(selection.broken)
+            if work and not first:  # else it was done as the run began
+                warm(self.job.spark, self.job.spec, len(selection.todo))
+            self._count(selection, self._work(selection, resumed, beside) if work else {})
 
-    def _work(self, selection: Selection, resumed: bool) -> dict[str, int]:
+    def _work(self, selection: Selection, resumed: bool, beside: Executor) -> dict[str, int]:
         """Fit and log what was selected; the run's partitions by status."""
         lake, spec = self.job.lake, self.job.spec
-        if lake.exists(FITS):  # else it was done as the run began
-            warm(self.job.spark, spec, len(selection.todo))
-        lake.ensure(FITS, FITS_SCHEMA)
-        with ThreadPoolExecutor(1, "recorder") as beside:
-            recorder = beside.submit(self._recorder)  # the first fits need not wait for it
-            if resumed:
-                self._log_unlogged(recorder.result())
-            commit_broken(lake, self.run_id, selection.broken)
-            todo = _with_costs(selection.todo, spec)
-            watch = Watch(self.job, "train", self.run_id, len(todo), selection.unchanged + selection.quarantined)
-            first = self._next() if resumed else 1
-            self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch)
-            outcomes = _outcomes(self.job, self.run_id)
-            self._close(recorder.result(), outcomes)
-        refresh(lake)
+        watch = Watch(self.job, "train", self.run_id, len(selection.todo), selection.unchanged + selection.quarantined)
+        begun, recorder = beside.submit(watch.begin), beside.submit(self._recorder)
+        if resumed:
+            self._log_unlogged(recorder.result())
+        commit_broken(lake, self.run_id, selection.broken)
+        first = self._next() if resumed else 1
+        todo = _with_costs(selection.todo, spec)
+        outcomes = self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch)
+        begun.result()
+        self._close(recorder.result(), outcomes)
         return outcomes
 
     def _recorder(self) -> Recorder:
@@ -108,8 +110,8 @@ class _Training:
         self.job.lake.ensure(MODELS, MODELS_SCHEMA)
         return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, turn)
 
-    def _run(self, planned: Sequence[Wave], recorder: Future[Recorder], watch: Watch) -> None:
-        """All waves; an error stops what has not begun."""
+    def _run(self, planned: Sequence[Wave], recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
+        """All waves, and the run's partitions by status; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
             ledger.require(self.lost, self.run_id)
@@ -119,7 +121,11 @@ class _Training:
             logged = recorder.result().record(wave.number)
             watch.add(len(wave.members), len(wave.members) - logged)
 
-        flow(planned, fit, log)
+        def fitted() -> dict[str, int]:
+            refresh(self.job.lake)
+            return _outcomes(self.job, self.run_id)
+
+        return flow(planned, fit, log, fitted)
 
     def _log_unlogged(self, recorder: Recorder) -> None:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""

@@ -32,6 +32,9 @@ class Watch:
         self._began = clock()
         self._written = self._began
         job.progress.start(stage, total)
+
+    def begin(self) -> None:
+        """Write the table's first row, which says that nothing is done yet."""
         self._write(self._began)
 
     def add(self, done: int, failed: int = 0) -> None:
