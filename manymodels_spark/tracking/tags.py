@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
+
 from manymodels_spark.keys import TAG_VALUE_LIMIT, PartitionKey
 
 PREFIX = "manymodels."
@@ -105,7 +107,7 @@ def unpack(tags: Mapping[str, str]) -> dict[str, str]:
     """The inverse of `pack`; tags that were not packed come back as they are."""
     if FACTS not in tags:
         return dict(tags)
-    facts = json.loads(_whole(FACTS, tags))
+    facts = orjson.loads(_whole(FACTS, tags))
     seen = {name: value for name, value in tags.items() if not name.startswith(FACTS)}
     return {**seen, **{PREFIX + name: value for name, value in facts.items()}}
 
