@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from mlflow.exceptions import MlflowException
 
 from manymodels_spark.tracking import pages
-from manymodels_spark.tracking.records import Registered
+from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.records import Registered, registered
 
 PAGE = 5
 
@@ -60,3 +64,25 @@ def test_hardly_more_than_each_page_is_asked_for(count: int, monkeypatch: pytest
     assert len(server.read(monkeypatch)) == count
     assert server.calls <= count // PAGE + 5
     assert server.sent <= count + 4 * PAGE
+
+
+def test_packed_metrics_that_json_does_not_know_are_read_too() -> None:
+    packed = {t.METRICS: '{"mase": NaN, "wape": 0.25}', t.PARTITION: "p"}
+    model = registered("m-1", "/models/m-1", packed, {"wape": 0.5}, 1, ready=True)
+    assert model.metrics["wape"] == 0.5 and math.isnan(model.metrics["mase"])
+
+
+@pytest.mark.parametrize(("status", "body", "said"), [
+    (200, b"<html>proxy</html>", "valid JSON"),
+    (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no such filter"}', "no such filter"),
+])  # fmt: skip
+def test_a_page_that_is_no_answer_is_told_as_mlflow_tells_it(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, said: str
+) -> None:
+    from mlflow.utils import rest_utils
+
+    response = requests.Response()
+    response.status_code, response._content = status, body
+    monkeypatch.setattr(rest_utils, "http_request", lambda *_, **__: response)
+    with pytest.raises(MlflowException, match=said):
+        pages.search_logged_models(SimpleNamespace(get_host_creds=lambda: None), "1", "", 10, None, [])
