@@ -3,7 +3,8 @@
 Half of the models are Prophet's, half scikit-learn's. They are fitted before any clock runs; then each is logged with
 tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite, a
 reachable artifact root) on the same cores. The tutorials' way (`start_run`, tags, parameters, metrics, `log_model`
-with a registered name) logs the same kinds of models in the same run. Speed-ups are ratios of seconds per model.
+with a registered name and an input example, as MLflow's own quickstart has it) logs the same kinds of models in the same
+run; ours have a signature and an input example, too. Speed-ups are ratios of seconds per model.
 Then all models are promoted over HTTP, each in place of a former champion; as registered models, of which the calls are
 the figure, a part of them twice. At last the champions of many partitions are found over HTTP. Those are put into the
 server's database by SQL, as copies of one that came there as promotion writes it: making them is not what is measured.
@@ -42,6 +43,7 @@ from tests.integration import mlflow_server
 
 DAYS = 180
 BATCH = 1000
+EXAMPLE = str(pd.DataFrame({"date": pd.date_range("2026-06-30", periods=5)}).to_json(orient="split", index=False, date_format="iso"))
 CANDIDATES: tuple[dict[str, Any], ...] = (
     {"prophet": {"weekly": True, "yearly": False}},
     {"gradient_boosting": {"iterations": 30, "lags": [1, 7]}},
@@ -109,9 +111,9 @@ def compare(name: str, uri: str, fitted: Sequence[Fitted], tutorial: int) -> dic
     calls = repository.client.total / len(fitted)
     fits = [tutorial_model(number) for number in range(tutorial)]
     seconds = []
-    for number, (flavor, model) in enumerate(fits):
+    for number, (flavor, model, example) in enumerate(fits):
         with clock() as one:
-            log_as_tutorials_do(uri, name, number, flavor, model)
+            log_as_tutorials_do(uri, name, number, flavor, model, example)
         seconds.append(one.seconds)
     theirs = statistics.mean(seconds)
     print(f"{tutorial} models logged as tutorials do, {name}  {sum(seconds):.2f} s", flush=True)
@@ -127,7 +129,7 @@ def log_all(
     make: Callable[[PartitionKey, FitResult, str], ModelRecord] | None = None,
 ) -> list[Registered]:
     """One job: a run, and the models in batches, in the order of the stages `train` and `promote`."""
-    template = template_of(spec(0))
+    template = template_of(spec(0), EXAMPLE)
     run = repository.start_run(f"bench {job}", {t.SPEC: "bench", t.JOB: job})
     logged: list[Registered] = []
     for start in range(0, len(fitted), BATCH):
@@ -166,21 +168,22 @@ def tags_of(result: FitResult, job: str) -> dict[str, str]:
     }
 
 
-def tutorial_model(number: int) -> tuple[str, Any]:
-    """A fitted model of the library itself, of the family that the partition of that number has."""
+def tutorial_model(number: int) -> tuple[str, Any, pd.DataFrame]:
+    """A fitted model of the library itself, of the family that the partition of that number has, and rows that it takes."""
     rows = series(number)
     if number % 2 == 0:
         from prophet import Prophet
 
-        return "prophet", Prophet(yearly_seasonality=False).fit(rows.set_axis(["ds", "y"], axis=1))
+        rows = rows.set_axis(["ds", "y"], axis=1)
+        return "prophet", Prophet(yearly_seasonality=False).fit(rows), rows[["ds"]].head()
     from sklearn.linear_model import Ridge
 
     lags = pd.DataFrame({"lag_1": rows["units"].shift(1), "lag_7": rows["units"].shift(7)}).iloc[7:]
-    return "sklearn", Ridge().fit(lags, rows["units"].iloc[7:])
+    return "sklearn", Ridge().fit(lags, rows["units"].iloc[7:]), lags.head()
 
 
-def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: Any) -> None:
-    """One run per model: tags, parameters, metrics, `log_model` with a registered name."""
+def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: Any, example: pd.DataFrame) -> None:
+    """One run per model: tags, parameters, metrics, `log_model` with a registered name and an input example."""
     import mlflow
 
     mlflow.set_tracking_uri(uri)
@@ -190,7 +193,7 @@ def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: A
         mlflow.set_tags({"store": number // 50, "item": number % 50, "family": flavor})
         mlflow.log_params({"family": flavor, "horizon": 14})
         mlflow.log_metrics({"wape": 0.1, "smape": 0.1, "mase": 0.9})
-        log(model, name="model", registered_model_name=f"tutorial-{place}-{number}")
+        log(model, name="model", registered_model_name=f"tutorial-{place}-{number}", input_example=example)
 
 
 def promote(uri: str, fitted: Sequence[Fitted]) -> dict[str, float]:

@@ -7,7 +7,6 @@ of models that passed is ever written there. An interrupted promotion is finishe
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -165,7 +164,6 @@ def _copy_batch(
     records = [_record(one, job.spec.name, job.spec.metric, promotion) for one in batch]
     models = repository.create(records, run)
     write_files(_payloads(job, batch), models, template, repository)
-    repository.log_metrics(run, [(models[record.partition_id].model_id, record.metrics) for record in records])
     repository.finalize(model.model_id for model in models.values())
     _step_down(repository, [one.champion for one in batch if one.champion is not None])
     return models
@@ -204,13 +202,13 @@ def _record(one: Judged, spec: str, metric: str, promotion: str) -> ModelRecord:
 
 
 def champion_record(key: PartitionKey, tags: Mapping[str, str], metrics: Mapping[str, float], metric: str) -> ModelRecord:
-    """A production model: what is searched for as tags, the spec's `metric` as a metric, and all else packed in one tag.
+    """A production model: what is searched for and the spec's `metric` as tags, and all else packed in one tag.
 
-    Finding all champions takes a server's time by the tag and the metric.
+    Finding all champions takes a server's time by the tag; a metric takes as much as several.
     """
     packed = t.pack({**t.partition_tags(key), **tags, t.METRICS: json.dumps(dict(metrics), sort_keys=True)})
-    shown = {name: value for name, value in metrics.items() if name == metric and math.isfinite(value)}
-    return ModelRecord(key.id, f"{key.slug}--{key.id}", packed, {}, shown)
+    shown = {t.TEST_METRIC: f"{metric} {metrics[metric]:.6g}"} if metric in metrics else {}
+    return ModelRecord(key.id, f"{key.slug}--{key.id}", {**packed, **shown})
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:

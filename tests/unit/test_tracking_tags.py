@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manymodels_spark.keys import PartitionKey, untag_key
+from manymodels_spark.stages.promote import champion_record
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.records import registered
 
 KEY_ALPHABET = re.compile(r"[\w.\-/: ]{1,250}\Z", re.ASCII)
 LONGEST = 5000
@@ -43,3 +45,14 @@ def test_packed_tags_are_the_same_again_and_those_that_are_searched_stay(key: Pa
     assert packed.keys() & {t.KEY, t.JOB, t.SHA256, t.METRICS} == set()
     assert all(len(value) <= LONGEST for name, value in packed.items() if name.startswith(t.FACTS))
     assert t.unpack(tags) == tags, "tags of older models are as they were"
+
+
+def test_a_production_model_shows_its_metric_as_a_tag_and_has_the_others_packed() -> None:
+    metrics = {"wape": 0.0628465757, "mase": 0.66, "rows": 40.0}
+    record = champion_record(PartitionKey.of({"store": 3}), {t.SPEC: "sales", t.ROLE: t.CHAMPION, t.FAMILY: "theta"}, metrics, "wape")
+    assert record.metrics == {}, "a metric costs a server's search as much as several tags"
+    assert {name: record.tags[name] for name in (t.TEST_METRIC, "store", t.ROLE)} == {
+        t.TEST_METRIC: "wape 0.0628466", "store": "3", t.ROLE: "champion"
+    }  # fmt: skip
+    assert registered("m-1", "/m-1", record.tags, {}, 1, ready=True).metrics == metrics
+    assert t.TEST_METRIC not in champion_record(PartitionKey.of({"store": 3}), {}, {"mase": 0.66}, "wape").tags
