@@ -24,8 +24,8 @@ T = TypeVar("T")
 def flow(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
     """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the last logs.
 
-    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any more; what
-    was fitted before it is still logged, unless logging is what failed.
+    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any more and
+    `fitted` is not called; what was fitted before it is still logged, unless logging is what failed.
     """
     errors = _Errors()
     with ThreadPoolExecutor(LOGGING, "log") as loggers, ThreadPoolExecutor(FITTING, "fit") as fitters:
@@ -37,6 +37,7 @@ def flow(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -
             fitters.submit(one, wave)
         try:
             fitters.shutdown()
+            errors.reraise()
             result = fitted()
         except BaseException as interrupt:
             errors.add("fit", interrupt)

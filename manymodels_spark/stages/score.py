@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -52,17 +51,11 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
             run_id = report.run_id
             scoring = _Scoring(job, run_id, at, version)
             job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}")
-            _store(job, _own(job.lake, run_id), run_id)
+            scored = _own(job.lake, run_id)
+            _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
+            _write_unscored(job.lake, scored)
         _count(report, job.lake.read(SCORING))
     return report
-
-
-def _store(job: Job, scored: DataFrame, run_id: str) -> None:
-    """The predictions, and beside them what could not be scored."""
-    with ThreadPoolExecutor(1, "unscored") as beside:
-        unscored = beside.submit(_write_unscored, job.lake, scored)
-        _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
-        unscored.result()
 
 
 def _origin(job: Job, at: datetime | None, only: str | None, version: int) -> str:

@@ -61,7 +61,7 @@ def test_after_a_failed_fit_what_was_fitted_is_logged_and_nothing_more_is_fitted
         raise ValueError(f"wave {wave.number}")
 
     with pytest.raises(ValueError, match="wave"):
-        flow(WAVES, fit, lambda wave: logged.append(wave.number), nothing)
+        flow(WAVES, fit, lambda wave: logged.append(wave.number), lambda: fitted.append(-1))
     assert fitted == logged == [1]
 
 
