@@ -2,10 +2,13 @@
 
     make bench-efficiency                                          500 partitions of 4,000 days, Prophet, one fold
     make bench-efficiency ARGS="--partitions 60 --days 400"        the same, sooner (start-up then weighs more)
+    make bench-efficiency ARGS="--bare"                            the same fits by a bare groupBy().applyInPandas()
 
 `efficiency` is the seconds inside the families, summed over all fits, over (cores x wall seconds of the train stage);
 the session, the ingest, the prepare and the making of MLflow's database come before and do not count; the start of Python
-workers and what they import does.
+workers and what they import does. `--bare` trains nothing: it makes the same fits in the same session by the one line of
+Spark that a user would write, with no claim, no choice, no process that a fit may kill, nothing kept and nothing logged; its
+`efficiency` is what is left of the machine before a trainer adds anything.
 """
 
 from __future__ import annotations
@@ -17,17 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.common import clock, cores, emit, scratch
 from manymodels_spark import Spec
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
 from manymodels_spark.session import get_session
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS
+from manymodels_spark.tables import FITS, SILVER
 from manymodels_spark.tracking.repository import ModelRepository
 
 HORIZON = 28
@@ -38,9 +44,11 @@ def main() -> None:
     arguments = _arguments()
     with scratch() as folder:
         rows = write_series(folder / "in", arguments.partitions, arguments.days)
-        trained = train_once(folder, [{"prophet": {"weekly": True, "yearly": True, "daily": False}}], refit=False)
+        once = bare_once if arguments.bare else train_once
+        trained = once(folder, [{"prophet": {"weekly": True, "yearly": True, "daily": False}}], refit=False)
+    workload = {"partitions": arguments.partitions, "rows": rows, "family": "prophet", "folds": 1, "refit": False, "bare": arguments.bare}
     emit(
-        "efficiency", workload={"partitions": arguments.partitions, "rows": rows, "family": "prophet", "folds": 1, "refit": False},
+        "efficiency", workload=workload,
         efficiency=trained.family_seconds / (cores() * trained.seconds), seconds=trained.seconds,
         family_seconds=trained.family_seconds, fit_seconds=trained.fit_seconds, quarantined=trained.quarantined,
         fits_per_second=arguments.partitions / trained.seconds,
@@ -83,16 +91,36 @@ class Trained:
 
 def train_once(folder: Path, candidates: list[Any], **changes: Any) -> Trained:
     """Ingest, prepare and train the Parquet files of `folder`/in on all cores, with SQLite for MLflow."""
-    spec = spec_of(folder, candidates, **changes)
-    job = Job.of(spec, get_session("bench", f"local[{cores()}]"))
-    for stage in (ingest, prepare):
-        with clock(f"    {stage.__name__}"):
-            stage(job)
-    ModelRepository.open(spec.mlflow.development, spec)
+    job = _prepared(folder, candidates, **changes)
+    ModelRepository.open(job.spec.mlflow.development, job.spec)
     with clock("    train") as took:
         report = train(job)
     sums = job.lake.read(FITS).selectExpr("sum(seconds)", "sum(family_seconds)").first() or (0.0, 0.0)
     return Trained(job, took.seconds, float(sums[0]), float(sums[1]), report.counts["quarantined"])
+
+
+def bare_once(folder: Path, candidates: list[Any], **changes: Any) -> Trained:
+    """The same fits of the same rows by `groupBy().applyInPandas()` alone."""
+    job = _prepared(folder, candidates, **changes)
+    spec = job.spec
+
+    def fit(rows: pd.DataFrame) -> pd.DataFrame:
+        key = PartitionKey.of({name: rows[name].iloc[0].item() for name in spec.partition_by})
+        result = fit_partition(rows, spec, key)
+        return pd.DataFrame({"seconds": [result.seconds], "family_seconds": [result.family_seconds], "failed": [result.payload is None]})
+
+    fits = job.lake.read(SILVER).groupBy(*spec.partition_by).applyInPandas(fit, "seconds double, family_seconds double, failed boolean")
+    with clock("    bare fits") as took:
+        sums = fits.selectExpr("sum(seconds)", "sum(family_seconds)", "count_if(failed)").first() or (0.0, 0.0, 0)
+    return Trained(job, took.seconds, float(sums[0]), float(sums[1]), int(sums[2]))
+
+
+def _prepared(folder: Path, candidates: list[Any], **changes: Any) -> Job:
+    job = Job.of(spec_of(folder, candidates, **changes), get_session("bench", f"local[{cores()}]"))
+    for stage in (ingest, prepare):
+        with clock(f"    {stage.__name__}"):
+            stage(job)
+    return job
 
 
 def spec_of(folder: Path, candidates: list[Any], **changes: Any) -> Spec:
@@ -110,6 +138,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--partitions", type=int, default=500)
     parser.add_argument("--days", type=int, default=4_000)
+    parser.add_argument("--bare", action="store_true")
     return parser.parse_args()
 
 

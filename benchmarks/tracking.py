@@ -1,10 +1,11 @@
 """Tracking: thousands of fitted models into MLflow, promoted and found again, against the way of the tutorials.
 
 Half of the models are Prophet's, half scikit-learn's. They are fitted before any clock runs; then each is logged with
-tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite, a
-reachable artifact root) on the same cores. The tutorials' way (`start_run`, tags, parameters, metrics, `log_model`
-with a registered name and an input example, as MLflow's own quickstart has it) logs the same kinds of models in the same
-run; ours have a signature and an input example, too. Speed-ups are ratios of seconds per model.
+tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite that writes
+ahead as docs/mlflow.md advises, a reachable artifact root) on the same cores. The tutorials' way (`start_run`, tags,
+parameters, metrics, `log_model` with a registered name and an input example, as MLflow's own quickstart has it) logs the
+same kinds of models to the same places in the same run; ours have a signature and an input example, too. Speed-ups are
+ratios of seconds per model.
 Then all models are promoted over HTTP, each in place of a former champion; as registered models, of which the calls are
 the figure, a part of them twice. At last the champions of many partitions are found over HTTP. Those are put into the
 server's database by SQL, as copies of one that came there as promotion writes it: making them is not what is measured.
@@ -38,6 +39,7 @@ from manymodels_spark.stages.promote import champion_record
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.embedded import keep_a_log
 from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
 from tests.integration import mlflow_server
@@ -59,6 +61,7 @@ def main(models: int = 2000, tutorial: int = 20, champions: int = 10_000) -> Non
         with clock(f"{models} models fitted"):
             fitted = fit_all(models, executors)
         server = mlflow_server.start(folder / "server", workers=2)
+        keep_a_log(server.store)
         try:
             places = {"in_process": f"sqlite:///{folder}/embedded.db", "http": server.url}
             figures: dict[str, Any] = {}
@@ -138,8 +141,9 @@ def log_all(
         records = [(make or record)(key, result, job) for key, result in batch]
         models = repository.create(records, run)
         payloads = [(models[key.id], result.payload or b"") for key, result in batch]
-        list(executors.map(partial(write_files, template), payloads, chunksize=50))
+        written = executors.map(partial(write_files, template), payloads, chunksize=50)
         repository.log_metrics(run, [(models[one.partition_id].model_id, one.metrics) for one in records])
+        list(written)
         repository.finalize(model.model_id for model in models.values())
         logged += models.values()
     repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)

@@ -121,9 +121,9 @@ class ManyModels:
         """Predict every partition with its champion."""
         return score(self._ready("score"), only=where)
 
-    def load(self) -> StageReport:
-        """Load the newest predictions into the warehouse."""
-        return load(self._ready("load"))
+    def load(self, *, full: bool = False) -> StageReport:
+        """Load the newest predictions into the warehouse; with `full` all of them again, in place of what is there."""
+        return load(self._ready("load"), full=full)
 
     def run(self) -> RunReport:
         """All stages in order."""

@@ -41,6 +41,14 @@ ALERTS = "alerts"
 ACTUALS = "actuals"
 METRICS = "metrics"
 PROGRESS = "progress"
+SCORING = "scoring"
+# Every table, and the stage that writes it.
+WRITERS = {
+    BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare", FITS: "train",
+    MODELS: "train", QUARANTINE: "train", PROGRESS: "train", PROMOTIONS: "promote", CHAMPIONS: "promote", PREDICTIONS: "score",
+    UNSCORED: "score", SCORING: "score", STREAMED: "stream-score", MONITORING: "monitor", ALERTS: "monitor", ACTUALS: "load",
+    METRICS: "load", RUNS: "run",
+}  # fmt: skip
 
 _CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
 _UNUSUAL = re.compile(r"[ ,;{}()\n\t=]")
@@ -232,10 +240,4 @@ def _needs_mapping(rows: DataFrame) -> bool:
 
 
 def _writer(table: str) -> str:
-    stages = {
-        BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare",
-        FITS: "train", MODELS: "train", QUARANTINE: "train", PROMOTIONS: "promote", CHAMPIONS: "promote",
-        PREDICTIONS: "score", UNSCORED: "score", MONITORING: "monitor", ALERTS: "monitor",
-        STREAMED: "stream-score",
-    }
-    return f"manymodels {stages.get(table, 'run')} SPEC"
+    return f"manymodels {WRITERS.get(table, 'run')} SPEC"

@@ -93,11 +93,12 @@ def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None
 
 @click.command()
 @spec_argument
-def load(spec: str) -> None:
+@click.option("--full", is_flag=True, help="Load everything again, also in place of rows that no load brought.")
+def load(spec: str, full: bool) -> None:
     """Load the newest predictions into the warehouse, exactly once."""
     from manymodels_spark.stages.load import load as stage
 
-    stage(job_of(spec))
+    stage(job_of(spec), full=full)
 
 
 @click.command("stream-score")

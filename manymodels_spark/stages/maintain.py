@@ -1,7 +1,8 @@
 """Keep the lake quick to read: the small files of many commits put together, and old versions' files removed on demand.
 
-Only tables that grow by small commits are touched. `bronze`, `silver` and the index say by their versions what is new,
-and are written whole or rarely: putting their files together would make the next run do its work again.
+Only tables that grow by small commits are put together. `bronze`, `silver` and the index say by their versions what is new,
+and are written whole or rarely: putting their files together would make the next run do its work again. Old versions are
+removed from all tables: `silver` leaves one behind by every run that has news.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from typing import TYPE_CHECKING
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.names import quote
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import FITS, MODELS, PREDICTIONS, PROGRESS, PROMOTIONS, RUNS, STREAMED, one_writer
+from manymodels_spark.tables import (
+    FITS,
+    MODELS,
+    MONITORING,
+    PREDICTIONS,
+    PROGRESS,
+    PROMOTIONS,
+    RUNS,
+    STREAMED,
+    WRITERS,
+    one_writer,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -23,7 +35,7 @@ if TYPE_CHECKING:
 # Table to the columns that its readers look for.
 GROWING: dict[str, tuple[str, ...]] = {
     PREDICTIONS: ("cutoff", "partition_id"), STREAMED: ("partition_id",), FITS: ("partition_id",), MODELS: (), PROMOTIONS: (),
-    PROGRESS: (), RUNS: (),
+    PROGRESS: (), RUNS: (), MONITORING: (),
 }
 _FILE_SIZE = "spark.databricks.delta.optimize.maxFileSize"
 
@@ -40,17 +52,18 @@ class Compacted:
 def maintain(job: Job, *, file_megabytes: int = 128, vacuum: timedelta | None = None) -> StageReport:
     """Put together the files of the growing tables into files of about this size, ordered by what readers look for.
 
-    With `vacuum` the files of versions older than that go: a load can then bring forward only from younger ones (it
-    loads everything otherwise). Counts: tables, removed (files put together), added. Raises ManyModelsError where
-    `vacuum` is below Delta's safe seven days, ConcurrentWrite where a table was changed meanwhile.
+    With `vacuum` the files of versions older than that go, in every table: a load can then bring forward only from younger
+    ones (it loads everything otherwise), and what older models were trained on is gone. Counts: tables, removed (files
+    put together), added. Raises ManyModelsError where `vacuum` is below Delta's safe seven days, ConcurrentWrite where a
+    table was changed meanwhile.
     """
     if vacuum is not None and vacuum < timedelta(days=7):
         raise ManyModelsError(f"--vacuum {vacuum}: a reader or writer at work may need files of the last 7 days. Expected 7d or more")
     with job.stage("maintain") as report, _file_size(job.spark, file_megabytes):
         done = [_compact(job, table) for table in GROWING if job.lake.exists(table)]
         if vacuum is not None:
-            for table in done:
-                job.spark.sql(f"VACUUM {job.lake.ref(table.table)} RETAIN {vacuum // timedelta(hours=1)} HOURS")
+            for table in filter(job.lake.exists, WRITERS):
+                job.spark.sql(f"VACUUM {job.lake.ref(table)} RETAIN {vacuum // timedelta(hours=1)} HOURS")
         report.counts.update(tables=len(done), removed=sum(t.before for t in done), added=sum(t.after for t in done))
         report.note = ", ".join(f"{t.table} {t.before} -> {t.after} files" for t in done if t.before) or "nothing to put together"
     return report

@@ -5,6 +5,7 @@ May be called again after any interruption: what is already in MLflow is adopted
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,10 +56,11 @@ class Recorder:
             return 0
         with self.turn:
             models = self._create(fitted, wave, resumed)
-        write_files(fits, models, self.template, self.repository)
-        metrics = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
+        with ThreadPoolExecutor(1, "metrics") as beside:
+            told = beside.submit(self._log_metrics, fitted, models)
+            write_files(fits, models, self.template, self.repository)
+            told.result()
         with self.turn:
-            self.repository.log_metrics(self.mlflow_run, metrics)
             self.repository.finalize(model.model_id for model in models.values())
         self._commit(fitted, models, wave)
         return len(fitted)
@@ -93,6 +95,12 @@ class Recorder:
             t.WAVE: str(wave),
         }
         return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, _params(row), _metrics(row))
+
+    def _log_metrics(self, fitted: pd.DataFrame, models: dict[str, Registered]) -> None:
+        with self.turn:
+            self.repository.log_metrics(
+                self.mlflow_run, [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
+            )
 
     def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
         now = datetime.now(UTC).replace(tzinfo=None)

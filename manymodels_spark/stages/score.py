@@ -22,13 +22,12 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SILVER, UNSCORED, Lake
+from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SCORING, SILVER, UNSCORED, Lake
 from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-SCORING = "scoring"
 # Partitions that one call of the scorer serves.
 A_CALL = 64
 ERROR = "error"

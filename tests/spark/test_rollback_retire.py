@@ -104,6 +104,7 @@ def test_registered_versions_go_with_their_models_and_no_alias_ever_leads_to_not
     assert answers(job, mlflow_at) == {"champion": PARTITIONS, "previous": PARTITIONS}
 
     assert rollback(job).counts["rolled_back"] == PARTITIONS
+    assert registered(job)["partition", (2, 3), 2, None] == PARTITIONS, "what was previous is champion, and nothing is previous"
     assert retire(job, keep=1).counts["retired"] == 0, "one version is the champion, the other what all went back from"
     train(job, Choice(force=True))
     promote(job)
@@ -122,7 +123,7 @@ def registered(job: Job) -> Counter[tuple[object, ...]]:
         assert all(next(local(version.source).iterdir(), None) for version in versions)
         aliases = {alias: int(version) for alias, version in model.aliases.items()}
         kind = "all" if model.name == job.spec.name else "partition"
-        found[kind, tuple(sorted(int(version.version) for version in versions)), aliases["champion"], aliases["previous"]] += 1
+        found[kind, tuple(sorted(int(version.version) for version in versions)), aliases["champion"], aliases.get("previous")] += 1
     return found
 
 

@@ -19,8 +19,8 @@ from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.load import load
 from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.score import SCORING, score
-from manymodels_spark.tables import BRONZE, CHAMPIONS, PARTITIONS, PREDICTIONS, SILVER, Lake
+from manymodels_spark.stages.score import score
+from manymodels_spark.tables import BRONZE, CHAMPIONS, PARTITIONS, PREDICTIONS, SCORING, SILVER, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
