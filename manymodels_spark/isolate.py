@@ -31,6 +31,7 @@ Fit = Callable[..., FitResult]
 PREFIX = "manymodels-fit-"
 _MEGABYTE = 1024 * 1024
 _ORPHAN_SECONDS = 30.0
+_NO_MEMORY = 77
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
 
 
@@ -66,7 +67,7 @@ class Sandbox:
             self._pipe.send((rows, args))
             answered = self._pipe.poll(self.seconds)
             result = self._pipe.recv() if answered else None
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+        except (EOFError, OSError):
             return self._lost(rows, time.perf_counter() - began)
         if isinstance(result, FitResult):
             return result
@@ -106,6 +107,9 @@ class Sandbox:
         if code == -signal.SIGKILL:
             message = "the fit's process was killed (signal 9), as systems do when memory runs out"
             return _failed(Reason.OUT_OF_MEMORY, message, rows, seconds)
+        if code == _NO_MEMORY:
+            message = "the rows or the model needed more memory than limits.memory_per_fit allows"
+            return _failed(Reason.OUT_OF_MEMORY, message, rows, seconds)
         if code == -signal.SIGALRM:
             return _failed(Reason.TIMED_OUT, f"the fit ran longer than {self.seconds:g} s", rows, seconds)
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
@@ -127,6 +131,7 @@ def _serve(
     if megabytes is not None:
         ceiling = _virtual_bytes() + megabytes * _MEGABYTE
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
+    code = 0
     try:
         while True:
             rows, args = pipe.recv()
@@ -134,11 +139,14 @@ def _serve(
             signal.setitimer(signal.ITIMER_REAL, seconds + _ORPHAN_SECONDS)
             pipe.send(_guarded(fit, rows, args))
             signal.setitimer(signal.ITIMER_REAL, 0)
+    except MemoryError:  # not in the fit, but in what comes or goes
+        code = _NO_MEMORY
     except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         pass
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(0)
+        with suppress(MemoryError):
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(code)
 
 
 def _guarded(fit: Fit, rows: pd.DataFrame, args: tuple[object, ...]) -> FitResult:

@@ -48,7 +48,7 @@ def _rows(facts: list[dict[str, object]], schema: str) -> list[tuple[object, ...
 
 
 def _end(job: Job, rows: pd.DataFrame) -> pd.Timestamp:
-    return rows[job.spec.columns.time].max() if job.spec.columns.time else pd.Timestamp("2026-01-01")
+    return rows[job.spec.columns.time].max() if job.spec.columns.time else pd.Timestamp("NaT")
 
 
 def _int(name: str):  # type: ignore[no-untyped-def]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.frames import instant
 from manymodels_spark.stages import ledger
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.route import publish
@@ -52,12 +54,29 @@ def verify(job: Job) -> list[str]:
 
 def current_champions(repository: ModelRepository) -> dict[str, Registered]:
     """The champion of each partition by tags; where a promotion was cut short and left two, the newer one."""
-    champions: dict[str, Registered] = {}
-    for model in repository.search_all(t.where(SPEC=repository.spec, ROLE=t.CHAMPION)):
-        other = champions.get(model.partition_id)
-        if model.ready and (other is None or (model.created, model.model_id) > (other.created, other.model_id)):
-            champions[model.partition_id] = model
-    return champions
+    return {partition: models[-1] for partition, models in _called_champion(repository).items()}
+
+
+def settled_champions(repository: ModelRepository) -> dict[str, Registered]:
+    """The same; where there are two, the older one steps down now."""
+    called = _called_champion(repository)
+    step_down(repository, [model for models in called.values() for model in models[:-1]])
+    return {partition: models[-1] for partition, models in called.items()}
+
+
+def step_down(repository: ModelRepository, former: Iterable[Registered]) -> None:
+    """Make champions former ones."""
+    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
+
+
+def _called_champion(repository: ModelRepository) -> dict[str, list[Registered]]:
+    """The finished models with the role of a champion by partition id, the oldest first."""
+    found: defaultdict[str, list[Registered]] = defaultdict(list)
+    models = repository.search_all(t.where(SPEC=repository.spec, ROLE=t.CHAMPION))
+    for model in sorted(models, key=lambda model: (model.created, model.model_id)):
+        if model.ready:
+            found[model.partition_id].append(model)
+    return found
 
 
 def taken_back(repository: ModelRepository) -> set[str]:
@@ -90,7 +109,7 @@ def _row(model: Registered) -> tuple[object, ...]:
         model.partition_id, t.key_of(tags), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
         tags.get(t.PROMOTION), tags.get(t.FAMILY), tags.get(t.STATUS), model.sha256, model.location,
         tags.get(t.FINGERPRINT), int(tags.get(t.DATA_VERSION, "0")), dict(model.metrics),
-        datetime.fromtimestamp(model.created / 1000, UTC).replace(tzinfo=None),
+        datetime.fromtimestamp(model.created / 1000, UTC),
     )
 
 
@@ -99,7 +118,7 @@ def _columns() -> list[str]:
 
 
 def _comparable(row: tuple[object, ...] | None) -> tuple[object, ...] | None:
-    """A row in which a number that a server rounded is the same number."""
+    """A row in which a number that a server rounded is the same number, and a time the same on every clock."""
     if row is None:
         return None
-    return tuple({name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else cell for cell in row)
+    return tuple({name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else instant(cell) for cell in row)

@@ -29,11 +29,12 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
     """
     lake, spec = job.lake, job.spec
     with job.stage("ingest") as report:
-        seen = lake.read(BRONZE) if lake.exists(BRONZE) and not full_refresh else None
+        version = lake.version(BRONZE) if lake.exists(BRONZE) and not full_refresh else None
+        seen = None if version is None else lake.read(BRONZE, version)
         batch = new_rows(job.spark, spec.source, seen, _times(spec))
         if batch is not None:
             check_columns(spec, batch.rows.columns)
-            _write(lake, _like(batch, seen), full_refresh)
+            _write(lake, _like(batch, seen), full_refresh, version)
         new = 0 if batch is None else lake.written(BRONZE)
         rows = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
         if rows == 0:
@@ -106,7 +107,8 @@ def _fits(new: str, old: str) -> bool:
     return new == old or old in wider.get(new, set()) or old == "string"
 
 
-def _write(lake: Lake, batch: Batch, full_refresh: bool) -> None:
+def _write(lake: Lake, batch: Batch, full_refresh: bool, version: int | None) -> None:
+    """Write what is new beside `version` of the table, None where there is none; of two that add to the same one, one does."""
     from pyspark.sql import functions as F
 
     rows = batch.rows.withColumn(INGESTED_AT, F.current_timestamp())
@@ -117,7 +119,7 @@ def _write(lake: Lake, batch: Batch, full_refresh: bool) -> None:
         names = ", ".join(literal(name) for name in batch.sources)
         lake.overwrite(BRONZE, ordered, where=f"{SOURCE} IN ({names})")
     else:
-        lake.append(BRONZE, ordered)
+        lake.append(BRONZE, ordered, once="ingest", number=0 if version is None else version + 1)
 
 
 def _refresh_calendar(job: Job) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -90,16 +90,29 @@ def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> Non
 
 @contextmanager
 def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Iterator[threading.Event]:
-    """Tell every minute that the run is at work. The event is set where the run was taken over by another process."""
+    """Tell every minute that the run is at work; what cannot be told now is told a minute later.
+
+    The event is set where the run was taken over by another process, or could not be heard for so long that it may be.
+    """
     lost, over, began = threading.Event(), threading.Event(), datetime.now(UTC)
 
+    def tell() -> bool:
+        last = newest(job, stage)
+        if last is not None and (last.run_id, last.owner) != (run_id, owner()):
+            return False
+        _tell(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
+        return True
+
     def beat() -> None:
-        while not over.wait(every.total_seconds()):
-            last = newest(job, stage)
-            if last is not None and (last.run_id, last.owner) != (run_id, owner()):
+        heard = time.monotonic()
+        while not (lost.is_set() or over.wait(every.total_seconds())):
+            with suppress(Exception):  # the storage is away for a moment, or another writer was quicker
+                if tell():
+                    heard = time.monotonic()
+                else:
+                    lost.set()
+            if time.monotonic() - heard > EXPIRY.total_seconds():
                 lost.set()
-                return
-            _tell(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
 
     thread = threading.Thread(target=beat, name=f"{stage}-beat", daemon=True)
     thread.start()
@@ -114,7 +127,7 @@ def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Itera
 def require(lost: threading.Event, run_id: str) -> None:
     """Raise ManyModelsError where the run was taken over: this process must change nothing any more."""
     if lost.is_set():
-        raise ManyModelsError(f"run {run_id} was silent and another process took it over: this one stops")
+        raise ManyModelsError(f"run {run_id} was silent and another process took it over, or may have: this one stops")
 
 
 def newest(job: Job, stage: str) -> Run | None:

@@ -25,7 +25,7 @@ from manymodels_spark.stages import ledger
 from manymodels_spark.stages.approval import approved, write_request
 from manymodels_spark.stages.example import input_example
 from manymodels_spark.stages.files import write_files
-from manymodels_spark.stages.index import current_champions, taken_back, write_index
+from manymodels_spark.stages.index import current_champions, settled_champions, step_down, taken_back, write_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.route import publish
@@ -71,20 +71,19 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: 
     """
     repository = open_production(job.spec)
     with ledger.alone(job, "promote") as (report, lost):
-        champions = current_champions(repository)
+        champions = current_champions(repository) if dry_run else settled_champions(repository)
         gone = taken_back(repository)
         signed = None if dry_run else approved(job.spec.promote.approval)
         judged = [_judge(job.spec, row, champions.get(row["partition_id"]), gone, signed) for row in _candidates(job, only)]
         if write is not None:
             write_request(write, ((one.row, one.decision.reason) for one in judged if one.outcome == PROMOTED))
         job.progress.start("promote", len(judged))
-        models = {} if dry_run else _copy_all(job, repository, report.run_id, judged, lost)
-        if models:
+        _store(job, report.run_id, _news(job, judged, dry_run))
+        if not dry_run and _copy_all(job, repository, report.run_id, judged, lost):
             champions = current_champions(repository)
         write_index(job, champions.values())
         if not dry_run:
             publish(repository, job.spec, champions.values())
-        _store(job, report.run_id, judged, models)
         report.lines = _lines(judged, dry_run)
         _count(report, judged, len(champions), repository, dry_run)
     return report
@@ -140,33 +139,35 @@ def _champion(model: Registered) -> Facts:
 
 def _copy_all(
     job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged], lost: Event
-) -> dict[str, Registered]:
-    """Copy the models that passed, a batch at a time; partition id to the production model."""
-    passed = [one for one in judged if one.outcome == PROMOTED]
+) -> int:
+    """Copy the models that passed, a batch at a time; their number."""
+    passed, copied = [one for one in judged if one.outcome == PROMOTED], 0
     if not passed:
-        return {}
+        return 0
     origin = {t.SPEC: job.spec.name, t.JOB: promotion}
     run = repository.start_run(f"{job.spec.name} promotion {promotion}", origin)
-    copied: dict[str, Registered] = {}
     template = template_of(job.spec, input_example(job.lake, job.spec))
     for batch in _batches(passed):
         ledger.require(lost, promotion)
-        copied.update(_copy_batch(job, repository, promotion, run, template, batch))
-        job.progress.update(len(copied))
-    repository.end_run(run, {"promoted": float(len(copied))})
+        _copy_batch(job, repository, promotion, run, template, batch)
+        copied += len(batch)
+        job.progress.update(copied)
+    repository.end_run(run, {"promoted": float(copied)})
     return copied
 
 
 def _copy_batch(
     job: Job, repository: ModelRepository, promotion: str, run: str, template: Template, batch: Sequence[Judged]
-) -> dict[str, Registered]:
-    """The order matters: a new champion is complete before it is ready, and ready before the old one steps down."""
+) -> None:
+    """The order matters: a new champion is complete and its decision stored before it is ready, and it is ready before the
+    old one steps down.
+    """
     records = [_record(one, job.spec.name, job.spec.metric, promotion) for one in batch]
     models = repository.create(records, run)
     write_files(_payloads(job, batch), models, template, repository)
+    _store(job, promotion, batch, models)
     repository.finalize(model.model_id for model in models.values())
-    _step_down(repository, [one.champion for one in batch if one.champion is not None])
-    return models
+    step_down(repository, [one.champion for one in batch if one.champion is not None])
 
 
 def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
@@ -216,15 +217,16 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
     return {**metrics, "rows": float(row["rows"])}
 
 
-def _step_down(repository: ModelRepository, former: Sequence[Registered]) -> None:
-    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
-
-
-def _store(job: Job, promotion: str, judged: Sequence[Judged], models: dict[str, Registered]) -> None:
-    now = datetime.now(UTC).replace(tzinfo=None)
+def _news(job: Job, judged: Sequence[Judged], dry_run: bool) -> list[Judged]:
+    """What is stored before anything is copied: refusals that were not stored before, and what a dry run would promote."""
     known = _refusals(job)
-    told = [one for one in judged if one.outcome != KEPT and (one.row["model_id"], one.decision.reason) not in known]
-    rows = [_decision_row(one, promotion, models.get(one.row["partition_id"]), now) for one in told]
+    refused = [one for one in judged if one.outcome == REFUSED and (one.row["model_id"], one.decision.reason) not in known]
+    return [*refused, *(one for one in judged if dry_run and one.outcome == PROMOTED)]
+
+
+def _store(job: Job, promotion: str, judged: Sequence[Judged], models: Mapping[str, Registered] | None = None) -> None:
+    now = datetime.now(UTC)
+    rows = [_decision_row(one, promotion, (models or {}).get(one.row["partition_id"]), now) for one in judged]
     if rows:
         job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
 

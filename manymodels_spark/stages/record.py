@@ -103,7 +103,7 @@ class Recorder:
             )
 
     def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
-        now = datetime.now(UTC).replace(tzinfo=None)
+        now = datetime.now(UTC)
         rows = [
             (
                 self.origin.job, wave, row["partition_id"], models[row["partition_id"]].model_id,

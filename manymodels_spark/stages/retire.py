@@ -39,7 +39,7 @@ def retire(
             f"nothing says which models of {job.spec.name} may go. Set mlflow.keep in the spec to a number from 1, or "
             "give --keep N or --older-than AGE"
         )
-    with ledger.alone(job, "retire") as (report, _):
+    with ledger.alone(job, "retire") as (report, lost):
         production = open_production(job.spec)
         development = ModelRepository.open(job.spec.mlflow.development, job.spec)
         kept = protected(production)
@@ -48,6 +48,7 @@ def retire(
         in_production = {model.model_id for model in kept} | in_use(production, job.spec)
         rule = (keep, older_than)
         gone = _retire(production, in_production, rule, dry_run, report)
+        ledger.require(lost, report.run_id)
         if not dry_run:
             forget(production, job.spec, {model.model_id for model in gone})
         _retire(development, origins, rule, dry_run, report)
@@ -58,11 +59,15 @@ def retire(
 
 
 def protected(production: ModelRepository) -> list[Registered]:
-    """Each champion, and the model that a rollback would go back to."""
+    """Each champion, the model that a rollback would go back to, and a newest one that was taken back: while it is there,
+    a promotion knows not to make it champion again.
+    """
     champions = current_champions(production)
     history = by_partition(production.search_all(t.where(SPEC=production.spec)))
     predecessors = [target_of(champion, history[partition], t.PREVIOUS) for partition, champion in champions.items()]
-    return [*champions.values(), *(model for model in predecessors if model is not None)]
+    newest = [max(models, key=lambda model: (model.created, model.model_id)) for models in history.values()]
+    taken_back = [model for model in newest if model.tags.get(t.ROLE) == t.ROLLED_BACK]
+    return [*champions.values(), *(model for model in predecessors if model is not None), *taken_back]
 
 
 def expired(

@@ -1,7 +1,8 @@
 """Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken back.
 
 Nothing is copied or deleted: roles change. The model that was taken back keeps its tags and gets the role
-`rolled_back`, by which a promotion knows that it must not come back by itself.
+`rolled_back`, by which a promotion knows that it must not come back by itself. Both carry the rollback's run as a tag, by
+which a call after an interruption knows what was done already, and does not go back once more.
 """
 
 from __future__ import annotations
@@ -42,23 +43,20 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
     an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
-    with ledger.alone(job, "rollback") as (report, lost):
+    with ledger.alone(job, "rollback", f"only={only} to={to} dry_run={dry_run}") as (report, lost):
         champions = current_champions(repository)
-        wanted = _scope(job, only, champions)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
-        targets = {partition: target_of(champions[partition], history[partition], to) for partition in wanted}
-        changes = [Change(champions[p], model) for p, model in targets.items() if model is not None]
-        changes = [change for change in changes if change.champion.model_id != change.target.model_id]
+        found = {p: change_of(champions[p], history[p], to, report.run_id) for p in _scope(job, only, champions)}
+        changes = [change for change in found.values() if change is not None and change.champion.model_id != change.target.model_id]
+        impossible = sum(change is None for change in found.values())
         report.counts.update(
-            champions=len(wanted), rolled_back=len(changes),
-            already=sum(model is not None for model in targets.values()) - len(changes),
-            impossible=sum(model is None for model in targets.values()),
+            champions=len(found), rolled_back=len(changes), already=len(found) - len(changes) - impossible, impossible=impossible
         )
-        if wanted and report.counts["impossible"] == len(wanted):
-            raise ManyModelsError(_nothing(to, len(wanted)))
+        if found and impossible == len(found):
+            raise ManyModelsError(_nothing(to, len(found)))
         if not dry_run:
             ledger.require(lost, report.run_id)
-            swap(repository, changes)
+            swap(repository, changes, report.run_id)
             _record(job, report.run_id, changes, to)
             champions = current_champions(repository)
             write_index(job, champions.values())
@@ -66,6 +64,18 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
         report.calls = repository.client.total
         report.note = _note(report.counts, to, dry_run)
     return report
+
+
+def change_of(champion: Registered, models: Sequence[Registered], to: str, run_id: str) -> Change | None:
+    """What a partition's rollback changes, also where this very run was interrupted and has begun it; a change of the
+    champion to itself where it is there already, None where there is no model to go back to.
+    """
+    if champion.tags.get(t.ROLLBACK) == run_id:
+        others = [model for model in models if model.model_id != champion.model_id]
+        left = [m for m in others if m.tags.get(t.ROLE) == t.CHAMPION or m.tags.get(t.ROLLBACK) == run_id]
+        return Change(max(left, key=_age, default=champion), champion)
+    target = target_of(champion, models, to)
+    return None if target is None else Change(champion, target)
 
 
 def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Registered | None:
@@ -82,10 +92,17 @@ def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Re
     return max(named or former, key=_age, default=None)
 
 
-def swap(repository: ModelRepository, changes: Sequence[Change]) -> None:
-    """Give the roles. The old model is champion before the new one steps down: a partition always has one."""
-    repository.client.map(lambda change: repository.set_tags(change.target.model_id, {t.ROLE: t.CHAMPION}), changes)
-    repository.client.map(lambda change: repository.set_tags(change.champion.model_id, {t.ROLE: t.ROLLED_BACK}), changes)
+def swap(repository: ModelRepository, changes: Sequence[Change], run_id: str) -> None:
+    """Give the roles. The old model is champion before the new one steps down: a partition always has one.
+
+    Where tags are set one by one, a champion has the run's before its role, and one that was taken back after it.
+    """
+
+    def give(model: Registered, tags: Mapping[str, str]) -> None:
+        repository.set_tags(model.model_id, tags)
+
+    repository.client.map(lambda change: give(change.target, {t.ROLLBACK: run_id, t.ROLE: t.CHAMPION}), changes)
+    repository.client.map(lambda change: give(change.champion, {t.ROLE: t.ROLLED_BACK, t.ROLLBACK: run_id}), changes)
 
 
 def by_partition(models: Iterable[Registered]) -> defaultdict[str, list[Registered]]:
@@ -105,7 +122,7 @@ def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> l
 
 def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
     """The rollback in the table of promotions, beside the decisions that it takes back."""
-    now = datetime.now(UTC).replace(tzinfo=None)
+    now = datetime.now(UTC)
     rows: list[tuple[object, ...]] = [
         (
             run_id, change.champion.partition_id, t.key_of(change.target.tags), change.target.tags.get(t.SOURCE_MODEL),
@@ -114,7 +131,7 @@ def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
         for change in changes
     ]
     if rows:
-        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
+        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA), once=f"{run_id}-rollback")
 
 
 def _nothing(to: str, partitions: int) -> str:

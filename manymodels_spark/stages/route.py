@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from manymodels_spark.errors import PayloadError
 from manymodels_spark.keys import PartitionKey, readable
 from manymodels_spark.routes import TABLE, Route, Routes, Shape, kinds_of
 from manymodels_spark.spec.model import Spec
@@ -75,8 +76,15 @@ def forget(repository: ModelRepository, spec: Spec, gone: set[str]) -> None:
         return
     named = {version.version for alias in ALIASES if (version := model.at(alias)) is not None}
     for version in model.versions():
-        if version.version not in named and led_to(model, [version]) & gone:
+        if version.version not in named and _leads_to_any(model, version, gone):
             model.remove(version)
+
+
+def _leads_to_any(model: Published, version: ModelVersion, gone: set[str]) -> bool:
+    try:
+        return bool(led_to(model, [version]) & gone)
+    except PayloadError:  # its files are gone: a removal was cut short
+        return True
 
 
 def led_to(model: Published, versions: Iterable[ModelVersion | None]) -> set[str]:

@@ -26,6 +26,8 @@ from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS
 from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyspark.sql import Column, DataFrame
 
 # Partitions that one call of the scorer serves.
@@ -169,13 +171,23 @@ def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
     keys, present = [*KEY, *step], lake.read(PREDICTIONS).schema
     gone = {field.name: F.lit(None).cast(field.dataType) for field in present if field.name not in rows.columns}
     rows = rows.withColumns(gone) if gone else rows  # a level that the spec has no more
-    old = lake.read(PREDICTIONS).join(rows.select(*KEY).distinct(), list(KEY), "left_semi")
+    old = _matching(lake.read(PREDICTIONS), rows, KEY, "left_semi")
     if old.isEmpty():
         lake.merge(PREDICTIONS, rows, keys, only_new=True)
         return
-    stale = old.join(rows.select(*keys), keys, "left_anti").withColumn("_gone", F.lit(True))
+    stale = _matching(old, rows, keys, "left_anti").withColumn("_gone", F.lit(True))
     source = rows.withColumn("_gone", F.lit(False)).unionByName(stale, allowMissingColumns=True)
     lake.merge(PREDICTIONS, source, keys, delete_where="_gone")
+
+
+def _matching(rows: DataFrame, others: DataFrame, keys: Sequence[str], how: str) -> DataFrame:
+    """`rows` joined with the keys of `others`; nulls are equal, for without times no row has a cutoff."""
+    from pyspark.sql import functions as F
+
+    named = {name: f"_key_{number}" for number, name in enumerate(keys)}
+    theirs = others.select(*(F.col(quote(name)).alias(alias) for name, alias in named.items())).distinct()
+    equal = [F.col(quote(name)).eqNullSafe(F.col(alias)) for name, alias in named.items()]
+    return rows.join(theirs, equal, how)
 
 
 def _write_unscored(lake: Lake, scored: DataFrame) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from manymodels_spark._version import __version__
-from manymodels_spark.errors import ManyModelsError, TooManyFailures
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError, TooManyFailures
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.results import Status
 from manymodels_spark.session import cores
@@ -45,8 +45,9 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     """Fit, log and account for the partitions that `choice` selects.
 
     Counts: partitions, fitted, fallback, unchanged, quarantined; they add up, or ManyModelsError is raised.
-    Raises TrackingError before any fit where MLflow cannot be reached, and TooManyFailures at the end where more
-    partitions failed than `limits.failures` allows (everything is committed and logged then, too).
+    Raises TrackingError before any fit where MLflow cannot be reached, ConcurrentWrite where another process trains or
+    prepares meanwhile, and TooManyFailures at the end where more partitions failed than `limits.failures` allows
+    (everything is committed and logged then, too).
     """
     choice, shape = choice or Choice(), spec_hash(job.spec)
     with ThreadPoolExecutor(1, "mlflow") as beside:
@@ -80,6 +81,7 @@ class _Training:
             first = not self.job.lake.exists(FITS)
             table = beside.submit(self.job.lake.ensure, FITS, FITS_SCHEMA)
             selection = select(self.job.lake, choice, self.shape, self.run_id)
+            self._require_same_rows()
             table.result()
             work = resumed or len(selection.todo) or len(selection.broken)
             if work and not first:  # else it was done as the run began
@@ -101,6 +103,11 @@ class _Training:
         self._close(recorder.result(), outcomes)
         return outcomes
 
+    def _require_same_rows(self) -> None:
+        """Fingerprints come with the newest rows, which fits must then have, too: `prepare` writes rows first."""
+        if self.job.lake.version(SILVER) != self.data_version:
+            raise ConcurrentWrite("the rows were prepared anew while this training began, and nothing was fitted. Run it again")
+
     def _recorder(self) -> Recorder:
         spec = self.job.spec
         origin = t.Origin(spec.name, self.shape, self.run_id, self.data_version, __version__, git_commit())
@@ -118,6 +125,7 @@ class _Training:
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
 
         def log(wave: Wave) -> None:
+            ledger.require(self.lost, self.run_id)
             logged = recorder.result().record(wave.number)
             watch.add(len(wave.members), len(wave.members) - logged)
 

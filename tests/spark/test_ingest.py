@@ -12,6 +12,7 @@ import pytest
 from builders import days, write_csv
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.stages import ingest as ingesting
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.tables import BRONZE, CALENDAR
@@ -105,6 +106,28 @@ def test_a_name_that_cannot_be_given_is_refused(rename: dict[str, str], said: st
     write_csv(tmp_path / "named.csv", sales(2))
     with pytest.raises(SourceError, match=f"rename: {said}"):
         ingest(make_job(source={"csv": {"path": str(tmp_path / "named.csv"), "rename": rename}}))
+
+
+def test_of_two_that_bring_the_same_new_rows_one_does(make_job: MakeJob, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(database, (1, "a", "2026-01-01", 1.0, "2026-01-01"))
+    job = make_job(source=jdbc(database))
+    ingest(job)
+    add(database, (1, "a", "2026-01-02", 2.0, "2026-01-02"))
+    look = ingesting.new_rows
+
+    def overtaken(*args: Any) -> Any:
+        found = look(*args)
+        with monkeypatch.context() as patch:
+            patch.setattr(ingesting, "new_rows", look)
+            ingest(Job.of(job.spec, job.spark))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingesting, "new_rows", overtaken)
+        ingest(job)
+    assert bronze(job) == [(1, "a", 1.0), (1, "a", 2.0)]
+    add(database, (1, "a", "2026-01-03", 3.0, "2026-01-03"))
+    assert ingest(job).counts == {"rows": 3, "new": 1}
 
 
 def test_a_table_without_watermark_is_copied_only_when_it_changed(make_job: MakeJob, database: Path) -> None:

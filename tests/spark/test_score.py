@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 from builders import days, outside, write_spec
@@ -17,9 +18,10 @@ from champions import lay_out
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.load import load
 from manymodels_spark.stages.maintain import maintain
 from manymodels_spark.stages.score import score
-from manymodels_spark.tables import FITS, PREDICTIONS, RUNS, UNSCORED
+from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, RUNS, SCORING, SILVER, UNSCORED, WRITERS
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]
@@ -60,6 +62,22 @@ def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job
     rows = job.lake.read(PREDICTIONS)
     kept = {(row["item"], row["lower_80"] is None, row["lower_50"] is None) for row in rows.collect()}
     assert kept == {("a", True, False), ("b", False, True)}
+
+
+def test_rows_without_a_time_are_replaced_too(make_job: MakeJob) -> None:
+    columns = {"target": "units", "features": ["price"]}
+    job = make_job(partition_by=["item"], task="regression", columns=columns, candidates=["mean"], backtest={"folds": 2})
+
+    def answers(slope: float, count: int) -> list[tuple[str, int, float]]:
+        price = [float(n) for n in range(count)]
+        lay_out(job, {(name,): pd.DataFrame({"price": price, "units": [slope * n for n in price]}) for name in "ab"})
+        score(job)
+        rows = job.lake.read(PREDICTIONS).groupBy("item").agg({"row": "count", "prediction": "max"}).collect()
+        return sorted((row["item"], row["count(row)"], round(row["max(prediction)"])) for row in rows)
+
+    assert answers(2.0, 20) == [("a", 20, 19), ("b", 20, 19)]
+    assert answers(3.0, 25) == [("a", 25, 36), ("b", 25, 36)]
+    assert answers(5.0, 15) == [("a", 15, 35), ("b", 15, 35)], "rows that are no more go"
 
 
 def test_a_payload_that_was_altered_costs_its_own_partition_only(job: Job) -> None:
@@ -112,6 +130,31 @@ def test_small_files_are_put_together_and_nothing_has_to_be_done_again(job: Job)
     assert job.lake.version(PREDICTIONS) == version + 1
     score(job, at=LATER + timedelta(days=2))
     assert job.lake.version(PREDICTIONS) == version + 1, "what was scored is not scored again"
+
+
+def test_old_versions_go_from_every_table(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    score(job)
+    asked, sql = list[str](), type(job.spark).sql
+
+    def heard(self: object, query: str, **named: object) -> object:
+        asked.append(query)
+        return sql(self, query, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(job.spark), "sql", heard)
+    maintain(job, vacuum=timedelta(days=7))
+    tables = {table for table in WRITERS for query in asked if query == f"VACUUM {job.lake.ref(table)} RETAIN 168 HOURS"}
+    assert tables == {SILVER, PARTITIONS, FITS, CHAMPIONS, SCORING, PREDICTIONS, UNSCORED, RUNS}
+    assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
+
+
+def test_what_the_warehouse_has_lost_is_loaded_again_on_demand(job: Job) -> None:
+    score(job), load(job, tables=())
+    with duckdb.connect(job.spec.warehouse.path) as connection:  # type: ignore[union-attr]
+        connection.execute("DELETE FROM sales_predictions")
+    assert load(job, tables=()).counts["rows"] == 0
+    assert load(job, full=True, tables=()).counts["rows"] == 14
+    with duckdb.connect(job.spec.warehouse.path) as connection:  # type: ignore[union-attr]
+        assert connection.execute("SELECT count(*) FROM sales_predictions").fetchall() == [(14,)]
 
 
 def test_files_of_the_last_week_are_not_removed(make_job: MakeJob) -> None:

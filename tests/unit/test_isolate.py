@@ -73,6 +73,28 @@ def test_whatever_a_fit_does_it_ends_under_its_own_reason_and_the_next_one_is_fi
     assert sandbox.run(ROWS, "fit").status is Status.FITTED
 
 
+def test_rows_that_do_not_fit_into_memory_end_as_out_of_memory(sandbox: Sandbox) -> None:
+    many = pd.DataFrame({"units": np.zeros(120_000_000)})
+    failed = sandbox.run(many, "fit").failure
+    assert failed is not None and (failed.reason, failed.message) == (
+        Reason.OUT_OF_MEMORY, "the rows or the model needed more memory than limits.memory_per_fit allows"
+    )
+    assert sandbox.run(ROWS, "fit").status is Status.FITTED
+
+
+def test_an_answer_that_breaks_off_costs_its_own_fit(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox.run(ROWS, "fit")
+
+    def breaks_off() -> None:
+        os.kill(sandbox._child.pid, signal.SIGKILL)  # type: ignore[union-attr, arg-type]
+        raise OSError("got end of file during message")
+
+    monkeypatch.setattr(sandbox._pipe, "recv", breaks_off, raising=False)
+    failed = sandbox.run(ROWS, "fit").failure
+    assert failed is not None and failed.reason is Reason.OUT_OF_MEMORY
+    assert sandbox.run(ROWS, "fit").status is Status.FITTED
+
+
 def test_one_child_serves_many_fits(sandbox: Sandbox) -> None:
     assert len({sandbox.run(ROWS, "fit").cutoff for _ in range(20)}) == 1
 
