@@ -20,9 +20,10 @@ import sqlite3
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import closing
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.payload import sha256
 from manymodels_spark.results import FitResult
 from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.stages.flow import LOGGING
 from manymodels_spark.stages.index import current_champions
 from manymodels_spark.stages.promote import champion_record
 from manymodels_spark.stages.requirements import template_of
@@ -131,20 +133,29 @@ def log_all(
     repository: ModelRepository, fitted: Sequence[Fitted], job: str, executors: Executor, former: Sequence[Registered] = (),
     make: Callable[[PartitionKey, FitResult, str], ModelRecord] | None = None,
 ) -> list[Registered]:
-    """One job: a run, and the models in batches, in the order of the stages `train` and `promote`; executors write files."""
+    """One job: a run, and the models in batches, in the order of the stages `train` (which has two batches under way) and
+    `promote` (which has one); executors write files.
+    """
     template = template_of(spec(0), EXAMPLE)
     run = repository.start_run(f"bench {job}", {t.SPEC: "bench", t.JOB: job})
-    logged: list[Registered] = []
-    for start in range(0, len(fitted), BATCH):
-        batch = fitted[start : start + BATCH]
+    turn: AbstractContextManager[object] = Lock() if repository.client.limits.threads == 1 else nullcontext()
+
+    def log(batch: Sequence[Fitted]) -> list[Registered]:
         records = [(make or record)(key, result, job) for key, result in batch]
-        models = repository.create(records, run)
+        with turn:
+            models = repository.create(records, run)
         payloads = [(models[key.id], result.payload or b"") for key, result in batch]
         written = executors.map(partial(write_files, template), payloads, chunksize=50)
-        repository.log_metrics(run, [(models[one.partition_id].model_id, one.metrics) for one in records])
+        with turn:
+            repository.log_metrics(run, [(models[one.partition_id].model_id, one.metrics) for one in records])
         list(written)
-        repository.finalize(model.model_id for model in models.values())
-        logged += models.values()
+        with turn:
+            repository.finalize(model.model_id for model in models.values())
+        return list(models.values())
+
+    with ThreadPoolExecutor(LOGGING if make is None else 1) as waves:
+        batches = [fitted[start : start + BATCH] for start in range(0, len(fitted), BATCH)]
+        logged = [model for models in waves.map(log, batches) for model in models]
     repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
     repository.end_run(run, {"models": float(len(logged))})
     return logged
