@@ -58,9 +58,11 @@ def current_champions(repository: ModelRepository) -> dict[str, Registered]:
 
 
 def settled_champions(repository: ModelRepository) -> dict[str, Registered]:
-    """The same; where there are two, the older one steps down now."""
+    """The same; where there are two, the older one steps down now, and an alias leads to the newer one."""
     called = _called_champion(repository)
-    step_down(repository, [model for models in called.values() for model in models[:-1]])
+    twice = [models for models in called.values() if len(models) > 1]
+    repository.client.map(lambda models: repository.set_tags(models[-1].model_id, {t.ROLE: t.CHAMPION}), twice)
+    step_down(repository, [model for models in twice for model in models[:-1]])
     return {partition: models[-1] for partition, models in called.items()}
 
 

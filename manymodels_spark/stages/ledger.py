@@ -73,6 +73,20 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     return run_id, resumed
 
 
+def interrupted(job: Job, stage: str, signature: str) -> str | None:
+    """The id of the first run of this very stage with the signature since one ended well, whatever else ran since; None
+    where the last one did.
+    """
+    from pyspark.sql import functions as F
+
+    if not job.lake.exists(RUNS):
+        return None
+    events = job.lake.read(RUNS).filter(F.col("stage") == stage).select("run_id", "status", "note").collect()
+    begun = {str(row["run_id"]) for row in events if str(row["note"]).startswith(f"{signature} owner=")}
+    done = begun & {str(row["run_id"]) for row in events if row["status"] == "done"}
+    return min((run for run in begun if run > max(done, default="")), default=None)
+
+
 def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> None:
     """Claim the stage, whose state was read at version `before` of `runs`. Raises ConcurrentWrite where another claim,
     also one of this process, was faster.

@@ -7,7 +7,7 @@ removed from all tables: `silver` leaves one behind by every run that has news.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -38,6 +38,11 @@ GROWING: dict[str, tuple[str, ...]] = {
     PROGRESS: (), RUNS: (), MONITORING: (),
 }
 _FILE_SIZE = "spark.databricks.delta.optimize.maxFileSize"
+# A vacuum tells of itself in a commit unless told otherwise, and keeps to the table's own age of files.
+_QUIETLY = {
+    "spark.databricks.delta.vacuum.logging.enabled": "false",
+    "spark.databricks.delta.vacuum.retentionWindowIgnore.enabled": "false",
+}
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,10 @@ def maintain(job: Job, *, file_megabytes: int = 128, vacuum: timedelta | None = 
     """
     if vacuum is not None and vacuum < timedelta(days=7):
         raise ManyModelsError(f"--vacuum {vacuum}: a reader or writer at work may need files of the last 7 days. Expected 7d or more")
-    with job.stage("maintain") as report, _file_size(job.spark, file_megabytes):
+    with job.stage("maintain") as report, _set(job.spark, {_FILE_SIZE: str(file_megabytes * 2**20)}):
         done = [_compact(job, table) for table in GROWING if job.lake.exists(table)]
         if vacuum is not None:
-            for table in filter(job.lake.exists, WRITERS):
-                job.spark.sql(f"VACUUM {job.lake.ref(table)} RETAIN {vacuum // timedelta(hours=1)} HOURS")
+            _vacuum(job, vacuum)
         report.counts.update(tables=len(done), removed=sum(t.before for t in done), added=sum(t.after for t in done))
         report.note = ", ".join(f"{t.table} {t.before} -> {t.after} files" for t in done if t.before) or "nothing to put together"
     return report
@@ -83,18 +87,28 @@ def _files(job: Job, table: str) -> int:
     return int(row["numFiles"]) if row else 0
 
 
+def _vacuum(job: Job, age: timedelta) -> None:
+    """Remove old versions' files; from all tables only where that is no version of its own, by which others see news."""
+    with _set(job.spark, _QUIETLY) as quietly:
+        for table in filter(job.lake.exists, WRITERS if quietly else GROWING):
+            job.spark.sql(f"VACUUM {job.lake.ref(table)} RETAIN {age // timedelta(hours=1)} HOURS")
+
+
 @contextmanager
-def _file_size(spark: SparkSession, megabytes: int) -> Iterator[None]:
-    """The session's size of files that are put together, while they are; a platform that forbids it keeps its own."""
+def _set(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[bool]:
+    """The session's settings, for a while; whether the platform takes them. One that forbids it keeps its own."""
     from pyspark.errors import PySparkException
 
+    before = dict[str, str | None]()
     try:
-        before = spark.conf.get(_FILE_SIZE, None)
-        spark.conf.set(_FILE_SIZE, str(megabytes * 2**20))
+        for name, value in settings.items():
+            before[name] = spark.conf.get(name, None)
+            spark.conf.set(name, value)
     except PySparkException:
-        yield
+        yield False
         return
     try:
-        yield
+        yield True
     finally:
-        spark.conf.unset(_FILE_SIZE) if before is None else spark.conf.set(_FILE_SIZE, before)
+        for name, value_before in before.items():
+            spark.conf.unset(name) if value_before is None else spark.conf.set(name, value_before)

@@ -1,8 +1,8 @@
 """Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken back.
 
 Nothing is copied or deleted: roles change. The model that was taken back keeps its tags and gets the role
-`rolled_back`, by which a promotion knows that it must not come back by itself. Both carry the rollback's run as a tag, by
-which a call after an interruption knows what was done already, and does not go back once more.
+`rolled_back`, by which a promotion knows that it must not come back by itself. Its successor has the rollback's run and the
+model that it took the place of in a tag, by which the next call of an interrupted rollback knows what was done already.
 """
 
 from __future__ import annotations
@@ -43,10 +43,13 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
     an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
-    with ledger.alone(job, "rollback", f"only={only} to={to} dry_run={dry_run}") as (report, lost):
+    signature = f"only={only} to={to} dry_run={dry_run}"
+    begun = ledger.interrupted(job, "rollback", signature)
+    with ledger.alone(job, "rollback", signature) as (report, lost):
+        mark = begun or report.run_id
         champions = current_champions(repository)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
-        found = {p: change_of(champions[p], history[p], to, report.run_id) for p in _scope(job, only, champions)}
+        found = {p: change_of(champions[p], history[p], to, mark) for p in _scope(job, only, champions)}
         changes = [change for change in found.values() if change is not None and change.champion.model_id != change.target.model_id]
         impossible = sum(change is None for change in found.values())
         report.counts.update(
@@ -56,8 +59,8 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
             raise ManyModelsError(_nothing(to, len(found)))
         if not dry_run:
             ledger.require(lost, report.run_id)
-            swap(repository, changes, report.run_id)
-            _record(job, report.run_id, changes, to)
+            swap(repository, changes, mark)
+            _record(job, mark, changes, to)
             champions = current_champions(repository)
             write_index(job, champions.values())
             publish(repository, job.spec, champions.values())
@@ -66,14 +69,13 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
     return report
 
 
-def change_of(champion: Registered, models: Sequence[Registered], to: str, run_id: str) -> Change | None:
-    """What a partition's rollback changes, also where this very run was interrupted and has begun it; a change of the
+def change_of(champion: Registered, models: Sequence[Registered], to: str, mark: str) -> Change | None:
+    """What a partition's rollback changes, also where an interrupted call with this mark has begun it; a change of the
     champion to itself where it is there already, None where there is no model to go back to.
     """
-    if champion.tags.get(t.ROLLBACK) == run_id:
-        others = [model for model in models if model.model_id != champion.model_id]
-        left = [m for m in others if m.tags.get(t.ROLE) == t.CHAMPION or m.tags.get(t.ROLLBACK) == run_id]
-        return Change(max(left, key=_age, default=champion), champion)
+    run_id, _, former = champion.tags.get(t.ROLLBACK, "").partition(" ")
+    if run_id == mark:
+        return Change(next((model for model in models if model.model_id == former), champion), champion)
     target = target_of(champion, models, to)
     return None if target is None else Change(champion, target)
 
@@ -92,17 +94,17 @@ def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Re
     return max(named or former, key=_age, default=None)
 
 
-def swap(repository: ModelRepository, changes: Sequence[Change], run_id: str) -> None:
+def swap(repository: ModelRepository, changes: Sequence[Change], mark: str) -> None:
     """Give the roles. The old model is champion before the new one steps down: a partition always has one.
 
-    Where tags are set one by one, a champion has the run's before its role, and one that was taken back after it.
+    Where tags are set one by one, the mark comes before the role.
     """
 
-    def give(model: Registered, tags: Mapping[str, str]) -> None:
-        repository.set_tags(model.model_id, tags)
+    def reinstate(change: Change) -> None:
+        repository.set_tags(change.target.model_id, {t.ROLLBACK: f"{mark} {change.champion.model_id}", t.ROLE: t.CHAMPION})
 
-    repository.client.map(lambda change: give(change.target, {t.ROLLBACK: run_id, t.ROLE: t.CHAMPION}), changes)
-    repository.client.map(lambda change: give(change.champion, {t.ROLE: t.ROLLED_BACK, t.ROLLBACK: run_id}), changes)
+    repository.client.map(reinstate, changes)
+    repository.client.map(lambda change: repository.set_tags(change.champion.model_id, {t.ROLE: t.ROLLED_BACK}), changes)
 
 
 def by_partition(models: Iterable[Registered]) -> defaultdict[str, list[Registered]]:

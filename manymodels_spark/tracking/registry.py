@@ -93,18 +93,19 @@ class RegistryRepository(ModelRepository):
         super().upload(model_id, files, location or self._locations[model_id])
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
-        """Set or replace tags of a version, one call each; a role that is an alias moves the alias, too.
+        """Set or replace tags of a version, one call each; a role that is an alias moves the alias first, for the tag says
+        that it is done.
 
         Where a version is rolled back its predecessor is champion again, and until the next promotion none is `previous`.
         """
         name, version = _parts(model_id)
         api = self.registry_api
-        for key, value in tags.items():
-            self.client.call(api.set_model_version_tag, name, version, key, value)
         if (role := tags.get(t.ROLE)) in ALIASES:
             self.client.call(api.set_registered_model_alias, name, role, version)
         if role == t.ROLLED_BACK:
-            self.client.call(api.delete_registered_model_alias, name, t.PREVIOUS)
+            self._gone(api.delete_registered_model_alias, name, t.PREVIOUS)
+        for key, value in tags.items():
+            self.client.call(api.set_model_version_tag, name, version, key, value)
 
     def delete(self, model_ids: Iterable[str]) -> None:
         """Delete versions; one that is gone already is no error."""

@@ -145,7 +145,7 @@ def test_a_rollback_brings_the_former_champion_back_and_remembers_the_other(
     history = by_partition(repository.search(t.where(SPEC=spec.name)))
     targets = {partition: target_of(champions[partition], history[partition], "previous") for partition in champions}
     assert {p: m.model_id for p, m in targets.items() if m} == {p: first[p].model_id for p in second}
-    swap(repository, [Change(champions[p], model) for p, model in targets.items() if model is not None])
+    swap(repository, [Change(champions[p], model) for p, model in targets.items() if model is not None], "r1")
     after = current_champions(open_production(spec))
     assert {p: m.model_id for p, m in after.items()} == {p: m.model_id for p, m in first.items()}
     assert taken_back(repository) == {f"m-p2-{partition}" for partition in second}

@@ -89,6 +89,7 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(repository, "set_tags", after(tags_given, repository.set_tags))
         rollback(job)
+    rollback(job, dry_run=True)  # to see what is left
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(taking_back, "write_index", dies)
         rollback(job)
@@ -112,11 +113,11 @@ def returns_no_more(job: Job, first: str) -> None:
     assert champions(job) == [first] * PARTITIONS
 
 
-@pytest.mark.parametrize("where", ["step_down", "publish"])
+@pytest.mark.parametrize(("where", "form"), [("step_down", "registered_models"), ("publish", "logged_models")])
 def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
-    where: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, _ = promoted(make_job, tmp_path, 1)
+    job, _ = promoted(make_job, tmp_path, 1, promote={"form": form})
     train(job, Choice(force=True))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(promotion, where, dies)

@@ -141,7 +141,9 @@ def test_old_versions_go_from_every_table(job: Job, monkeypatch: pytest.MonkeyPa
         return sql(self, query, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(job.spark), "sql", heard)
+    versions = {table: job.lake.version(table) for table in (SILVER, PARTITIONS, CHAMPIONS, SCORING)}
     maintain(job, vacuum=timedelta(days=7))
+    assert {table: job.lake.version(table) for table in versions} == versions, "or the next run would do its work again"
     tables = {table for table in WRITERS for query in asked if query == f"VACUUM {job.lake.ref(table)} RETAIN 168 HOURS"}
     assert tables == {SILVER, PARTITIONS, FITS, CHAMPIONS, SCORING, PREDICTIONS, UNSCORED, RUNS}
     assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
