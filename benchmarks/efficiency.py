@@ -8,7 +8,7 @@
 the session, the ingest, the prepare and the making of MLflow's database come before and do not count; the start of Python
 workers and what they import does. `--bare` trains nothing: it makes the same fits in the same session by the one line of
 Spark that a user would write, with no claim, no choice, no process that a fit may kill, nothing kept and nothing logged; its
-`efficiency` is what is left of the machine before a trainer adds anything.
+`efficiency` is what such a job has, with groups hashed into tasks unevenly and nothing beside the fits.
 """
 
 from __future__ import annotations

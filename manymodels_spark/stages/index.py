@@ -75,7 +75,7 @@ def _called_champion(repository: ModelRepository) -> dict[str, list[Registered]]
     """The finished models with the role of a champion by partition id, the oldest first."""
     found: defaultdict[str, list[Registered]] = defaultdict(list)
     models = repository.search_all(t.where(SPEC=repository.spec, ROLE=t.CHAMPION))
-    for model in sorted(models, key=lambda model: (model.created, model.model_id)):
+    for model in sorted(models, key=lambda model: model.age):
         if model.ready:
             found[model.partition_id].append(model)
     return found

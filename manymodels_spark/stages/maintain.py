@@ -8,7 +8,7 @@ removed from all tables: `silver` leaves one behind by every run that has news.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -100,15 +100,13 @@ def _set(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[bool]:
     from pyspark.errors import PySparkException
 
     before = dict[str, str | None]()
-    try:
+    with suppress(PySparkException):
         for name, value in settings.items():
-            before[name] = spark.conf.get(name, None)
+            own = spark.conf.get(name, None)
             spark.conf.set(name, value)
-    except PySparkException:
-        yield False
-        return
+            before[name] = own
     try:
-        yield True
+        yield len(before) == len(settings)
     finally:
-        for name, value_before in before.items():
-            spark.conf.unset(name) if value_before is None else spark.conf.set(name, value_before)
+        for name, own in before.items():
+            spark.conf.unset(name) if own is None else spark.conf.set(name, own)

@@ -65,7 +65,7 @@ def protected(production: ModelRepository) -> list[Registered]:
     champions = current_champions(production)
     history = by_partition(production.search_all(t.where(SPEC=production.spec)))
     predecessors = [target_of(champion, history[partition], t.PREVIOUS) for partition, champion in champions.items()]
-    newest = [max(models, key=lambda model: (model.created, model.model_id)) for models in history.values()]
+    newest = [max(models, key=lambda model: model.age) for models in history.values()]
     taken_back = [model for model in newest if model.tags.get(t.ROLE) == t.ROLLED_BACK]
     return [*champions.values(), *(model for model in predecessors if model is not None), *taken_back]
 
@@ -76,7 +76,7 @@ def expired(
     """The models of any partitions that a rule lets go, and those that were begun and never finished."""
     gone = []
     for history in by_partition(models).values():
-        ready = sorted((m for m in history if m.ready), key=lambda model: (model.created, model.model_id), reverse=True)
+        ready = sorted((m for m in history if m.ready), key=lambda model: model.age, reverse=True)
         gone += [m for m in ready[keep or 0 :] if older_than is None or _age(m, now) > older_than]
         gone += [model for model in history if not model.ready and _age(model, now) > PENDING]
     return gone

@@ -88,10 +88,10 @@ def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Re
     """
     ready = [model for model in models if model.ready]
     if to != t.PREVIOUS:
-        return max((m for m in ready if to in (m.tags.get(t.PROMOTION), m.tags.get(t.JOB))), key=_age, default=None)
+        return max((m for m in ready if to in (m.tags.get(t.PROMOTION), m.tags.get(t.JOB))), key=lambda model: model.age, default=None)
     named = [model for model in ready if model.model_id == champion.tags.get(t.REPLACES)]
-    former = [m for m in ready if m.tags.get(t.ROLE) == t.PREVIOUS and _age(m) < _age(champion)]
-    return max(named or former, key=_age, default=None)
+    former = [m for m in ready if m.tags.get(t.ROLE) == t.PREVIOUS and m.age < champion.age]
+    return max(named or former, key=lambda model: model.age, default=None)
 
 
 def swap(repository: ModelRepository, changes: Sequence[Change], mark: str) -> None:
@@ -123,17 +123,28 @@ def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> l
 
 
 def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
-    """The rollback in the table of promotions, beside the decisions that it takes back."""
-    now = datetime.now(UTC)
+    """The rollback in the table of promotions, beside the decisions that it takes back; what an interrupted call has
+    recorded is there already.
+    """
+    now, known = datetime.now(UTC), _recorded(job, run_id)
     rows: list[tuple[object, ...]] = [
         (
             run_id, change.champion.partition_id, t.key_of(change.target.tags), change.target.tags.get(t.SOURCE_MODEL),
             change.target.tags.get(t.JOB), OUTCOME, f"back to {to}", change.target.model_id, change.champion.model_id, now, [],
         )
         for change in changes
+        if (change.target.model_id, change.champion.model_id) not in known
     ]
     if rows:
-        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA), once=f"{run_id}-rollback")
+        job.lake.append(PROMOTIONS, job.spark.createDataFrame(rows, PROMOTIONS_SCHEMA))
+
+
+def _recorded(job: Job, run_id: str) -> set[tuple[str, str]]:
+    """The models that a rollback has reinstated, each with the one whose place it took."""
+    if not job.lake.exists(PROMOTIONS):
+        return set()
+    rows = job.lake.read(PROMOTIONS).filter(f"promotion = '{run_id}'").select("model_id", "replaced").collect()
+    return {(str(row["model_id"]), str(row["replaced"])) for row in rows}
 
 
 def _nothing(to: str, partitions: int) -> str:
@@ -149,7 +160,3 @@ def _note(counts: Mapping[str, int], to: str, dry_run: bool) -> str:
     go = "would go" if dry_run else "go"
     rest = f", {counts['impossible']} have none" if counts["impossible"] else ""
     return f"{counts['rolled_back']} of {counts['champions']} champions {go} back to {to}{rest}"
-
-
-def _age(model: Registered) -> tuple[int, str]:
-    return model.created, model.model_id

@@ -40,6 +40,11 @@ class Registered:
         """The checksum that its payload must have."""
         return self.tags.get(t.SHA256, "")
 
+    @property
+    def age(self) -> tuple[int, str]:
+        """What sorts models from the oldest to the newest; of one moment, by id, the same everywhere."""
+        return self.created, self.model_id
+
 
 def registered(
     model_id: str, location: str, tags: Mapping[str, str], metrics: Mapping[str, float], created: int, ready: bool

@@ -116,7 +116,7 @@ class ModelRepository:
         models: defaultdict[str, list[Registered]] = defaultdict(list)
         for model in found:
             models[model.partition_id].append(model)
-        chosen = {partition: known.get(partition) or min(some, key=_age) for partition, some in models.items()}
+        chosen = {partition: known.get(partition) or min(some, key=lambda model: model.age) for partition, some in models.items()}
         self.delete(m.model_id for p, some in models.items() for m in some if m.model_id != chosen[p].model_id)
         return chosen
 
@@ -225,10 +225,6 @@ class ModelRepository:
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
         """What an interrupted or repeated wave left behind, one model a partition; surplus ones are deleted."""
         return self._one_each(self.search(t.where(SPEC=self.spec, JOB=job, WAVE=str(wave))), {})
-
-
-def _age(model: Registered) -> tuple[int, str]:
-    return model.created, model.model_id
 
 
 def _metrics(values: Mapping[str, float]) -> list[object]:

@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
-from builders import days, write_csv
+from promotions import PARTITIONS, promoted
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.index import read_index, verify
-from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.retire import retire
 from manymodels_spark.stages.rollback import rollback
@@ -28,22 +25,6 @@ from manymodels_spark.tracking.artifacts import local_path
 from manymodels_spark.tracking.registry import open_production
 
 pytestmark = pytest.mark.spark
-PARTITIONS = 3
-
-
-def promoted(make_job: Callable[..., Job], folder: Path, times: int, **changes: Any) -> tuple[Job, list[str]]:
-    """A job of three stores whose models were trained and promoted `times` times; the promotions' ids."""
-    rows = [{"store": store, "item": 1, "date": day, "units": store + number % 7}
-            for store in range(PARTITIONS) for number, day in enumerate(days(35))]
-    write_csv(folder / "sales.csv", rows)
-    job = make_job(**changes)
-    ingest(job)
-    prepare(job)
-    ids = []
-    for _ in range(times):
-        train(job, Choice(force=True))
-        ids.append(promote(job).run_id)
-    return job, ids
 
 
 def champions(job: Job) -> dict[str, str]:
