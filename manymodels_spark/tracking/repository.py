@@ -21,7 +21,7 @@ from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.tracking import artifacts, pages
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import Client, public
-from manymodels_spark.tracking.embedded import one_experiment
+from manymodels_spark.tracking.embedded import few_collections, one_experiment
 from manymodels_spark.tracking.experiment import artifact_root, find_or_create
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
@@ -134,7 +134,8 @@ class ModelRepository:
             if math.isfinite(value)
         ]
         chunks = [metrics[start : start + BATCH] for start in range(0, len(metrics), BATCH)]
-        self.client.map(lambda chunk: self.client.call(self.client.mlflow.log_batch, run_id, chunk, kind="batch"), chunks)
+        with few_collections(self.client.mlflow):
+            self.client.map(lambda chunk: self.client.call(self.client.mlflow.log_batch, run_id, chunk, kind="batch"), chunks)
 
     def finalize(self, model_ids: Iterable[str]) -> None:
         """Mark models as ready, one call each."""

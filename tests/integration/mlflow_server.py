@@ -26,6 +26,7 @@ class MlflowServer:
     store: str
     proxied: bool = False
     workers: int = 1
+    options: tuple[str, ...] = ()
     port: int = field(default_factory=lambda: free_port())
     _process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +67,7 @@ class MlflowServer:
     def _command(self) -> list[str]:
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", str(self.workers), "--backend-store-uri", self.store,
+            "--workers", str(self.workers), "--backend-store-uri", self.store, *self.options,
         ]
         if self.proxied:
             return [*command, "--serve-artifacts", "--artifacts-destination", str(self.artifacts)]
@@ -83,9 +84,11 @@ class MlflowServer:
         raise RuntimeError(f"mlflow server did not answer at {self.url}:\n{self.log()[-3000:]}")
 
 
-def start(folder: Path, store: str | None = None, *, proxied: bool = False, workers: int = 1) -> MlflowServer:
+def start(
+    folder: Path, store: str | None = None, *, proxied: bool = False, workers: int = 1, options: tuple[str, ...] = ()
+) -> MlflowServer:
     """A running server; `store` is an SQLAlchemy URL, by default an SQLite file in the folder."""
-    return MlflowServer(folder, store or f"sqlite:///{folder}/server.db", proxied, workers).start()
+    return MlflowServer(folder, store or f"sqlite:///{folder}/server.db", proxied, workers, options).start()
 
 
 def free_port() -> int:
