@@ -142,7 +142,11 @@ def untag_key(key: str) -> str:
 
 
 def tag_value(text: str) -> str:
-    """Text within MLflow's limit; longer text keeps its start and gets a digest of the whole (see `canonical`)."""
+    """Text within MLflow's limit; longer text keeps its start and gets a digest of the whole (see `canonical`).
+
+    A NUL, which Postgres takes in no text, is shown as its symbol.
+    """
+    text = text.replace("\0", "\N{SYMBOL FOR NULL}")
     if len(text) <= TAG_VALUE_LIMIT:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()

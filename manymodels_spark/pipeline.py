@@ -14,6 +14,7 @@ from manymodels_spark.stages.prepare import prepare
 from manymodels_spark.stages.promote import promote
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.train import train
+from manymodels_spark.tracking.registry import reach_production
 
 STAGES: dict[str, Callable[[Job], StageReport]] = {
     "ingest": ingest,
@@ -54,8 +55,11 @@ def run(job: Job, stages: Sequence[str] = tuple(STAGES)) -> RunReport:
     """Run stages one after another; by default all, from the source to the warehouse.
 
     Too many failed partitions do not keep the others from being promoted, scored and loaded: the run goes on, and
-    the report carries the error for the end.
+    the report carries the error for the end. Raises TrackingError before the first stage where models are to be promoted to
+    an MLflow that does not answer.
     """
+    if "promote" in stages:
+        reach_production(job.spec)
     reports: list[StageReport] = []
     failures: TooManyFailures | None = None
     for name in stages:

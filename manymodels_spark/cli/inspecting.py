@@ -35,6 +35,7 @@ def schema() -> None:
 @click.option("--retry", is_flag=True, help="Fit the quarantined partitions again.")
 def quarantine(spec: str, retry: bool) -> None:
     """List the partitions that have no model, by reason, with what to do."""
+    from manymodels_spark.keys import PartitionKey
     from manymodels_spark.stages.quarantine import by_reason
     from manymodels_spark.stages.select import Choice
     from manymodels_spark.stages.train import train
@@ -45,9 +46,10 @@ def quarantine(spec: str, retry: bool) -> None:
         train(job, Choice(failed=True))
     found = by_reason(job.lake)
     for row in found:
-        such = ": " if row.partitions == 1 else ", such as "
+        such = ": " if row.partitions <= len(row.examples) else ", such as "
+        named = "; ".join(str(PartitionKey.parse(key)) for key, _ in row.examples)
         console.print(f"[bold]{row.reason:<16}[/] ", end="")
-        console.print(f"{several(row.partitions, 'partition')}{such}{row.example}", markup=False, highlight=False)
+        console.print(f"{several(row.partitions, 'partition')}{such}{named}", markup=False, highlight=False)
         console.print(f"    what happened  {row.message}", markup=False, highlight=False)
         console.print(f"    what to do     {row.advice}", markup=False, highlight=False)
     every = f"each is in table {job.lake.location(QUARANTINE)}; --retry fits them again"

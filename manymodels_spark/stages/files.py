@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import TrackingError
+from manymodels_spark.payload import sha256
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 from manymodels_spark.workers import mapped
@@ -21,52 +22,70 @@ if TYPE_CHECKING:
 
 def write_files(
     payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
-) -> None:
+) -> set[str]:
     """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is by partition id.
 
-    Raises TrackingError where a model's files are not written; written again, they are the same.
+    Gives the partitions whose payload is not what its checksum says: nothing is written of them. Raises TrackingError where
+    another model's files are not written; written again, they are the same.
     """
     if not models:
-        return
+        return set()
     if any(artifacts.by_server(model.location) for model in models.values()):
-        _upload(payloads, models, template, repository)
+        found = _upload(payloads, models, template, repository)
     else:
-        _write(payloads, models, template)
+        found = _write(payloads, models, template)
+    if missing := models.keys() - found:
+        raise TrackingError(f"{len(missing)} of {len(models)} models' files were not written. Run the same command again")
+    return {partition for partition, sound in found.items() if not sound}
 
 
-def _write(payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template) -> None:
+def _write(payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template) -> dict[str, bool]:
+    """By partition whether its payload was sound and is written now."""
     from pyspark.errors import PythonException
 
-    places = {partition: (model.model_id, model.location) for partition, model in models.items()}
+    places = {partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()}
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
+            told = []
             for row in batch.to_pylist():
-                model_id, location = places[row["partition_id"]]
-                artifacts.write(location, template.files(model_id, row["payload"]))
-            yield batch.select(["partition_id"])
+                model_id, location, expected = places[row["partition_id"]]
+                told.append({"partition_id": row["partition_id"], "sound": _is_sound(row["payload"], expected)})
+                if told[-1]["sound"]:
+                    artifacts.write(location, template.files(model_id, row["payload"]))
+            yield _told(told)
 
-    told = mapped(payloads.select("partition_id", "payload"), write, "partition_id string")
+    told = mapped(payloads.select("partition_id", "payload"), write, "partition_id string, sound boolean")
     try:
-        written = {row["partition_id"] for row in told.collect()}
+        return {row["partition_id"]: row["sound"] for row in told.collect()}
     except PythonException as error:
         # What an executor said, without the traces of two languages around it.
         if said := re.search(r"TrackingError: (.*)", str(error)):
             raise TrackingError(said.group(1)) from error
         raise
-    if missing := places.keys() - written:
-        raise TrackingError(f"{len(missing)} of {len(places)} models' files were not written. Run the same command again")
 
 
 def _upload(
     payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
-) -> None:
-    def one(row: Any) -> str:
-        model = models[row["partition_id"]]
-        repository.upload(model.model_id, template.files(model.model_id, bytes(row["payload"])), model.location)
-        return str(row["partition_id"])
+) -> dict[str, bool]:
+    """The same, by the driver."""
+
+    def one(row: Any) -> tuple[str, bool]:
+        model, payload = models[row["partition_id"]], bytes(row["payload"])
+        sound = _is_sound(payload, model.sha256)
+        if sound:
+            repository.upload(model.model_id, template.files(model.model_id, payload), model.location)
+        return str(row["partition_id"]), sound
 
     wanted = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))
-    done = set(repository.client.map(one, wanted.toLocalIterator()))
-    if missing := models.keys() - done:
-        raise TrackingError(f"{len(missing)} of {len(models)} models' files were not uploaded. Run the same command again")
+    return dict(repository.client.map(one, wanted.toLocalIterator()))
+
+
+def _is_sound(payload: bytes, expected: str) -> bool:
+    return not expected or sha256(payload) == expected
+
+
+def _told(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist(rows, pa.schema([("partition_id", pa.string()), ("sound", pa.bool_())]))

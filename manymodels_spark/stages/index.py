@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from manymodels_spark.tracking.repository import ModelRepository, Registered
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+Row = tuple[object, ...]
 INDEX_SCHEMA = (
     "partition_id string, key string, model_id string, source_model string, source_run string, promotion string, "
     "family string, status string, sha256 string, location string, fingerprint string, data_version bigint, "
@@ -36,7 +37,8 @@ def rebuild(job: Job) -> StageReport:
     repository = open_production(job.spec)
     with ledger.alone(job, "index") as (report, _):
         champions = current_champions(repository)
-        write_index(job, champions.values())
+        if not job.lake.exists(CHAMPIONS) or _differing(job, champions):
+            _overwrite(job, _rows(champions.values()))
         publish(repository, job.spec, champions.values())
         report.counts["champions"] = len(champions)
         report.calls = repository.client.total
@@ -46,10 +48,7 @@ def rebuild(job: Job) -> StageReport:
 
 def verify(job: Job) -> list[str]:
     """The partitions whose row in the index is not what MLflow says; empty where all is well."""
-    repository = open_production(job.spec)
-    truth = {str(row[0]): row for row in map(_row, current_champions(repository).values())}
-    stored = {str(row["partition_id"]): tuple(row) for row in job.lake.read(CHAMPIONS).select(*_columns()).collect()}
-    return sorted(p for p in truth.keys() | stored.keys() if _comparable(truth.get(p)) != _comparable(stored.get(p)))
+    return _differing(job, current_champions(open_production(job.spec)))
 
 
 def current_champions(repository: ModelRepository) -> dict[str, Registered]:
@@ -88,11 +87,10 @@ def taken_back(repository: ModelRepository) -> set[str]:
 
 
 def write_index(job: Job, champions: Iterable[Registered]) -> None:
-    """Replace the `champions` table, where it differs. Its note is a digest of its rows."""
-    rows = sorted(map(_row, champions), key=lambda row: str(row[0]))
-    digest = hashlib.sha256(repr(rows).encode()).hexdigest()
-    if digest != job.lake.note(CHAMPIONS):
-        job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA), note=digest)
+    """Replace the `champions` table, where these are others than were written last: its note is a digest of its rows."""
+    rows = _rows(champions)
+    if _digest(rows) != job.lake.note(CHAMPIONS):
+        _overwrite(job, rows)
 
 
 def read_index(job: Job) -> DataFrame:
@@ -105,7 +103,28 @@ def read_index(job: Job) -> DataFrame:
     return job.lake.read(CHAMPIONS)
 
 
-def _row(model: Registered) -> tuple[object, ...]:
+def _overwrite(job: Job, rows: list[Row]) -> None:
+    job.lake.overwrite(CHAMPIONS, job.spark.createDataFrame(rows, INDEX_SCHEMA), note=_digest(rows))
+
+
+def _digest(rows: list[Row]) -> str:
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def _differing(job: Job, champions: Mapping[str, Registered]) -> list[str]:
+    """The partitions whose rows in the index are not the one that MLflow's champion has, whoever changed them."""
+    stored: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in job.lake.read(CHAMPIONS).select(*_columns()).collect():
+        stored[str(row["partition_id"])].append(_comparable(tuple(row)))
+    truth = {partition: [_comparable(_row(model))] for partition, model in champions.items()}
+    return sorted(partition for partition in truth.keys() | stored.keys() if truth.get(partition) != stored.get(partition))
+
+
+def _rows(champions: Iterable[Registered]) -> list[Row]:
+    return sorted(map(_row, champions), key=lambda row: str(row[0]))
+
+
+def _row(model: Registered) -> Row:
     tags = model.tags
     return (
         model.partition_id, t.key_of(tags), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
@@ -119,8 +138,6 @@ def _columns() -> list[str]:
     return [column.split()[0] for column in INDEX_SCHEMA.split(", ")]
 
 
-def _comparable(row: tuple[object, ...] | None) -> tuple[object, ...] | None:
+def _comparable(row: Row) -> Row:
     """A row in which a number that a server rounded is the same number, and a time the same on every clock."""
-    if row is None:
-        return None
     return tuple({name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else instant(cell) for cell in row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -48,7 +48,7 @@ PROMOTIONS_SCHEMA = (
 PROMOTED, KEPT, REFUSED, WOULD_PROMOTE = "promoted", "kept", "refused", "would_promote"
 _CANDIDATE = (
     "run_id", "partition_id", "key", "family", "status", "rows", "fingerprint", "sha256", "metrics", "scores",
-    "cutoff", "fitted_at", "model_id", "data_version",
+    "cutoff", "fitted_at", "model_id", "data_version", "spec_hash", "git_commit",
 )
 
 
@@ -79,7 +79,8 @@ def promote(job: Job, *, only: str | None = None, dry_run: bool = False, write: 
             write_request(write, ((one.row, one.decision.reason) for one in judged if one.outcome == PROMOTED))
         job.progress.start("promote", len(judged))
         _store(job, report.run_id, _news(job, judged, dry_run))
-        if not dry_run and _copy_all(job, repository, report.run_id, judged, lost):
+        if not dry_run and any(one.outcome == PROMOTED for one in judged):
+            judged = _copy_all(job, repository, report.run_id, judged, lost)
             champions = current_champions(repository)
         write_index(job, champions.values())
         if not dry_run:
@@ -94,7 +95,7 @@ def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     from pyspark.sql import functions as F
 
     fits = job.lake.read(FITS).filter(F.col("payload").isNotNull()).drop("payload", "options")
-    models = job.lake.read(MODELS).select("run_id", "partition_id", "model_id", "data_version")
+    models = job.lake.read(MODELS).select("run_id", "partition_id", "model_id", "data_version", "spec_hash", "git_commit")
     logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
     if only is not None:
         logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
@@ -139,35 +140,43 @@ def _champion(model: Registered) -> Facts:
 
 def _copy_all(
     job: Job, repository: ModelRepository, promotion: str, judged: Sequence[Judged], lost: Event
-) -> int:
-    """Copy the models that passed, a batch at a time; their number."""
-    passed, copied = [one for one in judged if one.outcome == PROMOTED], 0
-    if not passed:
-        return 0
+) -> list[Judged]:
+    """Copy the models that passed, a batch at a time; all that was judged, with what became of it."""
+    passed, settled = [one for one in judged if one.outcome == PROMOTED], [one for one in judged if one.outcome != PROMOTED]
     origin = {t.SPEC: job.spec.name, t.JOB: promotion}
     run = repository.start_run(f"{job.spec.name} promotion {promotion}", origin)
     template = template_of(job.spec, input_example(job.lake, job.spec))
     for batch in _batches(passed):
         ledger.require(lost, promotion)
-        _copy_batch(job, repository, promotion, run, template, batch)
-        copied += len(batch)
-        job.progress.update(copied)
-    repository.end_run(run, {"promoted": float(copied)})
-    return copied
+        settled += _copy_batch(job, repository, promotion, run, template, batch)
+        job.progress.update(len(settled) + len(passed) - len(judged))
+    repository.end_run(run, {"promoted": float(sum(one.outcome == PROMOTED for one in settled))})
+    return settled
 
 
 def _copy_batch(
     job: Job, repository: ModelRepository, promotion: str, run: str, template: Template, batch: Sequence[Judged]
-) -> None:
-    """The order matters: a new champion is complete and its decision stored before it is ready, and it is ready before the
+) -> list[Judged]:
+    """What became of a batch: promoted, but for models whose payload is not the one that was fitted.
+
+    The order matters: a new champion is complete and its decision stored before it is ready, and it is ready before the
     old one steps down.
     """
     records = [_record(one, job.spec.name, job.spec.metric, promotion) for one in batch]
     models = repository.create(records, run)
-    write_files(_payloads(job, batch), models, template, repository)
-    _store(job, promotion, batch, models)
+    damaged = write_files(_payloads(job, batch), models, template, repository)
+    repository.delete(models.pop(partition).model_id for partition in damaged)
+    settled = [_damaged(one) if one.row["partition_id"] in damaged else one for one in batch]
+    _store(job, promotion, settled, models)
     repository.finalize(model.model_id for model in models.values())
-    step_down(repository, [one.champion for one in batch if one.champion is not None])
+    step_down(repository, [one.champion for one in settled if one.champion is not None and one.outcome == PROMOTED])
+    return settled
+
+
+def _damaged(one: Judged) -> Judged:
+    numbers = f"what table {FITS} holds is not what its checksum says: train the partition again with --force"
+    verdicts = (Verdict("payload", False, numbers), *one.decision.verdicts)
+    return replace(one, decision=Decision(False, verdicts), outcome=REFUSED)
 
 
 def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
@@ -196,7 +205,10 @@ def _record(one: Judged, spec: str, metric: str, promotion: str) -> ModelRecord:
         t.ROLE: t.CHAMPION,
         t.CUTOFF: str(row["cutoff"]),
         t.FOLDS: str(_folds(row)),
+        t.SPEC_HASH: row["spec_hash"],
     }
+    if row["git_commit"]:
+        tags[t.COMMIT] = row["git_commit"]
     if one.champion is not None:
         tags[t.REPLACES] = one.champion.model_id
     return champion_record(key, tags, _numbers(row), metric)

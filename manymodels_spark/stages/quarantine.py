@@ -8,12 +8,12 @@ import pandas as pd
 
 from manymodels_spark.errors import ADVICE, Reason
 from manymodels_spark.frames import records
-from manymodels_spark.keys import PartitionKey
 from manymodels_spark.results import Failure, FitResult, Status
 from manymodels_spark.stages.fitting import FITS_SCHEMA, outcome
 from manymodels_spark.stages.select import latest
 from manymodels_spark.tables import FITS, PARTITIONS, QUARANTINE, Lake
 
+EXAMPLES = 3
 _COLUMNS = ("partition_id", "key", "reason", "message", "exception", "advice", "rows", "run_id", "fitted_at")
 
 
@@ -38,28 +38,35 @@ def refresh(lake: Lake) -> None:
     lake.overwrite(QUARANTINE, failed.join(present, "partition_id", "left_semi"))
 
 
+def quarantined(lake: Lake) -> int:
+    """How many partitions the table holds."""
+    return lake.read(QUARANTINE).count() if lake.exists(QUARANTINE) else 0
+
+
 @dataclass(frozen=True)
 class ByReason:
-    """The quarantined partitions of one reason: how many, and one of them."""
+    """The quarantined partitions of one reason: how many, the first few (key and message), and what to do."""
 
     reason: str
     partitions: int
-    example: str
-    message: str
+    examples: tuple[tuple[str, str], ...]
     advice: str
+
+    @property
+    def message(self) -> str:
+        """What happened to the first of them."""
+        return self.examples[0][1]
 
 
 def by_reason(lake: Lake) -> list[ByReason]:
     """The quarantine in short, most frequent reason first."""
     from pyspark.sql import functions as F
 
-    table = lake.read(QUARANTINE)
-    facts = (F.min(F.struct("key", "message", "advice")).alias("one"), F.count("*").alias("n"))
-    rows = table.groupBy("reason").agg(*facts).orderBy(F.desc("n"), "reason").collect()
+    some = F.slice(F.sort_array(F.collect_set(F.struct("key", "message"))), 1, EXAMPLES).alias("some")
+    table = lake.read(QUARANTINE).groupBy("reason").agg(some, F.min("advice").alias("advice"), F.count("*").alias("n"))
     return [
-        ByReason(row["reason"], int(row["n"]), str(PartitionKey.parse(row["one"]["key"])), row["one"]["message"],
-                 row["one"]["advice"])
-        for row in rows
+        ByReason(row["reason"], int(row["n"]), tuple((one["key"], one["message"]) for one in row["some"]), row["advice"])
+        for row in table.orderBy(F.desc("n"), "reason").collect()
     ]
 
 

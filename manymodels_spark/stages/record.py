@@ -15,6 +15,7 @@ import orjson
 import pandas as pd
 
 from manymodels_spark import observe
+from manymodels_spark.errors import PayloadError
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages.files import write_files
@@ -32,7 +33,7 @@ MODELS_SCHEMA = (
 )
 _META = (
     "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
-    "options", "scores", "started_from",
+    "options", "scores", "started_from", "fitted_at",
 )
 
 
@@ -49,17 +50,22 @@ class Recorder:
 
     @observe.spanned("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
     def record(self, wave: int, *, resumed: bool = False) -> int:
-        """Log the fitted partitions of a committed wave; their number."""
+        """Log the fitted partitions of a committed wave; their number. Raises PayloadError where one was altered since."""
         fits = self._fits(wave)
-        fitted = fits.select(*_META).toPandas()
+        fitted = fits.select(*_META).toPandas().sort_values("partition_id")
         if fitted.empty:
             return 0
         with self.turn:
             models = self._create(fitted, wave, resumed)
         with ThreadPoolExecutor(1, "metrics") as beside:
             told = beside.submit(self._log_metrics, fitted, models)
-            write_files(fits, models, self.template, self.repository)
+            damaged = write_files(fits, models, self.template, self.repository)
             told.result()
+        if damaged:
+            raise PayloadError(
+                f"{len(damaged)} payloads of wave {wave} in table {FITS} are not what their checksums say (first: partition "
+                f"{min(damaged)}): they were altered or damaged and are not logged. Train these partitions again with --force"
+            )
         with self.turn:
             self.repository.finalize(model.model_id for model in models.values())
         self._commit(fitted, models, wave)
@@ -97,10 +103,10 @@ class Recorder:
         return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, _params(row), _metrics(row))
 
     def _log_metrics(self, fitted: pd.DataFrame, models: dict[str, Registered]) -> None:
+        """Metrics are of the moment of the fits: a server takes them once, however often an interrupted wave is logged."""
+        values = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
         with self.turn:
-            self.repository.log_metrics(
-                self.mlflow_run, [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
-            )
+            self.repository.log_metrics(self.mlflow_run, values, pd.Timestamp(fitted["fitted_at"].max()).value // 1_000_000)
 
     def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
         now = datetime.now(UTC)

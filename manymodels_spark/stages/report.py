@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".manymodels/reports")
 RUNS_SHOWN = 10
-EXAMPLES = 3
 _SCORES = "array<struct<candidate:string,metrics:map<string,double>,seconds:double,error:string>>"
 
 
@@ -233,12 +232,8 @@ def _coverage(fits: DataFrame, job: Job) -> list[r.CoverageRow]:
 
 
 def _quarantine(lake: Lake) -> list[r.QuarantineRow]:
-    from pyspark.sql import functions as F
-
-    examples = F.slice(F.sort_array(F.collect_set(F.struct("key", "message"))), 1, EXAMPLES).alias("some")
-    some = {row["reason"]: row["some"] for row in lake.read(QUARANTINE).groupBy("reason").agg(examples).collect()}
     return [
-        r.QuarantineRow(row.reason, row.partitions, row.advice, tuple((near.title(e["key"]), e["message"]) for e in some[row.reason]))
+        r.QuarantineRow(row.reason, row.partitions, row.advice, tuple((near.title(key), message) for key, message in row.examples))
         for row in by_reason(lake)
     ]
 

@@ -28,7 +28,7 @@ from manymodels_spark.stages.fitting import FITS_SCHEMA, fit_wave, warm
 from manymodels_spark.stages.flow import flow
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.pack import Wave, expected, waves
-from manymodels_spark.stages.quarantine import commit_broken, refresh
+from manymodels_spark.stages.quarantine import commit_broken, quarantined, refresh
 from manymodels_spark.stages.record import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.requirements import template_of
 from manymodels_spark.stages.select import Choice, Selection, select
@@ -86,6 +86,8 @@ class _Training:
             work = resumed or len(selection.todo) or len(selection.broken)
             if work and not first:  # else it was done as the run began
                 warm(self.job.spark, self.job.spec, len(selection.todo))
+            elif not work and choice.only is None and quarantined(self.job.lake) > selection.quarantined:
+                refresh(self.job.lake)  # some of them are no longer in the data
             self._count(selection, self._work(selection, resumed, beside) if work else {})
 
     def _work(self, selection: Selection, resumed: bool, beside: Executor) -> dict[str, int]:

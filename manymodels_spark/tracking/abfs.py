@@ -1,4 +1,4 @@
-"""MLflow's artifacts at `abfs://`: a plugin for a scheme that MLflow itself does not know.
+"""MLflow's artifacts at `abfs://`: a plugin for a scheme that MLflow itself does not know; and how `abfss://` is emptied.
 
 MLflow takes `abfss://` through the service for folders (dfs), which only accounts with a hierarchical namespace have, and
 only over TLS. The blob service reaches the same files in every account, and the emulator speaks it, too.
@@ -7,6 +7,7 @@ only over TLS. The blob service reaches the same files in every account, and the
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from mlflow.store.artifact.azure_blob_artifact_repo import AzureBlobArtifactRepository
@@ -36,3 +37,31 @@ def as_blobs(artifact_uri: str) -> str:
             "abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER"
         )
     return f"wasbs://{found['container']}@{found['account']}.blob.{found['cloud']}{found['path'] or ''}"
+
+
+def delete_folder(repository: Any, files: Iterable[str]) -> None:
+    """Remove the folder of MLflow's repository for `abfss://`, which deletes nothing itself, where it holds one of `files`.
+
+    A missing folder is no error. The service removes a folder as one; file by file, an account with a hierarchical
+    namespace would keep it, empty.
+    """
+    from azure.core.exceptions import ResourceNotFoundError
+
+    names = set(files)
+    if names.isdisjoint(_names(repository)):
+        return
+    try:
+        repository.fs_client.get_directory_client(repository.base_data_lake_directory).delete_directory()
+    except ResourceNotFoundError:
+        # Azure's client sends a request again whose answer was lost: the first one may have worked.
+        if not names.isdisjoint(_names(repository)):
+            raise
+
+
+def _names(repository: Any) -> set[str]:
+    from azure.core.exceptions import ResourceNotFoundError
+
+    try:
+        return {found.path for found in repository.list_artifacts()}
+    except ResourceNotFoundError:
+        return set()

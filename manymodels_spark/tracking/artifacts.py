@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,10 +24,20 @@ from manymodels_spark.tracking.tags import PAYLOAD_FILE
 
 LOADER = "manymodels_spark.pyfunc"
 EXAMPLE_FILE = "input_example.json"
-SERVERS_OWN = ("mlflow-artifacts:", "dbfs:/databricks/mlflow-tracking/")
+DATABRICKS_OWN = "dbfs:/databricks/mlflow-tracking/"
+SERVERS_OWN = ("mlflow-artifacts:", DATABRICKS_OWN)
+_OF_A_MODEL = (PAYLOAD_FILE, "MLmodel")
 _MISSING = "no payload at {}: the model's artifacts were deleted. Train and promote it again"
 
-_GONE = ("404", "No such file or directory", "BlobNotFound", "ResourceNotFound")
+# What stores say of a missing file. MLflow makes one text of it, without a status or a cause: a heading that names the
+# place, then a line per file. Whole words at their places, so that no id, port or path of an address is taken for one.
+_GONE = re.compile(
+    r"^404 (?:Client Error\b|[A-Z]+ https?://)"
+    r"|^(?:\[Errno 2\] )?No such (?:file or directory|artifact)\b"
+    r"|^ErrorCode:(?:Blob|Path|Resource)NotFound\b"
+    r"|^An error occurred \((?:404|NoSuchKey)\) when calling ",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +165,7 @@ def _remote_file(uri: str, tracking: str | None) -> bytes:
         try:
             found = Path(download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=tracking))
         except Exception as error:
-            # MLflow puts what a store said into a text of its own.
-            if status_of(error) == 404 or isinstance(error, FileNotFoundError) or any(word in str(error) for word in _GONE):
+            if _is_gone(error):
                 raise PayloadError(_MISSING.format(uri)) from error
             raise
         if not found.exists():
@@ -163,17 +173,37 @@ def _remote_file(uri: str, tracking: str | None) -> bytes:
         return found.read_bytes()
 
 
+def _is_gone(error: Exception) -> bool:
+    """Whether a store said that the file is not there: by the status where there is one, else by type or words."""
+    status = status_of(error)
+    if status is not None:
+        return status == 404
+    missing = isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+    return missing or _GONE.search(str(error)) is not None
+
+
 def delete(location: str, tracking: str | None = None) -> None:
-    """Remove the files of one model: a folder that holds no model is left alone. Missing ones are no error."""
+    """Remove the files of one model: a folder that holds no model is left alone. Missing ones are no error.
+
+    Nothing is removed from the storage that Databricks manages (`dbfs:/databricks/mlflow-tracking/...`).
+    """
     folder = local_path(location)
     if folder is not None:
-        if (folder / PAYLOAD_FILE).exists() or (folder / "MLmodel").exists():
+        if any((folder / name).exists() for name in _OF_A_MODEL):
             shutil.rmtree(folder)
+        return
+    if location.startswith(DATABRICKS_OWN):
+        # MLflow's client has no deletion there, and what is asked of it does nothing. The files of a logged model are
+        # Databricks's to remove once the model is deleted; those of a run stay with the run.
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     repository: Any = get_artifact_repository(location, tracking_uri=tracking)
-    if repository.list_artifacts():
+    if location.startswith("abfss:"):
+        from manymodels_spark.tracking.abfs import delete_folder
+
+        delete_folder(repository, _OF_A_MODEL)
+    elif repository.list_artifacts():
         repository.delete_artifacts()
 
 

@@ -90,11 +90,12 @@ class Client:
             try:
                 return self._counted(name, partial(function, *args, **kwargs))
             except Exception as error:
-                self._judge(error, name, safe)
-                if attempt == tries:
+                lost = self._judge(error, name, safe)
+                if lost is None and attempt == tries:
                     raise self._gave_up(error, name, tries) from error
-                pause = faults.seconds_of(self._retry_after(error))
-            self.sleep(faults.backoff(attempt, self.share()) if pause is None else pause * (1 + 0.1 * self.share()))
+                self._pause(attempt, error)
+                if lost is not None:
+                    raise lost from error
         raise AssertionError("unreachable")
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -130,12 +131,18 @@ class Client:
             with self._lock:
                 self.calls[name] += max(1, self.transport.sent if self.transport is not None else 1)
 
-    def _judge(self, error: Exception, name: str, safe: bool) -> None:
-        """Return where the call is to be made again; raise what is to be raised otherwise."""
+    def _judge(self, error: Exception, name: str, safe: bool) -> LostAnswer | None:
+        """None where the call is to be made again; what to raise where nobody knows whether it worked. Raises all else."""
         if not faults.is_transient(error):
             raise error
-        if not safe and not faults.is_not_done(error):
-            raise LostAnswer(f"{name} at {public(self.uri)}: the answer was lost ({type(error).__name__})") from error
+        if safe or faults.is_not_done(error):
+            return None
+        return LostAnswer(f"{name} at {public(self.uri)}: the answer was lost ({type(error).__name__})")
+
+    def _pause(self, attempt: int, error: Exception) -> None:
+        """Wait as long as the server asks, or a little longer each time: also before somebody looks what a lost call did."""
+        asked = faults.seconds_of(self._retry_after(error))
+        self.sleep(faults.backoff(attempt, self.share()) if asked is None else asked * (1 + 0.1 * self.share()))
 
     def _retry_after(self, error: Exception) -> str | None:
         carried = faults.retry_after_of(error)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository
+from manymodels_spark.errors import ManyModelsError, TrackingError
+from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.spec.source import resolve
-from manymodels_spark.tracking.client import Client, public
+from manymodels_spark.tracking.client import Client, public, server_uri
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
 
 WORKSPACE_FOLDER = "/Shared/"
+# Azure ML's own scheme wants a plugin that does not work beside a current MLflow.
+UNREACHABLE = ("azureml:",)
 
 
 def find_or_create(client: Client, where: Repository, spec: str) -> str:
@@ -48,6 +50,37 @@ def artifact_root(where: Repository, uri: str) -> str | None:
         database = Path(uri.removeprefix("sqlite:///")).absolute()
         return (database.parent / "artifacts" / database.stem).as_uri()
     return None
+
+
+def reachable(location: str) -> str:
+    """The location, where somebody other than its server reaches it. Raises TrackingError otherwise."""
+    if location.startswith(UNREACHABLE):
+        raise TrackingError(
+            "the server keeps artifacts where only Azure ML's own plugin reaches them. Set mlflow.*.artifacts in the "
+            "spec to a place that executors reach, e.g. abfss://models@account.dfs.core.windows.net/models"
+        )
+    return location
+
+
+def require_separate(spec: Spec) -> None:
+    """Raise TrackingError where development and production are one experiment of one server: what retention may delete and
+    what a rollback goes back to could not be told apart.
+    """
+    try:
+        development, production = (_place(where, spec.name) for where in (spec.mlflow.development, spec.mlflow.production))
+    except ManyModelsError:  # who only scores need not know where development is
+        return
+    if development == production:
+        uri, name = production
+        raise TrackingError(
+            f"mlflow.development and mlflow.production are both experiment {name!r} in MLflow at {public(uri)}. Give "
+            f"production a server or an experiment of its own, e.g. mlflow.production.experiment: {name}_production"
+        )
+
+
+def _place(where: Repository, spec: str) -> tuple[str, str]:
+    uri = server_uri(resolve(where.tracking))
+    return uri, experiment_name(where, spec, uri)
 
 
 def _create(client: Client, where: Repository, name: str) -> str | None:

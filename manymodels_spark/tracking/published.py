@@ -83,7 +83,7 @@ class Published:
     def _create(self, digest: str, files: Mapping[str, bytes], tags: Mapping[str, str]) -> ModelVersion:
         repository = self.repository
         run = repository.start_run(f"{self.name} {digest[:12]}", {t.JOB: f"{self.name} {digest}", **tags})
-        source = self._location(run)
+        source = f"{repository.run_artifacts(run)}/{FOLDER}"
         if artifacts.by_server(source):
             repository.upload("", files, source)
         else:
@@ -100,10 +100,6 @@ class Published:
             if found := self._with(digest):
                 return found
         raise TrackingError(f"MLflow at {public(repository.client.uri)} loses every answer to create_model_version")
-
-    def _location(self, run: str) -> str:
-        root = str(self._call(self.repository.client.mlflow.get_run, run).info.artifact_uri)
-        return f"{root.rstrip('/')}/{FOLDER}"
 
     def _with(self, digest: str) -> ModelVersion | None:
         same = [version for version in self.versions() if version.tags.get(t.DIGEST) == digest]

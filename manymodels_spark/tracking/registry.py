@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.client import public
+from manymodels_spark.tracking.client import public, server_uri
+from manymodels_spark.tracking.experiment import require_separate
 from manymodels_spark.tracking.faults import LostAnswer
+from manymodels_spark.tracking.limits import EMBEDDED, limits_of
 from manymodels_spark.tracking.records import ModelRecord, Registered, registered
 from manymodels_spark.tracking.repository import ModelRepository
 
@@ -30,15 +33,28 @@ ALIASES = (t.CHAMPION, t.PREVIOUS)
 
 
 def open_production(spec: Spec) -> ModelRepository:
-    """The production repository of a spec, in the form that `promote.form` asks for."""
+    """The production repository of a spec, in the form that `promote.form` asks for.
+
+    Raises TrackingError where it cannot be reached, is development's too, or cannot have that form.
+    """
+    require_separate(spec)
     form = RegistryRepository if spec.promote.form == "registered_models" else ModelRepository
     return form.open(spec.mlflow.production, spec)
 
 
+def reach_production(spec: Spec) -> None:
+    """Find out before hours of fits whether a production server answers. Raises as `open_production`; a file is not opened."""
+    if limits_of(server_uri(resolve(spec.mlflow.production.tracking))) is EMBEDDED:
+        require_separate(spec)
+    else:
+        open_production(spec)
+
+
 @dataclass
 class RegistryRepository(ModelRepository):
-    """The production models of one spec as versions of registered models."""
+    """The production models of one spec as versions of registered models. `page` is how many a search asks for at once."""
 
+    page: int = PAGE
     _names: set[str] = field(default_factory=set)
     _roles: dict[str, str] = field(default_factory=dict)
     _locations: dict[str, str] = field(default_factory=dict)
@@ -47,7 +63,12 @@ class RegistryRepository(ModelRepository):
     def open(cls, where: Repository, spec: Spec) -> RegistryRepository:
         """Connect, and find or make the experiment in which the promotions' runs and artifacts are."""
         base = ModelRepository.open(where, spec)
-        return cls(base.client, base.experiment_id, base.spec)
+        if base.client.uri.startswith("databricks"):
+            raise TrackingError(
+                "promote.form: registered_models is not for Databricks: Unity Catalog finds no model version by its tags and "
+                "allows far fewer models than there are partitions. Use promote.form: logged_models"
+            )
+        return cls(base.client, base.experiment_id, base.spec, base.root)
 
     def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
         """A new version for each record, staged until `finalize`; by partition id. Each is made exactly once.
@@ -56,7 +77,7 @@ class RegistryRepository(ModelRepository):
         """
         if run_id is None:
             raise TrackingError("registered models want the run of their promotion")
-        root = str(self.client.call(self.client.mlflow.get_run, run_id).info.artifact_uri)
+        root = self.run_artifacts(run_id)
         self.client.map(self._name, {self.name_of(record) for record in records} - self._names)
         batch, made = uuid.uuid4().hex, dict[str, Registered]()
         for _ in range(self.client.attempts):
@@ -81,7 +102,7 @@ class RegistryRepository(ModelRepository):
         """The registered model of a partition: spec, slug and id; it never changes."""
         return f"{self.spec}--{record.name}"
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]]) -> None:
+    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
         """Nothing to do: a version has no metrics of its own, its tags carry them since `create`."""
 
     def finalize(self, model_ids: Iterable[str]) -> None:
@@ -112,11 +133,11 @@ class RegistryRepository(ModelRepository):
         self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_model_version, *_parts(model_id)), model_ids)
 
     def search(self, query: str) -> Iterator[Registered]:
-        """All versions that a filter selects (see `tags.where`), up to 10,000 a page."""
+        """All versions that a filter selects (see `tags.where`), `page` by page."""
         token = None
         while True:
             page = self.client.call(
-                self.client.mlflow.search_model_versions, query, max_results=PAGE, page_token=token, kind="search"
+                self.client.mlflow.search_model_versions, query, max_results=self.page, page_token=token, kind="search"
             )
             for version in page:
                 self._names.add(version.name)
@@ -138,7 +159,7 @@ class RegistryRepository(ModelRepository):
         tags = {**record.tags, t.BATCH: batch, t.ROLE: t.STAGED}
         if t.FACTS not in tags:
             tags[t.METRICS] = json.dumps(dict(record.metrics), sort_keys=True)
-        location = f"{root.rstrip('/')}/models/{record.partition_id}"
+        location = f"{root}/models/{record.partition_id}"
         with suppress(LostAnswer):
             version = self.client.call(
                 self.client.mlflow.create_model_version, self.name_of(record), location, run_id=run_id, tags=tags,

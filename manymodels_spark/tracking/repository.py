@@ -22,7 +22,7 @@ from manymodels_spark.tracking import artifacts, pages
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import Client, public
 from manymodels_spark.tracking.embedded import few_collections, one_experiment
-from manymodels_spark.tracking.experiment import artifact_root, find_or_create
+from manymodels_spark.tracking.experiment import artifact_root, find_or_create, reachable
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
 from manymodels_spark.tracking.records import ModelRecord, Registered
@@ -38,6 +38,8 @@ class ModelRepository:
     client: Client
     experiment_id: str
     spec: str
+    root: str | None = None
+    """The spec's own artifact root, where the server's is one that nobody else reaches (Azure ML)."""
 
     @classmethod
     def open(cls, where: Repository, spec: Spec) -> ModelRepository:
@@ -63,6 +65,12 @@ class ModelRepository:
                 run = self.client.call(api.create_run, self.experiment_id, tags=tags, run_name=name, safe=False)
                 return str(run.info.run_id)
         raise TrackingError(f"MLflow at {public(self.client.uri)} loses every answer to create_run. See the server's log")
+
+    def run_artifacts(self, run_id: str) -> str:
+        """Where the files of a run go."""
+        if self.root is not None:
+            return f"{self.root.rstrip('/')}/{self.experiment_id}/{run_id}"
+        return reachable(str(self.client.call(self.client.mlflow.get_run, run_id).info.artifact_uri).rstrip("/"))
 
     def end_run(self, run_id: str, metrics: Mapping[str, float], *, failed: bool = False) -> None:
         """Close a run with the job's own metrics."""
@@ -103,7 +111,7 @@ class ModelRepository:
                 tags=tags, params=dict(record.params), model_type="manymodels", safe=False,
             )
             return Registered(
-                model.model_id, record.partition_id, model.artifact_location, tags, record.metrics,
+                model.model_id, record.partition_id, model.artifact_location, t.unpack(tags), record.metrics,
                 model.creation_timestamp, ready=False,
             )
         return None
@@ -120,15 +128,19 @@ class ModelRepository:
         self.delete(m.model_id for p, some in models.items() for m in some if m.model_id != chosen[p].model_id)
         return chosen
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]]) -> None:
-        """Metrics of many models in batches of 1,000 a call; NaN and infinite values are left out."""
+    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
+        """Metrics of many models in batches of 1,000 a call; NaN and infinite values are left out.
+
+        They are of the moments that begin `since` (milliseconds of the epoch, by default now): the same models with the same
+        values and moments again change nothing.
+        """
         from mlflow.entities import Metric
 
         # Equal values of equal names at one moment are one row to the server, which then sorts out each batch one by
         # one: a moment of its own for every model spares that (3.6 times faster in the SQLite store).
-        now = int(time.time() * 1000)
+        first = int(time.time() * 1000) if since is None else since
         metrics = [
-            Metric(name, value, now + number, 0, model_id=model_id, run_id=run_id)
+            Metric(name, value, first + number, 0, model_id=model_id, run_id=run_id)
             for number, (model_id, values) in enumerate(models)
             for name, value in values.items()
             if math.isfinite(value)

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from manymodels_spark.errors import TrackingError
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.experiment import reachable
 from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.records import ModelRecord, Registered, registered
 from manymodels_spark.tracking.repository import ModelRepository
@@ -24,22 +24,19 @@ if TYPE_CHECKING:
 
 FOLDER = "model"
 PARENT = "mlflow.parentRunId"
-# Azure ML's own scheme wants a plugin that does not work beside a current MLflow.
-UNREACHABLE = ("azureml:",)
 
 
 @dataclass
 class RunRepository(ModelRepository):
-    """The models of one spec as runs of one experiment. `root` is the spec's artifact root, where it names one."""
+    """The models of one spec as runs of one experiment."""
 
-    root: str | None = None
     _params: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]]) -> None:
+    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
         """Metrics and parameters, one call a model; values that are no finite numbers are left out."""
         from mlflow.entities import Metric, Param
 
-        now = int(time.time() * 1000)
+        now = int(time.time() * 1000) if since is None else since
 
         def one(model: tuple[str, Mapping[str, float]]) -> None:
             model_id, values = model
@@ -100,10 +97,4 @@ class RunRepository(ModelRepository):
     def _location(self, run: Run) -> str:
         if self.root is not None:
             return f"{self.root.rstrip('/')}/{self.experiment_id}/{run.info.run_id}/{FOLDER}"
-        location = f"{str(run.info.artifact_uri).rstrip('/')}/{FOLDER}"
-        if location.startswith(UNREACHABLE):
-            raise TrackingError(
-                "the server keeps artifacts where only Azure ML's own plugin reaches them. Set mlflow.*.artifacts in the "
-                "spec to a place that executors reach, e.g. abfss://models@account.dfs.core.windows.net/models"
-            )
-        return location
+        return f"{reachable(str(run.info.artifact_uri).rstrip('/'))}/{FOLDER}"

@@ -139,6 +139,20 @@ def test_metrics_sent_twice_are_there_once_and_numbers_that_are_none_are_left_ou
     assert [[(metric.key, metric.value) for metric in model.metrics or []] for model in found] == [[("rows", 42.0)]] * 3
 
 
+def test_a_wave_that_is_logged_again_later_has_its_metrics_once(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
+    _, spec = open_repository(tmp_path, server.url)
+    some = keys(3)
+    run = repository.start_run("sales job-3", {t.SPEC: "sales", t.JOB: "job-3"})
+    models = list(repository.create(records(spec, some, payloads(spec, some), "job-3"), run).values())
+    values = [(model.model_id, {"rows": 42.0, "wape": 0.5}) for model in models]
+    for since in (1_764_000_000_000, 1_764_000_000_000, 1_764_000_060_000):
+        repository.log_metrics(run, values, since)
+    found = {model.model_id: model for model in repository.client.mlflow.search_logged_models([repository.experiment_id])}
+    for model in models:
+        told = sorted((metric.key, metric.value, metric.timestamp // 60_000) for metric in found[model.model_id].metrics)
+        assert told == [(name, value, moment) for name, value in (("rows", 42.0), ("wape", 0.5)) for moment in (29_400_000, 29_400_001)]
+
+
 def test_searching_turns_pages(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
     from dataclasses import replace
 

@@ -13,7 +13,7 @@ from integration import mlflow_server
 from integration.mlflow_server import MlflowServer
 from integration.tracking_models import keys, payloads, records
 
-from manymodels_spark.errors import PayloadError
+from manymodels_spark.errors import PayloadError, TrackingError
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.index import current_champions, taken_back
 from manymodels_spark.stages.requirements import template_of
@@ -21,7 +21,7 @@ from manymodels_spark.stages.retire import expired, protected
 from manymodels_spark.stages.rollback import Change, by_partition, swap, target_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.registry import RegistryRepository, open_production
+from manymodels_spark.tracking.registry import RegistryRepository, open_production, reach_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 
 pytestmark = pytest.mark.services
@@ -44,9 +44,8 @@ def spec(server: MlflowServer | None, tmp_path: Path, request: pytest.FixtureReq
     """A spec of its own name for every test: on a server they share one registry."""
     where = {"tracking": server.url if server else f"sqlite:///{tmp_path}/prod.db"}
     name = "s" + "".join(character for character in request.node.name.lower() if character.isalnum())[-50:]
-    return make_spec(
-        tmp_path, name=name, mlflow={"development": where, "production": where}, promote={"form": "registered_models"}
-    )
+    places = {"development": {**where, "experiment": "development"}, "production": where}
+    return make_spec(tmp_path, name=name, mlflow=places, promote={"form": "registered_models"})
 
 
 def promote(repository: ModelRepository, spec: Spec, count: int, promotion: str, proxied: bool = False) -> dict[str, Registered]:
@@ -85,6 +84,17 @@ def is_proxied(server: MlflowServer | None) -> bool:
 def test_the_form_follows_from_the_spec(tmp_path: Path) -> None:
     forms = [type(open_production(make_spec(tmp_path, promote={"form": form}))) for form in FORMS]
     assert forms == [RegistryRepository, ModelRepository]
+
+
+@pytest.mark.parametrize("written", ["sqlite:///{}/one.db", "${{MANYMODELS_ONE:-sqlite:///{}/one.db}}"])
+def test_development_and_production_in_one_experiment_are_refused_before_anything_is_touched(tmp_path: Path, written: str) -> None:
+    where, other = {"tracking": f"sqlite:///{tmp_path}/one.db"}, {"tracking": written.format(tmp_path)}
+    with pytest.raises(TrackingError, match=r"mlflow\.production\.experiment: sales_production"):
+        reach_production(make_spec(tmp_path, mlflow={"development": where, "production": other}))
+    assert not (tmp_path / "one.db").exists()
+    reach_production(make_spec(tmp_path, mlflow={"development": where, "production": {**other, "experiment": "sales_production"}}))
+    elsewhere = {"tracking": "${MANYMODELS_NOT_SET}"}
+    reach_production(make_spec(tmp_path, mlflow={"development": elsewhere, "production": where}))
 
 
 def test_champions_are_found_in_one_call_with_their_metrics(spec: Spec, server: MlflowServer | None) -> None:

@@ -17,6 +17,7 @@ from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import by_server
 from manymodels_spark.tracking.limits import DATABRICKS, Limits
+from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository
 from manymodels_spark.tracking.runs import RunRepository
 
@@ -144,6 +145,18 @@ def test_azure_mls_own_artifact_root_is_refused_with_what_to_do(azureml: Hosted,
     repository = ModelRepository.open(Repository(tracking=AZUREML), make_spec(tmp_path))
     with pytest.raises(TrackingError, match=r"Set mlflow\.\*\.artifacts .* abfss://"):
         repository.create(some_records(tmp_path, 1), None)
+
+
+def test_registered_models_on_azure_ml_have_their_files_below_the_specs_own_root(azureml: Hosted, tmp_path: Path) -> None:
+    where = Repository(tracking=AZUREML, artifacts="abfss://models@account.dfs.core.windows.net/root/")
+    repository = RegistryRepository.open(where, make_spec(tmp_path))
+    run = repository.start_run("sales promotion", {t.SPEC: "sales"})
+    assert repository.run_artifacts(run) == f"abfss://models@account.dfs.core.windows.net/root/{repository.experiment_id}/{run}"
+
+
+def test_registered_models_are_refused_on_databricks_with_what_to_write(databricks: str, tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"Use promote\.form: logged_models"):
+        RegistryRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
 
 
 def test_429_in_the_shape_of_a_hosted_service_is_waited_for(azureml: Hosted, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def job(spark: SparkSession, server: MlflowServer, tmp_path: Path) -> Job:
     write_csv(tmp_path / "sales.csv", rows)
     spec = make_spec(
         tmp_path, limits={"partitions_per_wave": 4},
-        mlflow={place: {"tracking": server.url} for place in ("development", "production")}
+        mlflow={place: {"tracking": server.url, "experiment": place} for place in ("development", "production")},
     )
     job = Job.of(spec, spark)
     ingest(job), prepare(job)

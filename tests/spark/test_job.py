@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -13,9 +15,11 @@ import pandas as pd
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.errors import ManyModelsError, TooManyFailures, TrackingError, WarehouseError
+from manymodels_spark._version import __version__
+from manymodels_spark.errors import ConcurrentWrite, ManyModelsError, TooManyFailures, TrackingError, WarehouseError
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.pipeline import run
 from manymodels_spark.stages import index
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
@@ -26,7 +30,7 @@ from manymodels_spark.stages.record import Recorder
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice, select
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CHAMPIONS, FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, UNSCORED
+from manymodels_spark.tables import CHAMPIONS, FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, SILVER, UNSCORED
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.repository import ModelRepository
 
@@ -110,6 +114,65 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(
     assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
 
 
+def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mlflow_at: Callable[[str], None]
+) -> None:
+    monkeypatch.setenv("MANYMODELS_COMMIT", "c0ffee")
+    job = ready(tmp_path, spark, rows_of("a", 40), backtest={"folds": 2})
+    report = train(job)
+    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    (fit,), (found,) = job.lake.read(FITS).collect(), repository.search(t.where(SPEC="sales"))
+    model = repository.client.mlflow.get_logged_model(found.model_id)
+    tags = dict(model.tags)
+    assert len(tags.pop(t.BATCH)) == 32
+    assert tags == {
+        "store": "1", "item": "a", t.PARTITION: fit["partition_id"], t.KEY: fit["key"], t.SPEC: "sales",
+        t.SPEC_HASH: spec_hash(job.spec), t.JOB: report.run_id, t.DATA_VERSION: str(job.lake.version(SILVER)),
+        t.VERSION: __version__, t.COMMIT: "c0ffee", t.FAMILY: "seasonal_naive", t.FINGERPRINT: fit["fingerprint"],
+        t.SHA256: fit["sha256"], t.STATUS: "fitted", t.WAVE: "1",
+    }  # fmt: skip
+    assert model.params == {
+        "family": "seasonal_naive", "options": fit["options"], "candidates": "seasonal_naive",
+        "start": fit["start"], "cutoff": fit["cutoff"],
+    }  # fmt: skip
+    assert (fit["start"][:10], fit["cutoff"][:10]) == ("2026-01-01", "2026-02-09")
+    values = {metric.key: metric.value for metric in model.metrics}
+    assert (values["rows"], values["fit_seconds"]) == (40.0, pytest.approx(fit["seconds"]))
+    assert {"wape", "wape_fold_1", "wape_fold_2", "mae_fold_2"} <= values.keys()
+    assert values["mae"] == pytest.approx((values["mae_fold_1"] + values["mae_fold_2"]) / 2)
+    mlflow_at(job.spec.mlflow.development.tracking)
+    signature = mlflow.pyfunc.load_model(f"models:/{found.model_id}").metadata.signature
+    assert signature.inputs.input_names() == ["date"]
+    assert {param.name: param.default for param in signature.params} == {"horizon": 7, "levels": job.spec.backtest.intervals}
+    promote(job)
+    (champion,) = index.current_champions(ModelRepository.open(job.spec.mlflow.production, job.spec)).values()
+    same = (t.FINGERPRINT, t.SHA256, t.DATA_VERSION, t.SPEC_HASH, t.COMMIT, t.JOB, t.FAMILY)
+    assert {name: champion.tags[name] for name in same} == {name: tags[name] for name in same}
+
+
+def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, limits={"partitions_per_wave": 2})
+    start = Barrier(2)
+
+    def one(_: int) -> str:
+        start.wait(60)
+        try:
+            return str(train(job).counts["fitted"])
+        except ManyModelsError as error:
+            return type(error).__name__ if isinstance(error, ConcurrentWrite) else str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        ended = sorted(pool.map(one, range(2)))
+    assert "4" in ended
+    assert ended[0] == "0" or ended[1] == "ConcurrentWrite" or "already running" in ended[1]
+    fits = [row["partition_id"] for row in job.lake.read(FITS).collect()]
+    logged = [row["partition_id"] for row in job.lake.read(MODELS).collect()]
+    models = [model.partition_id for model in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))]
+    assert (len(fits), len(set(fits))) == (6, 6)
+    assert sorted(models) == sorted(logged) == sorted(set(logged))
+    assert len(logged) == 4
+
+
 @pytest.mark.core
 def test_promotion_applies_the_gates_and_tells_why_it_refused(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
@@ -160,9 +223,11 @@ def test_a_row_of_the_index_that_somebody_changed_is_found(done: tuple[Job, dict
     changed = sorted(index.read_index(job).toPandas()["partition_id"])[1]
     job.spark.sql(f"UPDATE {job.lake.ref(CHAMPIONS)} SET {change} WHERE partition_id = '{changed}'")
     assert index.verify(job) == [changed]
-    job.lake.overwrite(CHAMPIONS, job.lake.read(CHAMPIONS).limit(0), note="emptied")
     index.rebuild(job)
     assert index.verify(job) == []
+    version = job.lake.version(CHAMPIONS)
+    index.rebuild(job)
+    assert job.lake.version(CHAMPIONS) == version, "what is right is not written again"
 
 
 def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit(done: tuple[Job, dict[str, Any]]) -> None:
@@ -295,6 +360,33 @@ def test_an_mlflow_out_of_reach_is_told_before_anything_is_fitted(spark: SparkSe
     with pytest.raises(TrackingError, match=r"http://127.0.0.1:1"):
         train(job)
     assert not job.lake.exists(FITS)
+
+
+def test_a_production_mlflow_out_of_reach_is_told_before_a_run_begins(spark: SparkSession, tmp_path: Path) -> None:
+    job = ready(tmp_path, spark, rows_of("a", 40), mlflow={"production": {"tracking": "http://127.0.0.1:1"}})
+    with pytest.raises(TrackingError, match=r"http://127.0.0.1:1"):
+        run(job)
+    assert not job.lake.exists(FITS)
+
+
+def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_the_others_are_promoted(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    job = ready(tmp_path, spark)
+    train(job), promote(job)
+    before = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
+    train(job, Choice(force=True))
+    altered = min(before)
+    job.spark.sql(f"UPDATE {job.lake.ref(FITS)} SET payload = unhex('00') WHERE partition_id = '{altered}' AND payload IS NOT NULL")
+    report = promote(job)
+    assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
+    after = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
+    assert {partition for partition in before if before[partition] == after[partition]} == {altered}
+    told = job.lake.read(PROMOTIONS).filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'").collect()
+    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in told] == [("refused", None, "payload")]
+    assert "train the partition again with --force" in told[0]["reason"]
+    assert sum("checksum" in line and line.startswith("refused") for line in report.lines) == 1
+    assert index.verify(job) == []
 
 
 def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSession, tmp_path: Path) -> None:

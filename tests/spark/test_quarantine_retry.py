@@ -16,6 +16,7 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.quarantine import by_reason
 from manymodels_spark.stages.train import train
 from manymodels_spark.tables import FITS, QUARANTINE
 
@@ -90,3 +91,20 @@ def test_a_limit_that_was_raised_lets_the_one_through_that_ran_into_it(spark: Sp
     assert "timed_out" not in retried(path)
     assert fits(job) == {"quick": ["fitted"], "slow": ["timed_out", "timed_out", "fitted"]}
     assert job.lake.read(QUARANTINE).count() == 0
+
+
+def test_the_quarantine_counts_by_reason_names_the_first_ones_and_forgets_what_is_no_longer_in_the_data(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_spec(tmp_path, limits={"failures": 1.0})
+    short = [row for item in "bcdefg" for row in rows_of(item, 3)]
+    job = fresh(path, spark, [*rows_of("a", 40), *short, *rows_of("z", 1)])
+    train(job)
+    (told,) = by_reason(job.lake)
+    assert (told.reason, told.partitions) == ("too_short", 7)
+    assert [PartitionKey.parse(key).as_dict()["item"] for key, _ in told.examples] == ["b", "c", "d"]
+    answer = CliRunner().invoke(main, ["quarantine", str(path)])
+    assert "7 partitions, such as item=b  store=1; item=c  store=1; item=d  store=1" in answer.output
+    job = fresh(path, spark, [*rows_of("a", 40), *rows_of("z", 1)])
+    assert train(job).counts == {"partitions": 2, "fitted": 0, "fallback": 0, "unchanged": 1, "quarantined": 1}
+    assert [(row.partitions, len(row.examples)) for row in by_reason(job.lake)] == [(1, 1)]

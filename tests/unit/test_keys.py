@@ -97,6 +97,13 @@ def test_tag_keys_can_be_read_back_unless_they_are_cut_and_end_in_the_names_dige
     assert key.endswith(f"..{digest}") if len(f"key.{quote(name, safe='').replace('~', '%7E')}") > TAG_KEY_LIMIT else untag_key(key) == name
 
 
+def test_a_tag_value_has_no_nul_which_postgres_refuses() -> None:
+    key = PartitionKey.of({"store": "a\0b"})
+    assert key.tags == {tag_key("store"): "a\N{SYMBOL FOR NULL}b"}
+    assert "\0" not in key.canonical
+    assert PartitionKey.parse(key.canonical) == key
+
+
 def test_a_tag_value_beyond_the_limit_keeps_its_start_and_a_digest() -> None:
     long = tag_value("x" * 6000)
     assert len(long) <= 5000

@@ -174,6 +174,16 @@ def test_a_call_that_must_not_be_made_twice_is_not_repeated_where_nobody_knows(e
     assert polite.total == 1
 
 
+def test_before_anybody_looks_what_a_lost_call_did_the_server_gets_the_pause_that_it_asks_for() -> None:
+    time = Time()
+    polite = client(time)
+    polite.share = lambda: 0.0
+    for error in (refused(503, "30"), broken()):
+        with pytest.raises(LostAnswer):
+            polite.call(answers(error), safe=False)
+    assert time.slept == [30.0, 0.25]
+
+
 @pytest.mark.parametrize(
     "error",
     [
