@@ -1,4 +1,6 @@
-"""Champions in a production MLflow, found by their tags. It connects when first asked, and fails fast."""
+"""Champions in a production MLflow, found by their tags in whatever form they have there: logged models, versions of
+registered models, or runs (Azure ML). It connects when first asked, and fails fast.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,35 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.serving.sources import Champion, SourceDown, words_of
+from manymodels_spark.serving.sources import Champion, SourceDown, matching, words_of
 from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.client import Client
+from manymodels_spark.tracking.client import Client, server_uri
+from manymodels_spark.tracking.embedded import SCHEME
+from manymodels_spark.tracking.experiment import artifact_root, experiment_name
+from manymodels_spark.tracking.limits import is_azureml
+from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRepository, Registered
+from manymodels_spark.tracking.runs import RunRepository
+from manymodels_spark.tracking.transport import watch
 
 # A person waits at the other end: two tries of a few seconds, then the next request tries again.
 ATTEMPTS = 2
 SECONDS = "5"
 PAUSE = 2.0
 LONGEST_PAUSE = 1.0
+# A search shows the first champions: a page for tens of thousands would take longer than anybody waits.
+PAGE = 200
 
 
 class MlflowChampions:
@@ -48,13 +60,14 @@ class MlflowChampions:
 
     def find(self, partition_id: str) -> Champion | None:
         """See ChampionSource. One call of the server's search."""
-        found = self._champions(PARTITION=partition_id)
+        query = self._query(PARTITION=partition_id)
+        found = self._ask(lambda repository: list(_ready(repository, query)))
         return max(found, key=lambda one: (one.created, one.model_id), default=None)
 
     def payload(self, champion: Champion) -> bytes:
-        """See ChampionSource. Reads the artifact store, not the tracking server."""
+        """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches it."""
         try:
-            return artifacts.read_payload(champion.location, None)
+            return artifacts.read_payload(champion.location, None, server_uri(resolve(self._where.tracking)))
         except PayloadError:
             raise
         except Exception as error:
@@ -62,21 +75,30 @@ class MlflowChampions:
 
     def search(self, text: str, limit: int) -> list[Champion]:
         """See ChampionSource. Words are looked for in the models' names: `store=3` as `store-3`."""
-        slugs = filter(None, map(_slug, words_of(text)))
-        return self._champions("".join(f" AND name ILIKE '%{slug}%'" for slug in slugs), limit)
+
+        def ask(repository: ModelRepository) -> list[Champion]:
+            if isinstance(repository, RunRepository):
+                # Azure ML does not say whether its filters know the names of runs: the keys are looked at here.
+                return matching(_ready(repository, self._query()), text, limit)
+            return list(islice(_ready(repository, self._query() + self._named(text)), limit))
+
+        return self._ask(ask)
 
     def ping(self) -> None:
         """See ChampionSource."""
-        self._champions(" AND name ILIKE 'no-such-model'", 1)
+        self.find("no-such-partition")
 
-    def _champions(self, more: str = "", limit: int | None = None, **tags: str) -> list[Champion]:
-        query = t.where(SPEC=self._spec.name, ROLE=t.CHAMPION, **tags) + more
+    @property
+    def _registered(self) -> bool:
+        return self._spec.promote.form == "registered_models"
 
-        def ask(repository: ModelRepository) -> list[Champion]:
-            ready = (_champion(model) for model in repository.search(query) if model.ready)
-            return list(islice(ready, limit))
+    def _query(self, **tags: str) -> str:
+        return t.where(SPEC=self._spec.name, ROLE=t.CHAMPION, **tags)
 
-        return self._ask(ask)
+    def _named(self, text: str) -> str:
+        """A filter for names that hold every word; a registered model's begins with the spec's, which is no part of the key."""
+        before = f"{self._spec.name}--" if self._registered else ""
+        return "".join(f" AND name ILIKE '{before}%{slug}%'" for slug in filter(None, map(_slug, words_of(text))))
 
     def _ask(self, question: Callable[[ModelRepository], list[Champion]]) -> list[Champion]:
         """The answer, or SourceDown without waiting where the last question failed a moment ago."""
@@ -87,7 +109,7 @@ class MlflowChampions:
             return [] if repository is None else question(repository)
         except Exception as error:
             self._failed_at = time.monotonic()
-            self._why = f"MLflow did not answer ({type(error).__name__})"
+            self._why = str(error) if isinstance(error, SourceDown) else f"MLflow did not answer ({type(error).__name__})"
             raise SourceDown(self._why) from error
 
     def _connected(self) -> ModelRepository | None:
@@ -98,17 +120,39 @@ class MlflowChampions:
             return self._repository
 
     def _connect(self) -> ModelRepository | None:
-        uri = resolve(self._where.tracking)
-        if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-            # MLflow would make an empty database here, and a server that only reads must not.
-            raise SourceDown("the production database does not exist yet")
+        client = self._client()
+        if self._registered:
+            # Versions are found whatever experiment they come from; only what makes them wants one.
+            return RegistryRepository(client, "", self._spec.name, page=PAGE)
+        name = experiment_name(self._where, self._spec.name, client.uri)
+        found = client.call(client.mlflow.get_experiment_by_name, name)
+        if found is None:
+            return None
+        if is_azureml(client.uri):
+            return RunRepository(client, str(found.experiment_id), self._spec.name, artifact_root(self._where, client.uri))
+        return ModelRepository(client, str(found.experiment_id), self._spec.name)
+
+    def _client(self) -> Client:
+        """A client that makes nothing and has little patience."""
+        registry = self._where.registry if self._registered else None
+        for written in filter(None, (self._where.tracking, registry)):
+            uri = server_uri(resolve(written))
+            if uri.startswith(SCHEME) and not Path(uri.removeprefix(SCHEME)).exists():
+                # MLflow would make an empty database here, and a server that only reads must not.
+                raise SourceDown("the production database does not exist yet")
+            # MLflow's own requests are repeated for minutes, also those to a registry of its own.
+            watch(uri)
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", SECONDS)
         client = Client.connect(self._where.tracking, self._where.registry)
         client.attempts = ATTEMPTS
+        client.limits = replace(client.limits, page=min(PAGE, client.limits.page))
         # A server may ask for a minute's patience, which nobody at the other end has.
         client.sleep = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
-        found = client.call(client.mlflow.get_experiment_by_name, self._where.experiment or self._spec.name)
-        return None if found is None else ModelRepository(client, str(found.experiment_id), self._spec.name)
+        return client
+
+
+def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:
+    return (_champion(model) for model in repository.search(query) if model.ready)
 
 
 def _champion(model: Registered) -> Champion:
@@ -133,5 +177,6 @@ def _key(text: str | None) -> str | None:
 
 
 def _slug(text: str) -> str:
-    """Text in the alphabet of the models' names, which is safe inside a filter."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:60].strip("-")
+    """Text in the alphabet of the models' names (see `PartitionKey.slug`), which is safe inside a filter."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:60].strip("-")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -273,3 +276,28 @@ def test_an_sqlite_store_writes_ahead_and_no_other_file_appears(tmp_path: Path) 
     with sqlite3.connect(tmp_path / "dev.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"dev.db"}
+
+
+def test_each_server_is_called_with_the_user_and_password_of_its_own_address_and_no_message_shows_them() -> None:
+    seen: list[str | None] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            self.send_response(404)
+            self.end_headers()
+            self.wfile.write(b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "none"}')
+
+        def log_message(self, *args: object) -> None:
+            """Nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for user in ("dev:one", "prod:s3cret%21"):
+            polite = Client.connect(f"http://{user}@127.0.0.1:{server.server_port}")
+            assert polite.call(polite.mlflow.get_experiment_by_name, "sales") is None
+            assert public(polite.uri) == f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+    assert seen == [f"Basic {b64encode(text).decode()}" for text in (b"dev:one", b"prod:s3cret!")]
