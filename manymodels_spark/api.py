@@ -224,11 +224,15 @@ class TrainingRun:
         return pd.DataFrame(rows)
 
     def worst(self, n: int = 20) -> pd.DataFrame:
-        """The `n` partitions with the highest error; where more is better (accuracy), those with the lowest value."""
+        """The `n` partitions with the highest error, of a bias by its size; where more is better (accuracy), those with the lowest
+        value.
+        """
         board, metric = self.leaderboard(), self.job.spec.metric
         if metric not in board:
             return board.head(0)
-        return board.sort_values(metric, ascending=metric in HIGHER_IS_BETTER, kind="stable").head(n).reset_index(drop=True)
+        error = board[metric].abs() if metric == "bias" else board[metric]
+        order = error.sort_values(ascending=metric in HIGHER_IS_BETTER, kind="stable").index
+        return board.loc[order].head(n).reset_index(drop=True)
 
     def backtest(self, **partition: Value) -> pd.DataFrame:
         """What every candidate predicted on every fold of one partition, beside what came, e.g. `run.backtest(store=3, item=7)`.

@@ -34,7 +34,8 @@ class Fold:
 class Trial:
     """One candidate through all folds: its predictions, the metrics, the latest fold's model, and what it took.
 
-    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest.
+    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest. `size` is the mean size of
+    the targets, for metrics in their unit.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Trial:
     model: Any = None
     seconds: float = 0.0
     error: Exception | None = None
+    size: float = 1.0
 
 
 def folds_of(rows: pd.DataFrame, spec: Spec, seed: int) -> list[Fold]:
@@ -59,7 +61,7 @@ def try_family(
     name: str, family: Family[Any], rows: pd.DataFrame, folds: Sequence[Fold], problem: Problem
 ) -> Trial:
     """Fit and predict every fold. An exception of the family ends the trial and stays in it."""
-    trial = Trial(name, family, [], [])
+    trial = Trial(name, family, [], [], size=_size(rows, problem))
     for fold in folds:
         train = rows_at(rows, fold.train)
         try:
@@ -109,6 +111,15 @@ def predicted(trial: Trial, folds: Sequence[Fold], rows: pd.DataFrame, problem: 
         FoldPrediction(times[fold.test[0]].isoformat(), [float(f"{value:.5g}") for value in values])
         for fold, values in zip(folds, trial.predictions, strict=True)
     )
+
+
+def _size(rows: pd.DataFrame, problem: Problem) -> float:
+    """The mean size of the targets; 1 for classes, and where all are zero."""
+    if problem.task == "classification":
+        return 1.0
+    values = rows[problem.target].to_numpy(dtype=np.float64)
+    # Divided first, so that the sum cannot overflow.
+    return float(np.abs(values / len(values)).sum()) or 1.0
 
 
 def _fit_and_predict(

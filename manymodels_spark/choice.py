@@ -10,6 +10,8 @@ from manymodels_spark.combine import HOWS, combined, weights_of
 from manymodels_spark.metrics import Floats
 from manymodels_spark.spec.model import HIGHER_IS_BETTER, Spec
 
+IN_THE_TARGETS_UNIT = frozenset({"mae", "rmse", "bias", "pinball"})
+
 
 def size_of(spec: Spec) -> int:
     """Members of the champion: 1, or the k of best_k."""
@@ -25,6 +27,7 @@ def how_of(spec: Spec) -> str:
 def rank(trials: Sequence[Trial], metric: str, rows: int, without: int | None = None) -> list[Trial]:
     """Trials by the metric, best first; equal ones by the cheaper family, then in the spec's order.
 
+    Equal are those that less than a millionth of a millionth tells apart, of the targets' mean size for metrics in their unit.
     Where the metric cannot be computed (all actuals are zero, say), the root mean squared error decides. `without` is the
     position of a fold that does not count.
     """
@@ -32,8 +35,8 @@ def rank(trials: Sequence[Trial], metric: str, rows: int, without: int | None = 
     use = metric if any(metric in found for found in values.values()) else "rmse"
 
     def order(trial: Trial) -> tuple[float, float]:
-        value = values[id(trial)].get(use)
-        return math.inf if value is None else round(_loss(use, value), 12), trial.family.cost(rows)
+        value, unit = values[id(trial)].get(use), trial.size if use in IN_THE_TARGETS_UNIT else 1.0
+        return math.inf if value is None else round(_loss(use, value) / unit, 12), trial.family.cost(rows)
 
     return sorted(trials, key=order)
 
@@ -70,11 +73,11 @@ def honest(trials: Sequence[Trial], spec: Spec, rows: int) -> list[Floats]:
 
 
 def _means(trial: Trial, without: int | None) -> dict[str, float]:
-    return mean_metrics([found for position, found in enumerate(trial.metrics) if position != without])
+    """Each metric's mean over the folds that count; of a bias its size's, lest folds that miss on both sides look perfect."""
+    folds = [found for position, found in enumerate(trial.metrics) if position != without]
+    return mean_metrics([{**found, "bias": abs(found["bias"])} if "bias" in found else found for found in folds])
 
 
 def _loss(metric: str, value: float) -> float:
-    """The metric's value turned so that less is better: a bias counts by its size."""
-    if metric == "bias":
-        return abs(value)
+    """The metric's value turned so that less is better."""
     return -value if metric in HIGHER_IS_BETTER else value

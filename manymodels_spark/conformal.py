@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# A scale that residuals can be divided by, whatever their unit.
+_SMALLEST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,12 @@ class Intervals:
     quantiles: dict[int, float]
 
     def half_width(self, steps: Floats, level: int) -> Floats:
-        """Half-widths at the steps, shape (len(steps),). Levels between those known are interpolated."""
+        """Half-widths at the steps, shape (len(steps),).
+
+        Levels between those known are interpolated, level 0 having no width. Above the highest nothing is known: NaN.
+        """
         known = sorted(self.quantiles)
-        quantile = np.interp(level, known, [self.quantiles[k] for k in known])
+        quantile = np.interp(level, [0, *known], [0.0, *(self.quantiles[k] for k in known)], right=math.nan)
         return np.asarray(self._scale(steps) * quantile, dtype=np.float64)
 
     def as_dict(self) -> dict[str, Any]:
@@ -54,7 +59,8 @@ class Intervals:
 def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: bool) -> Intervals:
     """Intervals from residuals (actual minus predicted), one array per fold.
 
-    `stepwise` says that position i of a fold is step i + 1 ahead; else all residuals are of one kind.
+    `stepwise` says that position i of a fold is step i + 1 ahead; else all residuals are of one kind. Beside `levels` those
+    are kept that let `half_width` answer any from 1 to 99.
     """
     errors = np.abs(np.concatenate(residuals))
     steps = np.concatenate([np.arange(1, len(fold) + 1, dtype=np.float64) for fold in residuals])
@@ -63,7 +69,7 @@ def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: b
     ordered = np.sort(errors / scale)
     ends = np.cumsum([len(fold) for fold in residuals])[:-1]
     count = _independent(np.split(np.concatenate(residuals) / scale, ends)) if stepwise else float(len(ordered))
-    wanted = sorted({*levels, 50, 80, 90, 95})
+    wanted = sorted({*levels, 50, 80, 90, 95, 99})
     # Student's part may rise less steeply than the residuals' own: a higher level is never narrower.
     values = np.maximum.accumulate([_quantile(ordered, level / 100, count) for level in wanted])
     return Intervals(intercept, slope, {level: float(value) for level, value in zip(wanted, values, strict=True)})
@@ -72,14 +78,14 @@ def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: b
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     """Least squares of |error| on sqrt(step), held to a scale that is positive and does not shrink."""
     mean = float(errors.mean())
-    if mean == 0 or steps.max() < 3:
-        return max(mean, 1e-12), 0.0
+    if mean < _SMALLEST or steps.max() < 3:
+        return max(mean, _SMALLEST), 0.0
     root = np.sqrt(steps)
     spread = root - root.mean()
     slope = float((spread * errors).sum() / np.square(spread).sum())
     # A steep line through few points says more about luck than about the series.
     slope = min(max(slope, 0.0), mean / float(root.mean()) * 0.9)
-    return max(mean - slope * float(root.mean()), 1e-12), slope
+    return mean - slope * float(root.mean()), slope
 
 
 def _independent(folds: Sequence[Floats]) -> float:

@@ -84,7 +84,7 @@ class _Fit:
             rows=len(self.rows),
             family_seconds=self.family_seconds,
             family=best.name,
-            families=tuple(member.family.name for member in members),
+            families=tuple(member["family"] for member in document["members"]),
             options={member.name: member.family.options.model_dump(exclude_defaults=True) for member in members},
             metrics={**mean_metrics(best.metrics), **self._reference(trials, folds), **self._coverage(residuals)},
             scores=tuple(scores),
@@ -143,25 +143,25 @@ class _Fit:
             return trial.model
         began = time.perf_counter()
         try:
-            return trial.family.fit(self.rows, self._started(trial.family))
+            return trial.family.fit(self.rows, replace(self.problem, start=self._state(trial.family)))
         except Exception as error:
             trial.error = error
             return None
         finally:
             self.family_seconds += time.perf_counter() - began
 
-    def _started(self, family: Family[Any]) -> Problem:
-        """The problem, with the champion's state where the family begins there."""
+    def _state(self, family: Family[Any]) -> Any:
+        """The present champion's state where the family begins there: that of the same class and version, else None."""
         if self.start is None or not family.warm_start:
-            return self.problem
-        members = open_payload(self.start)["members"]
-        state = next((member["state"] for member in members if member["family"] == family.name), None)
-        return replace(self.problem, start=state)
+            return None
+        same, members = (registry.name_of(type(family)), family.version), open_payload(self.start)["members"]
+        return next((member["state"] for member in members if (member["family"], member["version"]) == same), None)
 
     def _started_from(self, members: Sequence[Trial]) -> str | None:
-        """The checksum of the payload that the champion's fit was given to begin at."""
-        warm = self.spec.refit and any(member.family.warm_start for member in members)
-        return sha256(self.start) if self.start is not None and warm else None
+        """The checksum of the payload whose state a fit of these members was given to begin at."""
+        if self.start is None or not self.spec.refit or all(self._state(member.family) is None for member in members):
+            return None
+        return sha256(self.start)
 
     def _header(self, used: int) -> dict[str, Any]:
         """All of the document but members and intervals; `used` rows trained the model."""
@@ -203,13 +203,14 @@ class _Fit:
             message = f"{cause}; the fallback {family.name} failed too: {type(error).__name__}: {error}"
             raise FitError(cause.reason, message) from error
         self.family_seconds += time.perf_counter() - began
-        payload = seal({**self._header(len(self.rows)), "members": [_member(family, model)]})
+        member = _member(family, model)
+        payload = seal({**self._header(len(self.rows)), "members": [member]})
         return FitResult(
             status=Status.FALLBACK,
             rows=len(self.rows),
             family_seconds=self.family_seconds,
-            family=family.name,
-            families=(family.name,),
+            family=member["family"],
+            families=(member["family"],),
             scores=(Score(label(candidate), {}, [], 0.0, f"fallback, since {cause.reason}: {cause}"),),
             start=self._time(0),
             cutoff=self._time(len(self.rows) - 1),
@@ -246,7 +247,7 @@ def label(candidate: Candidate) -> str:
 
 def _member(family: Family[Any], model: Any) -> dict[str, Any]:
     return {
-        "family": family.name if family.name in registry.addresses() else f"{type(family).__module__}:{type(family).__qualname__}",
+        "family": registry.name_of(type(family)),
         "version": family.version,
         "options": family.options.model_dump(mode="json"),
         "state": family.dump(model),

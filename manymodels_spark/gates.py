@@ -90,7 +90,8 @@ def _verdict(gate: Gate, metric: str, candidate: Facts, champion: Facts | None, 
 def _threshold(gate: Gate, candidate: Facts) -> Verdict:
     value = candidate.metrics.get(str(gate.metric), math.nan)
     if gate.below is not None:
-        return Verdict(str(gate.metric), value < gate.below, f"{gate.metric} {value:.4g}, wanted below {gate.below:g}")
+        held = _size(str(gate.metric), value) < gate.below
+        return Verdict(str(gate.metric), held, f"{gate.metric} {value:.4g}, wanted below {gate.below:g}")
     bound = gate.above if gate.above is not None else math.inf
     return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g}, wanted above {bound:g}")
 
@@ -124,8 +125,13 @@ def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, 
     if metric in HIGHER_IS_BETTER:
         held = own >= reference * (1 + gate.by)
     else:
-        held = own <= reference * (1 - gate.by)
+        held = _size(metric, own) <= _size(metric, reference) * (1 - gate.by)
     return Verdict(f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g} ({where}), by {gate.by:.1%}")
+
+
+def _size(metric: str, value: float) -> float:
+    """The value of which less is better: a bias is as bad on either side."""
+    return abs(value) if metric == "bias" else value
 
 
 def _coverage(level: int, within: list[float], candidate: Facts) -> Verdict:

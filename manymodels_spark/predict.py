@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from manymodels_spark.combine import combined
 from manymodels_spark.conformal import Intervals
-from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.errors import FitError, ManyModelsError, Reason
 from manymodels_spark.models import registry
 from manymodels_spark.models.base import Problem
 from manymodels_spark.payload import open_payload
@@ -64,6 +64,8 @@ class LoadedPartition:
 
         Other tasks: a row for each row of `future`: prediction with intervals, or prediction (the class) and
         probability. Raises FitError(MISSING_FEATURE) where a needed feature is missing.
+
+        `levels` are percentages from 1 to 99; bounds of one that the model has no interval for are NaN.
         """
         if self.problem.task == "forecast":
             return pd.DataFrame(self.forecast(future, horizon, since, levels or [80, 95]))
@@ -184,6 +186,8 @@ class LoadedPartition:
     ) -> dict[str, np.ndarray]:
         columns: dict[str, np.ndarray] = {"prediction": predicted}
         for level in levels:
+            if not 1 <= level <= 99:
+                raise ManyModelsError(f"level {level}: an interval's level is a whole percentage from 1 to 99")
             half = np.full(len(predicted), np.nan)
             if self._intervals is not None:
                 half = self._intervals.half_width(np.ones(len(predicted)) if steps is None else steps, level)

@@ -47,7 +47,8 @@ _BUILT_IN = {
 @lru_cache(maxsize=1)
 def addresses() -> dict[str, str]:
     """Family name to `module:Class`: the built-in ones and those of installed packages (entry points)."""
-    return {**{point.name: point.value for point in entry_points(group=GROUP)}, **_BUILT_IN}
+    # A point's value may name extras, too.
+    return {**{point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)}, **_BUILT_IN}
 
 
 def family(name: str) -> type[Family[Any]]:
@@ -63,6 +64,19 @@ def family(name: str) -> type[Family[Any]]:
     if not (isinstance(found, type) and issubclass(found, Family)):
         raise ManyModelsError(f"model {name!r}: {address} is no subclass of manymodels_spark.models.base.Family")
     return found
+
+
+def name_of(cls: type[Family[Any]]) -> str:
+    """What `family` finds this very class by: its name where that is registered for it, else `module:Class`.
+
+    A subclass inherits its parent's name, and the parent is another model.
+    """
+    try:
+        if cls.name in addresses() and family(cls.name) is cls:
+            return cls.name
+    except ManyModelsError:  # the name is that of a class that cannot be had
+        pass
+    return f"{cls.__module__}:{cls.__qualname__}"
 
 
 def build(candidate: Candidate) -> Family[Any]:

@@ -12,8 +12,13 @@ from builders import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manymodels_spark.backtest import Fold, folds_of
+from manymodels_spark.backtest import Fold, folds_of, try_family
 from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.fit import fit_partition
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.models import registry
+from manymodels_spark.models.base import Problem
+from manymodels_spark.spec.model import Candidate
 
 HERE = Path("unused")
 
@@ -44,6 +49,33 @@ def test_the_step_is_the_horizon_unless_it_is_given() -> None:
 def test_a_gap_keeps_rows_between_training_and_test() -> None:
     (fold,) = folds(40, folds=1, gap=4)
     assert (fold.train[-1], fold.test[0], fold.gap) == (28, 33, 4)
+
+
+@pytest.mark.parametrize("gap", [0, 1, 4])
+def test_after_a_gap_each_test_row_is_predicted_from_the_row_before_the_gap(gap: int) -> None:
+    horizon, count = 3, 40
+    rows = pd.DataFrame({"date": pd.date_range("2026-01-01", periods=count), "units": np.arange(float(count))})
+    backtest = {"folds": 2, "gap": gap}
+    spec = make_spec(HERE, horizon=horizon, candidates=["naive"], backtest=backtest)
+    found = folds_of(rows, spec, seed=3)
+    trial = try_family("naive", registry.build(Candidate(family="naive")), rows, found, Problem.of(spec))
+    assert trial.error is None
+    for fold, predicted, metrics in zip(found, trial.predictions, trial.metrics, strict=True):
+        errors = rows["units"].to_numpy()[fold.test] - predicted
+        assert list(errors) == list(range(gap + 1, gap + horizon + 1))
+        assert metrics["mae"] == np.mean(errors)
+    result = fit_partition(rows, spec, PartitionKey.of({"store": 1}))
+    assert result.metrics["mae"] == gap + (horizon + 1) / 2
+    assert [fold.predictions for fold in result.folds] == [list(values) for values in trial.predictions]
+
+
+@pytest.mark.parametrize("gap", [1, 4])
+def test_the_steps_tested_are_those_after_the_gap_and_not_those_inside_it(gap: int) -> None:
+    rows = pd.DataFrame({"date": pd.date_range("2026-01-01", periods=40), "units": np.arange(40.0)})
+    spec = make_spec(HERE, horizon=3, candidates=["drift"], backtest={"folds": 2, "gap": gap})
+    result = fit_partition(rows, spec, PartitionKey.of({"store": 1}))
+    # A straight line goes on through the gap.
+    assert [fold.predictions for fold in result.folds] == [[37.0, 38.0, 39.0], [34.0, 35.0, 36.0]]
 
 
 def test_fewer_rows_give_fewer_folds_and_the_least_is_one_of_more_rows_than_the_horizon() -> None:

@@ -208,5 +208,31 @@ def test_levels_between_those_known_lie_between_them() -> None:
     assert made.half_width(one, 80)[0] < made.half_width(one, 85)[0] < made.half_width(one, 90)[0]
 
 
+def test_every_level_up_to_99_is_kept_as_if_the_spec_had_named_it() -> None:
+    errors = [np.random.default_rng(2).normal(0, 1, 40)]
+    unasked, asked = calibrate(errors, [80], stepwise=False), calibrate(errors, [99], stepwise=False)
+    assert unasked.half_width(np.ones(1), 99) == asked.half_width(np.ones(1), 99) > unasked.half_width(np.ones(1), 95)
+
+
+def test_a_level_above_those_known_has_no_width_rather_than_the_width_of_a_lower_one() -> None:
+    made = Intervals(1.0, 0.5, {50: 1.0, 80: 2.0, 95: 3.0})
+    assert np.isnan(made.half_width(np.arange(1.0, 4.0), 96)).all()
+    assert np.isfinite(made.half_width(np.arange(1.0, 4.0), 95)).all()
+
+
+def test_a_level_below_those_known_is_narrower_than_they_are() -> None:
+    made = Intervals(1.0, 0.0, {50: 1.0, 80: 2.0})
+    assert made.half_width(np.ones(1), 10)[0] == pytest.approx(0.2)
+
+
+def test_half_widths_of_tiny_targets_grow_with_the_step_as_those_of_others_do() -> None:
+    noise = np.random.default_rng(4)
+    walks = [np.cumsum(noise.normal(0, 1, 28)) for _ in range(40)]
+    steps = np.array([1.0, 25.0])
+    usual = calibrate(walks, [80], stepwise=True).half_width(steps, 80)
+    tiny = calibrate([walk * 1e-15 for walk in walks], [80], stepwise=True).half_width(steps, 80)
+    np.testing.assert_allclose(tiny, usual * 1e-15, rtol=1e-6)
+
+
 def test_one_fold_says_nothing_about_coverage() -> None:
     assert math.isnan(coverage([np.ones(7)], 80, stepwise=True))

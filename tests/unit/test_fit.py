@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.backtest import Trial
-from manymodels_spark.choice import rank
+from manymodels_spark.choice import rank, shares_of
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models import registry
 from manymodels_spark.models.naive import Mean
+from manymodels_spark.models.statsforecast import Theta
 from manymodels_spark.payload import open_payload, sha256
 from manymodels_spark.predict import predict_partition
 from manymodels_spark.results import FitResult, Status
@@ -67,6 +68,29 @@ class Forgetful(Mean):
         if len(rows) == 60:
             raise ZeroDivisionError("not with all rows")
         return super().fit(rows, problem)
+
+
+class Namesake(Theta):
+    """A user's family that inherits the name of the built-in one it changes."""
+
+    def predict(self, model: Any, future: pd.DataFrame, problem: Any) -> Any:
+        return super().predict(model, future, problem) + 1000
+
+
+class WarmMean(Mean):
+    """A user's family that predicts the mean of its start and of the rows, and ignores a start of None."""
+
+    name = "warm_mean"
+    warm_start = True  # type: ignore[assignment]
+
+    def fit(self, rows: pd.DataFrame, problem: Any) -> float:
+        return super().fit(rows, problem) if problem.start is None else (problem.start + super().fit(rows, problem)) / 2
+
+
+class Newer(WarmMean):
+    """The same in a version whose state means something else."""
+
+    name = "newer"
 
 
 HERE_MODULE = __name__
@@ -332,6 +356,44 @@ def test_a_warm_start_is_an_input_of_the_fit_on_all_rows_and_of_no_fold() -> Non
     assert (unasked.sha256, unasked.started_from) == (cold.sha256, None)
 
 
+def test_a_users_own_family_begins_at_its_own_state_and_the_record_says_so() -> None:
+    spec = forecast(candidates=[own("WarmMean")])
+    cold = fit_partition(series(), spec, KEY)
+    assert cold.payload is not None
+    warm = fit_partition(series().assign(units=0.0), spec, KEY, cold.payload)
+    assert warm.payload is not None
+    assert open_payload(warm.payload)["members"][0]["state"] == pytest.approx(series()["units"].mean() / 2)
+    assert warm.started_from == cold.sha256
+
+
+@pytest.mark.parametrize("champion", ["seasonal_naive", "mean", own("Namesake")])
+def test_no_start_is_recorded_where_the_champion_is_of_another_family(champion: str) -> None:
+    before = fit_partition(series(), forecast(candidates=[champion]), KEY)
+    assert before.payload is not None
+    spec = forecast(candidates=[own("WarmMean")])
+    found = fit_partition(series(), spec, KEY, before.payload)
+    assert (found.sha256, found.started_from) == (fit_partition(series(), spec, KEY).sha256, None)
+
+
+def test_a_state_of_another_version_of_the_family_is_no_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = forecast(candidates=[own("Newer")])
+    before = fit_partition(series(), spec, KEY)
+    monkeypatch.setattr(Newer, "version", 2)
+    after = fit_partition(series().assign(units=0.0), spec, KEY, before.payload)
+    assert after.started_from is None
+    assert after.payload is not None
+    assert open_payload(after.payload)["members"][0]["state"] == 0
+
+
+def test_a_start_is_recorded_where_any_member_of_a_combination_had_one() -> None:
+    before = fit_partition(series(), forecast(candidates=[own("WarmMean")]), KEY)
+    spec = forecast(candidates=["seasonal_naive", own("WarmMean")], combine="best_2")
+    assert fit_partition(series(), spec, KEY, before.payload).started_from == before.sha256
+    alone = forecast(candidates=["seasonal_naive", own("WarmMean")])
+    chosen = fit_partition(series(), alone, KEY, before.payload)
+    assert (chosen.family, chosen.started_from) == ("seasonal_naive", None)
+
+
 def test_another_partition_has_another_seed() -> None:
     spec = classification(candidates=[{"random_forest": {"trees": 5}}])
     shas = {fit_partition(table(), spec, PartitionKey.of({"store": number})).sha256 for number in (1, 1, 2)}
@@ -386,6 +448,40 @@ def test_candidates_are_ranked_by_the_metrics_sense_and_ties_go_to_the_cheaper(
 ) -> None:
     trials = [_trial(name, **{metric: value}) for name, value in values.items()]
     assert [trial.name for trial in rank(trials, metric, 1000)] == order
+
+
+@pytest.mark.parametrize("metric", ["mae", "rmse", "bias", "pinball", "wape"])
+@pytest.mark.parametrize("unit", [1e-13, 1.0, 1e13])
+def test_the_unit_of_the_targets_does_not_change_the_choice(metric: str, unit: float) -> None:
+    noisy = series()["units"] + np.random.default_rng(1).normal(0, 8, 60)
+    rows = series().assign(units=noisy * unit)
+    spec = forecast(candidates=["naive", "mean"], backtest={"folds": 2, "metric": metric})
+    assert fit_partition(rows, spec, KEY).family == "mean"
+
+
+@pytest.mark.parametrize("unit", [1e-13, 1.0, 1e13])
+def test_what_only_rounding_tells_apart_is_a_tie(unit: float) -> None:
+    trials = [_trial("theta", mae=1e-15 * unit), _trial("naive", mae=3e-15 * unit)]
+    for trial in trials:
+        trial.size = unit
+    assert [trial.name for trial in rank(trials, "mae", 1000)] == ["naive", "theta"]
+
+
+def test_biases_of_folds_that_cancel_each_other_do_not_win() -> None:
+    wild, steady = (
+        Trial(name, registry.build(Candidate(family=name)), [], [{"bias": bias} for bias in biases])
+        for name, biases in (("naive", [100.0, -100.0]), ("theta", [1.0, 1.0]))
+    )
+    assert [trial.name for trial in rank([wild, steady], "bias", 100)] == ["theta", "naive"]
+    spec = forecast(combine="weighted_best_2", backtest={"folds": 2, "metric": "bias"})
+    assert shares_of([steady, wild], spec) == pytest.approx([1.0, 0.0], abs=1e-3)
+
+
+def test_a_bias_is_told_with_its_sign() -> None:
+    rows = series().assign(units=np.arange(60.0))
+    spec = forecast(candidates=["naive"], backtest={"folds": 2, "metric": "bias"})
+    result = fit_partition(rows, spec, KEY)
+    assert result.metrics["bias"] == result.scores[0].metrics["bias"] == -4.0
 
 
 def test_where_the_metric_cannot_be_computed_the_squared_error_decides() -> None:
@@ -518,6 +614,18 @@ def test_a_users_own_class_is_stored_by_its_address_and_predicts_again() -> None
     assert predict_partition(result.payload)["prediction"].iloc[0] == pytest.approx(
         series()["units"].head(53).mean()
     )
+
+
+def test_a_users_class_that_inherits_a_built_in_name_is_not_stored_as_the_built_in() -> None:
+    built_in = fit_partition(series(), forecast(candidates=["theta"]), KEY).payload
+    for parts in ({"candidates": [own("Namesake")]}, {"candidates": [own("Broken")], "fallback": own("Namesake")}):
+        result = fit_partition(series(), forecast(**parts), KEY)
+        assert result.payload is not None
+        assert built_in is not None
+        assert open_payload(result.payload)["members"][0]["family"] == own("Namesake")
+        assert (result.family, result.families) == (own("Namesake"), (own("Namesake"),))
+        predicted = predict_partition(result.payload)["prediction"]
+        np.testing.assert_allclose(predicted, predict_partition(built_in)["prediction"] + 1000)
 
 
 class Picky(Backtest):

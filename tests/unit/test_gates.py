@@ -53,6 +53,14 @@ def test_better_than_the_champion_by_a_margin(own: float, passed: bool) -> None:
     assert decide(rules, facts(wape=own), facts(wape=0.2)).passed is passed
 
 
+@pytest.mark.parametrize(("own", "passed"), [(0.1, True), (-0.1, True), (0.3, False), (-5.0, False)])
+def test_a_bias_counts_by_its_size(own: float, passed: bool) -> None:
+    assert decide({"all": [{"metric": "bias", "below": 0.25}]}, facts(bias=own)).passed is passed
+    for champion in (0.25, -0.25):
+        rules = {"all": [{"better_than": "champion"}]}
+        assert decide(rules, facts(bias=own), facts(bias=champion), metric="bias").passed is passed
+
+
 def test_the_first_model_of_a_partition_needs_to_beat_nobody() -> None:
     assert decide({"all": [{"better_than": "champion"}]}, facts(wape=0.5)).passed
 

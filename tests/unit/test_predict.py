@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from builders import make_spec
 
-from manymodels_spark.errors import FitError, PayloadError, Reason
+from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
 from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import sha256
+from manymodels_spark.payload import open_payload, seal, sha256
 from manymodels_spark.predict import LoadedPartition, predict_partition
 
 KEY = PartitionKey.of({"store": 1})
@@ -185,6 +185,30 @@ def test_intervals_surround_the_prediction_and_the_higher_level_is_wider(
         np.testing.assert_allclose(middle, found["prediction"])
     assert (found["upper_95"] >= found["upper_80"]).all()
     assert (found["upper_80"] >= found["upper_50"]).all()
+
+
+def test_a_level_that_the_spec_did_not_name_is_that_of_a_model_whose_spec_did() -> None:
+    rows = series().assign(units=np.cumsum(np.random.default_rng(1).normal(0, 1, 60)))
+    unasked, asked = (
+        predict_partition(payload_of(rows, candidates=["naive"], backtest={"folds": 2, "intervals": named}), levels=[95, 99])
+        for named in ([80, 95], [99])
+    )
+    pd.testing.assert_frame_equal(unasked, asked)
+    assert (unasked["lower_99"] < unasked["lower_95"]).all()
+
+
+def test_a_level_that_an_older_model_does_not_hold_is_left_empty_and_the_prediction_stands() -> None:
+    document = open_payload(payload_of(series(), candidates=["naive"], backtest={"folds": 2}))
+    del document["intervals"]["quantiles"]["99"]
+    found = predict_partition(seal(document), levels=[95, 99])
+    assert found[["lower_99", "upper_99"]].isna().all(axis=None)
+    assert found[["prediction", "lower_95", "upper_95"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("level", [-5, 0, 100, 950])
+def test_a_level_that_is_no_percentage_is_refused(weekly_pattern: LoadedPartition, level: int) -> None:
+    with pytest.raises(ManyModelsError, match=f"level {level}: .* from 1 to 99"):
+        weekly_pattern.predict(levels=[80, level])
 
 
 def test_a_step_has_the_same_interval_however_it_is_asked_for() -> None:
