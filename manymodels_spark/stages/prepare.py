@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _SHAPING = {"task", "partition_by", "columns", "prepare"}
+_MAKE = 2  # to be raised where this code makes other rows of the same bronze: tables of another make are made again
 
 
 def prepare(job: Job) -> StageReport:
@@ -56,22 +57,19 @@ def prepare(job: Job) -> StageReport:
 
 
 def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
-    """What the prepared rows are made of: versions of bronze and calendar, and the spec's rules."""
+    """What the prepared rows are made of: versions of bronze and calendar, the spec's rules, and this code's."""
     rules = json.dumps(spec.model_dump(mode="json", include=_SHAPING), sort_keys=True)
     buckets = spec.limits.partitions_per_wave
-    digest = hashlib.sha256(f"{rules} {buckets}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{_MAKE} {rules} {buckets}".encode()).hexdigest()[:16]
     calendar = lake.note(CALENDAR) if spec.prepare.calendar else None
     return f"bronze={bronze} calendar={calendar} rules={digest}"
 
 
 def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats: bool) -> DataFrame:
     """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their id."""
-    from pyspark.sql import functions as F
-
     clean = corrected(_placed(rows, sound, spec), spec)
-    spans = sound.select(ID, *(F.col(name).cast("timestamp").alias(name) for name in ("first", "last")))
     repeating = sound.filter("copies > 0") if repeats else None
-    return completed(deduplicated(clean, spec, repeating), spec, spans, _calendar(lake, spec, sound))
+    return completed(deduplicated(clean, spec, repeating), spec, _calendar(lake, spec, sound))
 
 
 def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:

@@ -20,6 +20,8 @@ NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE = (
 )
 FLAGS = (NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE)
 ORDER = "_order"
+# pandas counts nanoseconds and holds 1677 to 2262; forecasts need room after the last row.
+EARLIEST, BEYOND = "1700-01-01", "2200-01-01"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -42,8 +44,15 @@ def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
     selected += [_input(name, kinds[name], spec) for name in columns.inputs]
     flags = _flags(spec, target, value)
     rows = bronze.select(*selected, _order(bronze, spec), *(flag.alias(name) for name, flag in flags.items()))
-    bad = F.col(quote(columns.time)).isNull() if columns.time else F.lit(False)
-    return rows.withColumn(BAD_TIME, bad)
+    return rows.withColumn(BAD_TIME, _bad(F.col(quote(columns.time))) if columns.time else F.lit(False))
+
+
+def _bad(time: Column) -> Column:
+    """No time, or one that no fit can be given: as a frame of pandas it would stop the task with all its partitions."""
+    from pyspark.sql import functions as F
+
+    early, late = (F.lit(text).cast("timestamp") for text in (EARLIEST, BEYOND))
+    return time.isNull() | (time < early) | (time >= late)
 
 
 def _flags(spec: Spec, target: Column, value: Column) -> dict[str, Column]:

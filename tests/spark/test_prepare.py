@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
-from builders import days, write_csv
+from builders import days, make_spec, write_csv
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.prepare import prepare
+from manymodels_spark.stages.regular import completed
 from manymodels_spark.tables import PARTITIONS, QUALITY, SILVER
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]
@@ -124,6 +129,96 @@ def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob
     assert [line[3] for line in silver(job, "price")] == [1.0, 7.0, 3.0]
 
 
+def times(job: Job, item: str = "a") -> list[str]:
+    """An item's times in silver; those whose target was made up have a star."""
+    rows = job.lake.read(SILVER).filter(f"item = '{item}'").selectExpr("date_format(date, 'yyyy-MM-dd HH:mm')", "units").collect()
+    return sorted(at + ("" if units else " *") for at, units in rows)
+
+
+def filled(spark: SparkSession, folder: Path, frequency: str, given: list[str]) -> list[str]:
+    """The times of a partition's rows with its gaps filled; those that were made up have a star."""
+    spec = make_spec(folder, columns={"time": "date", "target": "units", "frequency": frequency}, prepare={"gaps": "zero"})
+    rows = spark.createDataFrame([("a", at, 1.0) for at in given], "partition_id string, date string, units double")
+    whole = completed(rows.withColumn("date", rows["date"].cast("timestamp")), spec, None)
+    found = whole.selectExpr("partition_id", "date_format(date, 'yyyy-MM-dd HH:mm') date", "units").collect()
+    assert {row["partition_id"] for row in found} == {"a"}
+    return sorted(row["date"] + ("" if row["units"] else " *") for row in found)
+
+
+@pytest.mark.parametrize(
+    ("frequency", "first"),
+    [
+        ("min", "2026-01-01 10:07"), ("15min", "2026-01-01 10:07"), ("30min", "2026-01-01 10:07"), ("h", "2026-01-01 10:07"),
+        ("D", "2026-02-26 13:30"), ("B", "2026-01-01 13:30"), ("W", "2026-01-07 13:30"), ("W-MON", "2026-01-05 00:00"),
+        ("W-SUN", "2026-01-04 13:30"), ("MS", "2026-01-01 13:30"), ("ME", "2026-01-31 13:30"), ("QS", "2026-04-01 00:00"),
+        ("QE", "2026-03-31 00:00"), ("YS", "2026-01-01 00:00"), ("YE", "2027-12-31 00:00"),
+    ],
+)  # fmt: skip
+def test_a_gap_is_filled_with_the_steps_that_a_forecast_has(spark: SparkSession, tmp_path: Path, frequency: str, first: str) -> None:
+    steps = [f"{at:%Y-%m-%d %H:%M}" for at in pd.date_range(first, periods=6, freq="7D" if frequency == "W" else frequency)]
+    assert steps[0] == first
+    expected = [at + (" *" if n in (1, 2, 3) else "") for n, at in enumerate(steps)]
+    assert filled(spark, tmp_path, frequency, [steps[0], *steps[4:]]) == expected
+
+
+@pytest.mark.parametrize(
+    ("frequency", "given", "made"),
+    [
+        ("W", ["2026-01-05", "2026-01-12", "2026-01-26"], ["2026-01-19 00:00"]),
+        ("W", ["2026-01-05", "2026-01-13", "2026-01-19"], []),
+        ("W-MON", ["2026-01-07", "2026-01-14", "2026-01-28"], ["2026-01-19 00:00"]),
+        ("W-MON", ["2026-01-09", "2026-01-16", "2026-01-30"], ["2026-01-26 00:00"]),
+        ("MS", ["2026-01-15", "2026-02-15", "2026-04-15"], ["2026-03-01 00:00"]),
+        ("MS", ["2026-02-28 23:00", "2026-03-31 23:00", "2026-09-30 23:00", "2026-11-01 00:00"],
+         [f"2026-0{month}-01 23:00" for month in (5, 6, 7, 8, 9)]),
+        ("ME", ["2026-01-15", "2026-02-15", "2026-04-15"], ["2026-03-31 00:00"]),
+        ("ME", ["2026-02-01", "2026-03-01", "2026-05-01"], ["2026-03-31 00:00"]),
+        ("QE", ["2025-11-15", "2026-02-15", "2026-08-15"], ["2026-06-30 00:00"]),
+        ("B", ["2026-01-02", "2026-01-03", "2026-01-06"], ["2026-01-05 00:00"]),
+        ("D", ["2026-01-01", "2026-01-02 18:00", "2026-01-03 06:00", "2026-01-05"], ["2026-01-04 06:00"]),
+        ("h", ["2026-01-01 10:07", "2026-01-01 11:20", "2026-01-01 13:00"], ["2026-01-01 12:20"]),
+    ],
+)  # fmt: skip
+def test_rows_beside_the_steps_of_the_frequency_stay_and_get_no_neighbour_of_their_own_step(
+    spark: SparkSession, tmp_path: Path, frequency: str, given: list[str], made: list[str]
+) -> None:
+    whole = [at if " " in at else f"{at} 00:00" for at in given]
+    assert filled(spark, tmp_path, frequency, given) == sorted([*whole, *(f"{at} *" for at in made)])
+
+
+def test_a_day_is_a_day_where_the_clock_changes(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", f"2026-03-{day}T00:00:00Z", 1.0) for day in (28, 29, 30, 31)]
+    rows += [row("b", f"2026-03-{day}T01:00:00Z", 1.0) for day in (27, 29, 31)]
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero", "timezone": "Atlantic/Azores"})
+    assert times(job, "a") == ["2026-03-27 23:00", "2026-03-28 23:00", "2026-03-30 00:00", "2026-03-31 00:00"]
+    assert times(job, "b") == [
+        "2026-03-27 00:00", "2026-03-28 00:00 *", "2026-03-29 01:00", "2026-03-30 01:00 *", "2026-03-31 01:00",
+    ]  # fmt: skip
+
+
+def test_each_partition_is_filled_from_its_own_rows(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row(item, f"2026-01-0{day} {hour}:00", 1.0) for item, hour in (("a", "06"), ("b", "18")) for day in (1, 3)]
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero"})
+    assert times(job, "a") == ["2026-01-01 06:00", "2026-01-02 06:00 *", "2026-01-03 06:00"]
+    assert times(job, "b") == ["2026-01-01 18:00", "2026-01-02 18:00 *", "2026-01-03 18:00"]
+
+
+def test_a_gap_of_over_a_million_steps_is_left(spark: SparkSession, tmp_path: Path) -> None:
+    given = ["2000-01-01 00:00", "2026-01-01 00:00", "2026-01-01 00:02"]
+    assert filled(spark, tmp_path, "min", given) == [*given[:2], "2026-01-01 00:01 *", given[2]]
+
+
+def test_a_date_that_pandas_cannot_hold_is_a_bad_time_of_its_partition(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row(item, d, 1.0) for item in ("late", "early", "near") for d in days(3)]
+    rows += [row("late", "9999-12-31", 1.0), row("early", "0001-01-01", 1.0)]
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero"})
+    assert problems(job) == {"late": "bad_times", "early": "bad_times", "near": None}
+    assert quality(job, "bad_times") == {"late": 1, "early": 1}
+    job = prepared(make_job, tmp_path, rows, name="other", prepare={"gaps": "zero", "bad_times": "drop"})
+    assert problems(job) == {"late": None, "early": None, "near": None}
+    assert times(job, "late") == times(job, "early") == times(job, "near") == [f"{day} 00:00" for day in days(3)]
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"), [({"negatives": "keep"}, [-3.0, 5.0]), ({"negatives": "zero"}, [0.0, 5.0]), ({"negatives": "drop"}, [5.0])]
 )
@@ -184,6 +279,16 @@ def test_a_change_touches_only_the_hash_of_its_partition_and_no_change_nothing(m
     after = hashes(job)
     assert after["a"] == before["a"]
     assert after["b"] != before["b"]
+
+
+def test_code_that_makes_other_rows_makes_them_of_the_bronze_that_is_there(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = prepared(make_job, tmp_path, [row("a", d, 1.0) for d in days(3)])
+    version = job.lake.version(SILVER)
+    monkeypatch.setattr("manymodels_spark.stages.prepare._MAKE", 0)
+    prepare(job)
+    assert job.lake.version(SILVER) > version
 
 
 def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(make_job: MakeJob, tmp_path: Path) -> None:

@@ -69,6 +69,13 @@ def test_each_hostile_partition_among_thousands_ends_under_its_own_code(spark: S
             [*rows_of("no such day", 40), {"store": 1, "item": "no such day", "date": "2026-13-45", "units": 1.0}],
             ("failed", "bad_times"),
         ),
+        "until the end of time": (
+            [*rows_of("until the end of time", 40), *rows_of("until the end of time", 1, start="9999-12-31")],
+            ("failed", "bad_times"),
+        ),
+        "since the year one": (
+            [*rows_of("since the year one", 40), *rows_of("since the year one", 1, start="0001-01-01")], ("failed", "bad_times"),
+        ),
         "huge": (rows_of("huge", 40, lambda n: 1e308 * (-1) ** n), ("fallback", None)),
         "../x/é🙂'\"": (rows_of("../x/é🙂'\"", 40), ("fitted", None)),
     }  # fmt: skip

@@ -32,6 +32,17 @@ def test_instants_come_on_the_clock_of_the_session_in_nanoseconds() -> None:
     assert list(rows["time"]) == [pd.Timestamp("2026-03-29 01:30"), pd.Timestamp("2026-03-29 03:30")], "the clock jumps at two"
 
 
+def test_a_time_that_nanoseconds_cannot_hold_is_missing_and_its_neighbours_are_there() -> None:
+    times = [datetime(2026, 1, 1), datetime(9999, 12, 31), datetime(1, 1, 1), None]
+    for zone in (None, "UTC"):
+        cells = {"_number": pa.array([0] * 4, pa.int32()), "until": pa.array(times, pa.timestamp("us", zone)), "units": pa.array(range(4))}
+        ((_, rows),) = groups([pa.record_batch(cells)], "_number")
+        assert list(rows["until"].isna()) == [False, True, True, True]
+        assert rows["until"].dtype == "datetime64[ns]"
+        assert rows["until"][0] == pd.Timestamp("2026-01-01")
+        assert list(rows["units"]) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_neighbour_without_a_value_does_not_turn_whole_numbers_into_others(size: int) -> None:
     table = pa.table({"_number": pa.array([0, 0, 1, 1], pa.int32()), "grade": pa.array([1, 2, None, 4], pa.int64())})
