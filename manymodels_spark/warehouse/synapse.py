@@ -10,7 +10,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -185,7 +185,7 @@ class SynapseWarehouse(_Connected):
 
     def _clear(self, names: Names) -> None:
         """Drop the work tables of this load, and those that a killed one left days ago."""
-        today = datetime.now(UTC).date()
+        today = _today()
         with contextlib.suppress(Exception):  # the load's own outcome is what matters, and the next one clears again
             kept = [str(row[8]) for row in self._pool.rows(sql.pending(names.schema, names.table))]
             for found in self._pool.work_tables(names.table):
@@ -199,4 +199,8 @@ class SynapseWarehouse(_Connected):
 
 def _token() -> str:
     """What sets one load's work tables apart: the day, for those that come to clear, and chance."""
-    return f"{datetime.now(UTC):%Y%m%d}{secrets.token_hex(4)}"
+    return f"{_today():%Y%m%d}{secrets.token_hex(4)}"
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

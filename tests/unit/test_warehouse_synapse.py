@@ -44,6 +44,7 @@ Row = tuple[str, datetime | None, float | None]
 def _tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work tables get the same names in every run, so that golden files hold and statements are parsed once."""
     numbers = iter(range(10_000))
+    monkeypatch.setattr(synapse, "_today", lambda: date(2026, 11, 24))
     monkeypatch.setattr(synapse, "_token", lambda: f"20261124{next(numbers):08x}")
     monkeypatch.setattr("secrets.token_hex", lambda size: "c1a1")
 
