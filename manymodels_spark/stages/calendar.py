@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.regular import ID
+from manymodels_spark.stages.typed import unusable
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame:
     """partition_id, time (timestamp) and the known-future columns (double) of the calendar's rows.
 
-    A calendar may lack partition columns: its rows then hold for all partitions that have the others in common.
+    A calendar may lack partition columns: its rows then hold for all partitions that have the others in common. Rows without
+    a time, or with one that no fit could be given, are left out.
     """
     from pyspark.sql import functions as F
 
@@ -24,6 +26,6 @@ def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> Data
     kinds = {field.name: field.dataType for field in partitions.schema}
     on = [calendar[quote(name)].cast(kinds[name]).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in shared]
     joined = calendar.join(named, on) if on else calendar.crossJoin(named)
-    time = str(spec.columns.time)
+    time, usable = str(spec.columns.time), ~unusable(F.col(quote(str(spec.columns.time))).cast("timestamp"))
     features = [F.col(quote(name)).cast("double").alias(name) for name in spec.columns.known_future]
-    return joined.select(ID, F.col(quote(time)).cast("timestamp").alias(time), *features)
+    return joined.filter(usable).select(ID, F.col(quote(time)).cast("timestamp").alias(time), *features)

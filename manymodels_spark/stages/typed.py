@@ -44,10 +44,10 @@ def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
     selected += [_input(name, kinds[name], spec) for name in columns.inputs]
     flags = _flags(spec, target, value)
     rows = bronze.select(*selected, _order(bronze, spec), *(flag.alias(name) for name, flag in flags.items()))
-    return rows.withColumn(BAD_TIME, _bad(F.col(quote(columns.time))) if columns.time else F.lit(False))
+    return rows.withColumn(BAD_TIME, unusable(F.col(quote(columns.time))) if columns.time else F.lit(False))
 
 
-def _bad(time: Column) -> Column:
+def unusable(time: Column) -> Column:
     """No time, or one that no fit can be given: as a frame of pandas it would stop the task with all its partitions."""
     from pyspark.sql import functions as F
 

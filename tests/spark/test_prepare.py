@@ -12,6 +12,7 @@ from builders import days, make_spec, write_csv
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.stages.calendar import by_partition
 from manymodels_spark.stages.ingest import ingest
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.prepare import prepare
@@ -302,3 +303,13 @@ def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(make_jo
 
 def hashes(job: Job) -> dict[str, str]:
     return {row["item"]: row["data_hash"] for row in job.lake.read(PARTITIONS).select("item", "data_hash").collect()}
+
+
+def test_rows_of_the_calendar_without_a_usable_date_are_left_out(spark: SparkSession, tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, columns={"time": "date", "target": "units", "known_future": ["price"]})
+    known = [("a", "2026-01-02", 1.0), ("a", "9999-12-31", 2.0), ("a", "0001-01-01", 3.0), ("a", None, 4.0)]
+    told = spark.createDataFrame(known, "item string, date string, price double")
+    calendar = told.withColumn("date", told["date"].cast("timestamp"))
+    partitions = spark.createDataFrame([("p", 1, "a")], "partition_id string, store int, item string")
+    found = by_partition(calendar, partitions, spec).collect()
+    assert [(row["partition_id"], str(row["date"]), row["price"]) for row in found] == [("p", "2026-01-02 00:00:00", 1.0)]
