@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from manymodels_spark.errors import Mistake
 from manymodels_spark.models import days_off, registry
 from manymodels_spark.spec import Spec, parse_spec, read_spec
+from manymodels_spark.spec.model import PLACE
 
 
 def load_spec(path: str | Path) -> Spec:
@@ -28,8 +30,17 @@ def _family_mistakes(data: Any) -> Iterable[Mistake]:
 def _holiday_mistakes(data: Any) -> Iterable[Mistake]:
     columns = data.get("columns")
     place = columns.get("holidays") if isinstance(columns, dict) else None
-    wrong = days_off.mistake(place) if isinstance(place, str) else None
+    if isinstance(place, dict) and isinstance(place.get("column"), str):
+        named = [*_names(data.get("partition_by")), *_names(columns.get("static"))]
+        if place["column"] not in named:
+            known = ", ".join(named) or "none"
+            return [Mistake("columns.holidays.column", f"{place['column']!r} is no column of partition_by or columns.static ({known})")]
+    wrong = days_off.mistake(place) if isinstance(place, str) and re.fullmatch(PLACE, place) else None
     return [Mistake("columns.holidays", wrong)] if wrong else []
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
 
 
 _CHECKS = [_family_mistakes, _holiday_mistakes]

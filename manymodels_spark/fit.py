@@ -22,7 +22,7 @@ from manymodels_spark.choice import combination, honest, how_of, rank, shares_of
 from manymodels_spark.conformal import calibrate, coverage
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
+from manymodels_spark.models import days_off, registry
 from manymodels_spark.models.base import Family, Problem
 from manymodels_spark.payload import open_payload, seal, sha256
 from manymodels_spark.profile import profile, ruled_out, seasons_of
@@ -43,12 +43,17 @@ def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey, start: byte
     try:
         # Overflows show in the numbers and are judged there.
         with np.errstate(all="ignore"):
-            result = _Fit(clean(rows, spec), spec, Problem.of(spec, key.seed), start).result()
+            result = _Fit(clean(rows, spec), spec, problem_of(rows, spec, key), start).result()
     except FitError as error:
         result = _failure(rows, error.reason, str(error))
     except Exception as error:
         result = _failure(rows, _reason(error), f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
     return _timed(result, time.perf_counter() - began)
+
+
+def problem_of(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> Problem:
+    """What families may know of one partition beside its rows. Raises FitError."""
+    return replace(Problem.of(spec, key.seed), holidays=days_off.place_of(spec, key, rows))
 
 
 @dataclass

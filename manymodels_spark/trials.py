@@ -14,7 +14,7 @@ import pandas as pd
 from manymodels_spark.backtest import Fold, Trial
 from manymodels_spark.checks import clean
 from manymodels_spark.choice import combination, how_of, rank, size_of
-from manymodels_spark.fit import trials_of
+from manymodels_spark.fit import problem_of, trials_of
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.models.base import Problem
 from manymodels_spark.spec.model import Spec
@@ -29,7 +29,7 @@ def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.
 
     Raises FitError where the rows allow no fold. A candidate that failed is left out.
     """
-    problem = Problem.of(spec, key.seed)
+    problem = problem_of(rows, spec, key)
     with np.errstate(all="ignore"):
         cleaned = clean(rows.reset_index(drop=True), spec)
         trials, folds, _ = trials_of(cleaned, spec, problem)

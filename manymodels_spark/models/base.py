@@ -50,7 +50,7 @@ class Problem:
 
     @classmethod
     def of(cls, spec: Spec, seed: int = 0) -> Problem:
-        """The part of a spec that families may see."""
+        """The part of a spec that families may see; a place of holidays that a column names is the partition's to add."""
         columns = spec.columns
         return cls(
             task=spec.task,
@@ -62,7 +62,7 @@ class Problem:
             known_future=tuple(columns.known_future),
             features=tuple(columns.features),
             static=tuple(columns.static),
-            holidays=columns.holidays,
+            holidays=columns.holidays if isinstance(columns.holidays, str) else None,
             seed=seed,
         )
 

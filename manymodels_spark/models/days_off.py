@@ -8,7 +8,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.spec.model import Spec
 
+
+def place_of(spec: Spec, key: PartitionKey, rows: pd.DataFrame) -> str | None:
+    """Where a partition is, as the spec says or a column of its key or rows; None where nobody knows.
+
+    Raises FitError where no holidays are known for what the column says.
+    """
+    where = spec.columns.holidays
+    if where is None or isinstance(where, str):
+        return where
+    values = key.as_dict()
+    place = values[where.column] if where.column in values else next(iter(rows[where.column].dropna()), None)
+    if place is None:
+        return None
+    if wrong := mistake(str(place)):
+        raise FitError(Reason.FIT_FAILED, f"column {where.column}: {wrong}")
+    return str(place)
+
+
+@lru_cache(maxsize=512)
 def mistake(place: str) -> str | None:
     """What is wrong with a place as a spec names it, or None."""
     import holidays

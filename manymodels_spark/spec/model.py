@@ -6,6 +6,7 @@ Options of a model family are checked by the family itself (`manymodels_spark.mo
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -19,6 +20,7 @@ Task = Literal["forecast", "regression", "classification"]
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 
 FREQUENCIES = ("min", "15min", "30min", "h", "D", "B", "W", "MS", "ME", "QS", "QE", "YS", "YE")
+PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
 METRICS = ("smape", "mase", "wape", "mae", "rmse", "rmsse", "bias", "pinball", "accuracy", "f1", "auc", "logloss", "r2")
 HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auc", "r2"})
 TASK_METRICS: dict[str, tuple[str, ...]] = {
@@ -81,6 +83,19 @@ Metric = Literal[
 ]
 
 
+def _place(value: Any) -> Any:
+    """One mistake where neither form was meant."""
+    if (isinstance(value, str) and not re.fullmatch(PLACE, value)) or not isinstance(value, str | dict | PlaceColumn | None):
+        raise ValueError("expected a country, e.g. ES, a region of it, e.g. ES-MD, or {column: NAME} with the column that says it")
+    return PlaceColumn.model_validate(value) if isinstance(value, dict) else value
+
+
+class PlaceColumn(Part):
+    """The column that says in which country or region a partition is."""
+
+    column: Identifier
+
+
 class Columns(Part):
     """The roles of the source's columns."""
 
@@ -90,7 +105,7 @@ class Columns(Part):
     known_future: list[Identifier] = []
     features: list[Identifier] = []
     static: list[Identifier] = []
-    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
+    holidays: Annotated[Annotated[str, Field(pattern=PLACE)] | PlaceColumn | None, BeforeValidator(_place)] = None
 
     @property
     def inputs(self) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import orjson
 import pandas as pd
@@ -55,3 +57,50 @@ def test_a_model_with_lags_learns_what_a_regional_holiday_does() -> None:
 def test_the_features_of_a_model_made_before_holidays_were_features_are_as_they_were() -> None:
     stored = orjson.loads('{"lags": [7], "known_future": [], "calendar": true}')
     assert LagFeatures(**stored).holidays is None
+
+
+def test_each_partition_has_the_holidays_of_the_place_that_its_column_names() -> None:
+    dates = pd.date_range("2022-01-01", "2026-04-25")
+    noise = np.random.default_rng(3).normal(0, 0.5, len(dates))
+    by_key = spec_of(SPEC.replace("[store]", "[store, region]") % "{column: region}")
+    by_row = spec_of(SPEC % "{column: region}, static: [region]")
+    for place, second in (("ES-MD", 8), ("ES", 20)):
+        rows = pd.DataFrame({"date": dates, "units": 20 - 12 * is_holiday(dates, place) + noise})
+        named = rows.assign(region=[None, *[place] * (len(rows) - 1)])
+        plain = fit_partition(rows, spec_of(SPEC % place), PartitionKey.of({"store": 1, "region": place}))
+        assert plain.payload is not None, plain.failure
+        expected = predict_partition(plain.payload).set_index("date")["prediction"]
+        assert expected["2026-05-02"] == pytest.approx(second, abs=1.5)
+        cases = (by_key, rows, {"store": 1, "region": place}), (by_row, named, {"store": 1})
+        for spec, given, key in cases:
+            result = fit_partition(given, spec, PartitionKey.of(key))
+            assert result.payload is not None, result.failure
+            found = predict_partition(result.payload).set_index("date")["prediction"]
+            assert found.tolist() == pytest.approx(expected.tolist())
+
+
+def test_a_partition_of_an_unknown_place_is_set_aside_by_name_and_one_of_none_has_no_holidays() -> None:
+    spec = spec_of(SPEC.replace("[store]", "[store, region]") % "{column: region}")
+    dates = pd.date_range("2025-01-01", periods=400)
+    rows = pd.DataFrame({"date": dates, "units": np.arange(400.0) % 7})
+    lost = fit_partition(rows, spec, PartitionKey.of({"store": 1, "region": "XX"}))
+    assert lost.failure is not None
+    assert lost.failure.message == "column region: no holidays are known for country 'XX'. Use an ISO code, e.g. ES, or ES-MD for a region"
+    none = fit_partition(rows, spec, PartitionKey.of({"store": 1, "region": None}))
+    assert none.payload is not None, none.failure
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("{column: country}", r"columns.holidays.column: 'country' is no column of partition_by or columns.static \(store\)"),
+        ("{column: 3}", "columns.holidays.column: "),
+        ("es", "columns.holidays: .*a country, e.g. ES, a region of it, e.g. ES-MD"),
+        ("[ES]", "columns.holidays: .*a country, e.g. ES, a region of it, e.g. ES-MD"),
+    ],
+)
+def test_a_place_that_is_written_otherwise_is_a_mistake_in_the_spec(place: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        spec_of(SPEC % place)
+    assert re.search(message, str(caught.value))
+    assert len(caught.value.mistakes) == 1
