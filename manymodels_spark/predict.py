@@ -13,7 +13,7 @@ from manymodels_spark.combine import combined
 from manymodels_spark.conformal import Intervals
 from manymodels_spark.errors import FitError, ManyModelsError, Reason
 from manymodels_spark.models import registry
-from manymodels_spark.models.base import Problem
+from manymodels_spark.models.base import Problem, pandas_step
 from manymodels_spark.payload import open_payload
 from manymodels_spark.spec.model import Candidate
 
@@ -129,7 +129,7 @@ class LoadedPartition:
         self, wanted: pd.DatetimeIndex | None, horizon: int | None, since: pd.Timestamp | None
     ) -> pd.DatetimeIndex:
         """All steps from the one after the cutoff to the last one wanted."""
-        frequency = "7D" if self.problem.frequency == "W" else self.problem.frequency
+        frequency = pandas_step(self.problem.frequency)
         first, step, ahead = self.cutoff, pd.tseries.frequencies.to_offset(frequency), horizon or self.problem.horizon
         assert first is not None
         try:

@@ -28,6 +28,11 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def pandas_step(frequency: str) -> str:
+    """The step to the next time, as pandas names it: a plain `W` goes on in seven days from any weekday, pandas' own to Sunday."""
+    return "7D" if frequency == "W" else frequency
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from manymodels_spark.models.base import Problem
+from manymodels_spark.models.base import Problem, pandas_step
 from manymodels_spark.predict import LoadedPartition
 from manymodels_spark.serving.failures import ScoreError, invalid
 from manymodels_spark.serving.schemas import Item, Split
@@ -70,7 +70,7 @@ def last_step(model: LoadedPartition, steps: int) -> pd.Timestamp | None:
 
 def step_of(problem: Problem) -> Any:
     """One step of the model's calendar as an offset; plain weeks go on from the cutoff's own day."""
-    return pd.tseries.frequencies.to_offset("7D" if problem.frequency == "W" else problem.frequency)
+    return pd.tseries.frequencies.to_offset(pandas_step(problem.frequency))
 
 
 def predictions_of(table: Mapping[str, Any], item: Item) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from manymodels_spark.models.base import pandas_step
 from manymodels_spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.tables import PARTITIONS, SILVER, Lake
@@ -25,7 +26,7 @@ def input_example(lake: Lake, spec: Spec) -> str | None:
     one = own.orderBy("partition_id").first()
     if one is None:
         return None
-    step = "7D" if spec.columns.frequency == "W" else spec.columns.frequency
+    step = pandas_step(spec.columns.frequency)
     ahead = pd.DataFrame({str(spec.columns.time): pd.date_range(one["end"], periods=ROWS + 1, freq=step)[-ROWS:]})
     if not spec.columns.known_future:
         return _json(ahead)
