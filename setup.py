@@ -80,14 +80,25 @@ DEV = [
 setup(
     name="manymodels-spark",
     version=VERSION["__version__"],
-    description="One model per partition, thousands at a time: train, promote, score and serve on Spark with MLflow",
+    description="One model per partition, thousands at a time: train, promote, score and serve on Spark "
+    "with MLflow",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["manymodels_spark", "manymodels_spark.*"]),
     package_data={
-        "manymodels_spark": ["py.typed", "*.json", "*.properties", "*.xml", "**/*.json", "**/*.sql", "**/*.html", "**/*.css", "**/*.js"],
+        "manymodels_spark": [
+            "py.typed",
+            "*.json",
+            "*.properties",
+            "*.xml",
+            "**/*.json",
+            "**/*.sql",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+        ],
     },
     install_requires=CORE,
     extras_require={
@@ -102,7 +113,10 @@ setup(
         "dev": [*LOCAL, *POSTGRES, *LIGHTGBM, *SERVE, *AZURE, *OTEL, *TEST, *DEV],
     },
     entry_points={
-        "console_scripts": ["manymodels = manymodels_spark.cli:main", "manymodels-job = manymodels_spark.cli:job"],
+        "console_scripts": [
+            "manymodels = manymodels_spark.cli:main",
+            "manymodels-job = manymodels_spark.cli:job",
+        ],
         "mlflow.artifact_repository": ["abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository"],
     },
     classifiers=[

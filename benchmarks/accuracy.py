@@ -1,16 +1,19 @@
-"""Accuracy where it can be compared: the M4 competition's weekly series, and simulated sales whose truth is known.
+"""Accuracy where it can be compared: the M4 competition's weekly series, and simulated sales whose truth is
+known.
 
-    make bench-accuracy ARGS="--data DIR"       DIR (or M4_DATA) holds train.csv and test.csv of the 359 series
+    make bench-accuracy ARGS="--data DIR"  DIR (or M4_DATA) holds train.csv and test.csv of the 359 series
     make bench-accuracy ARGS="--data DIR --series 40 --partitions 20"                sooner
     make bench-accuracy ARGS="--data DIR --combine best --candidates auto_ets,naive" another choice
 
-The series go through the product's own stages with the shipped conf/m4_weekly.yaml; its folds lie inside the training part,
-and the test values are read when the predictions are there. Beside it every single family of the spec, fitted once on each
-series, so that the value of choosing per series shows. `coverage_90` is the share of test values inside the 90 % interval.
+The series go through the product's own stages with the shipped conf/m4_weekly.yaml; its folds lie inside the
+training part, and the test values are read when the predictions are there. Beside it every single family of
+the spec, fitted once on each series, so that the value of choosing per series shows. `coverage_90` is the
+share of test values inside the 90 % interval.
 
-`regret` is of the simulated part: the error of the chosen champions over that of the best family of each series, less one,
-both against the expected sales that the simulator knows and no forecaster can. `regret_one_family` is the same for the one
-family that is best over all series: what a team without a choice per partition gives away.
+`regret` is of the simulated part: the error of the chosen champions over that of the best family of each
+series, less one, both against the expected sales that the simulator knows and no forecaster can.
+`regret_one_family` is the same for the one family that is best over all series: what a team without a choice
+per partition gives away.
 """
 
 from __future__ import annotations
@@ -49,9 +52,12 @@ PUBLISHED: list[tuple[str, Any]] = [
     ("published: best of 61 on weekly series (235)", (None, None, 0.739)),
 ]
 SIMULATED: list[dict[str, Any]] = [
-    {"linear": {"lags": [1, 7, 14, 28]}}, {"prophet": {"weekly": True, "yearly": True, "daily": False}},
-    {"theta": {}}, {"auto_ets": {}}, {"seasonal_naive": {}},
-]  # fmt: skip
+    {"linear": {"lags": [1, 7, 14, 28]}},
+    {"prophet": {"weekly": True, "yearly": True, "daily": False}},
+    {"theta": {}},
+    {"auto_ets": {}},
+    {"seasonal_naive": {}},
+]
 Series = dict[str, np.ndarray]
 
 
@@ -60,12 +66,18 @@ def main() -> None:
     arguments = _arguments()
     weekly = m4(arguments)
     simulated = simulation(arguments.partitions)
-    workload = {"series": weekly.pop("series"), "combine": weekly.pop("combine"), "simulated_partitions": arguments.partitions}
+    workload = {
+        "series": weekly.pop("series"),
+        "combine": weekly.pop("combine"),
+        "simulated_partitions": arguments.partitions,
+    }
     emit("accuracy", workload=workload, **weekly, **simulated)
 
 
 def m4(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The weekly series through ingest, prepare, train, promote and score, then judged on their test values."""
+    """The weekly series through ingest, prepare, train, promote and score, then judged on their test
+    values.
+    """
     train, test = _wide(arguments.data / "train.csv"), _wide(arguments.data / "test.csv")
     if arguments.series:
         train = dict(list(train.items())[: arguments.series])
@@ -81,11 +93,17 @@ def m4(arguments: argparse.Namespace) -> dict[str, Any]:
     print(chosen.to_string(index=False))
     print(_table([*PUBLISHED, *figures.items(), ("chosen per series (this run)", ours)]), flush=True)
     return {
-        "series": len(train), "combine": spec.combine, "owa": ours[2], "smape": ours[0], "mase": ours[1],
-        "owa_best_single_family": best[2], "minutes": took.seconds / 60,
+        "series": len(train),
+        "combine": spec.combine,
+        "owa": ours[2],
+        "smape": ours[0],
+        "mase": ours[1],
+        "owa_best_single_family": best[2],
+        "minutes": took.seconds / 60,
         **{f"coverage_{level}": _coverage(rows, test, level) for level in spec.backtest.intervals},
-        "fitted": counts["fitted"], "quarantined": counts["quarantined"],
-    }  # fmt: skip
+        "fitted": counts["fitted"],
+        "quarantined": counts["quarantined"],
+    }
 
 
 def scores(train: Series, test: Series, predicted: Series) -> tuple[float, float, float]:
@@ -96,30 +114,50 @@ def scores(train: Series, test: Series, predicted: Series) -> tuple[float, float
         error = np.abs(actual - forecast)
         smape.append(200 * np.mean(error / (np.abs(actual) + np.abs(forecast))))
         mase.append(np.mean(error) / np.mean(np.abs(np.diff(values))))
-    return float(np.mean(smape)), float(np.mean(mase)), float(np.mean(smape) / NAIVE2_SMAPE + np.mean(mase) / NAIVE2_MASE) / 2
+    return (
+        float(np.mean(smape)),
+        float(np.mean(mase)),
+        float(np.mean(smape) / NAIVE2_SMAPE + np.mean(mase) / NAIVE2_MASE) / 2,
+    )
 
 
 def simulation(partitions: int) -> dict[str, float]:
-    """Simulated sales, the last days kept back: errors against the truth of champions, of the best family and of one family."""
+    """Simulated sales, the last days kept back: errors against the truth of champions, of the best family and
+    of one family.
+    """
     keys = [(number % 10 + 1, number // 10 + 1) for number in range(partitions)]
     with scratch() as folder:
         _write_sales(folder / "in", keys)
         spec = spec_in(
-            folder, name="simulated", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
-            columns={"time": "date", "target": "units"}, prepare={"gaps": "forward"}, horizon=AHEAD, candidates=SIMULATED,
+            folder,
+            name="simulated",
+            partition_by=["store", "item"],
+            source={"parquet": str(folder / "in")},
+            columns={"time": "date", "target": "units"},
+            prepare={"gaps": "forward"},
+            horizon=AHEAD,
+            candidates=SIMULATED,
             backtest={"folds": 3},
-        )  # fmt: skip
+        )
         mm = ManyModels(spec)
         mm.run()
         rows = mm.predictions.select("store", "item", "date", "prediction").orderBy("date").toPandas()
-        silver = mm.job.lake.read("silver").select("store", "item", "date", "units").orderBy("date").toPandas()
+        silver = (
+            mm.job.lake.read("silver").select("store", "item", "date", "units").orderBy("date").toPandas()
+        )
     truth = {key: _truth(group) for key, group in rows.groupby(["store", "item"])}
     chosen = {key: group["prediction"].to_numpy() for key, group in rows.groupby(["store", "item"])}
     history = {key: group for key, group in silver.groupby(["store", "item"]) if key in truth}
-    errors = np.array([[_error(truth[key], found[key]) for key in history] for found in _fit_all(spec, history).values()])
+    errors = np.array(
+        [[_error(truth[key], found[key]) for key in history] for found in _fit_all(spec, history).values()]
+    )
     ours = float(np.mean([_error(truth[key], chosen[key]) for key in history]))
     oracle = float(errors.min(axis=0).mean())
-    return {"regret": ours / oracle - 1, "regret_one_family": float(errors.mean(axis=1).min()) / oracle - 1, "wape_truth": ours}
+    return {
+        "regret": ours / oracle - 1,
+        "regret_one_family": float(errors.mean(axis=1).min()) / oracle - 1,
+        "wape_truth": ours,
+    }
 
 
 def _error(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -136,15 +174,22 @@ def _truth(rows: pd.DataFrame) -> np.ndarray:
 def _write_sales(folder: Path, keys: list[tuple[int, int]]) -> None:
     folder.mkdir()
     frames = [sales_of(SEED, store, item, DAYS).assign(store=store, item=item) for store, item in keys]
-    pd.concat(frames, ignore_index=True).to_parquet(folder / "sales.parquet", index=False, coerce_timestamps="us")
+    pd.concat(frames, ignore_index=True).to_parquet(
+        folder / "sales.parquet", index=False, coerce_timestamps="us"
+    )
 
 
 def _families(spec: Spec, train: Series) -> dict[str, Series]:
     """Each candidate of the spec alone, by its label, fitted once on every series."""
-    return _fit_all(spec, {
-        name: pd.DataFrame({"week": pd.date_range("1970-01-04", periods=len(values), freq="7D"), "value": values})
-        for name, values in train.items()
-    })  # fmt: skip
+    return _fit_all(
+        spec,
+        {
+            name: pd.DataFrame(
+                {"week": pd.date_range("1970-01-04", periods=len(values), freq="7D"), "value": values}
+            )
+            for name, values in train.items()
+        },
+    )
 
 
 def _fit_all(spec: Spec, history: dict[Any, pd.DataFrame]) -> dict[str, dict[Any, np.ndarray]]:
@@ -153,14 +198,22 @@ def _fit_all(spec: Spec, history: dict[Any, pd.DataFrame]) -> dict[str, dict[Any
     with ProcessPoolExecutor(cores(), mp_context=get_context("spawn")) as pool:
         for candidate in spec.candidates:
             one = partial(_fit_one, candidate, problem)
-            found[label(candidate)] = dict(zip(history, pool.map(one, history.values(), chunksize=8), strict=True))
+            found[label(candidate)] = dict(
+                zip(history, pool.map(one, history.values(), chunksize=8), strict=True)
+            )
     return found
 
 
 def _fit_one(candidate: Candidate, problem: Problem, rows: pd.DataFrame) -> np.ndarray:
-    """One family's forecast of one series; the last value where the family cannot be fitted or has too few rows."""
+    """One family's forecast of one series; the last value where the family cannot be fitted or has too few
+    rows.
+    """
     family = registry.build(candidate)
-    times = pd.date_range(rows[problem.time].iloc[-1], periods=problem.horizon + 1, freq="7D" if problem.frequency == "W" else "D")
+    times = pd.date_range(
+        rows[problem.time].iloc[-1],
+        periods=problem.horizon + 1,
+        freq="7D" if problem.frequency == "W" else "D",
+    )
     last = np.repeat(rows[problem.target].iloc[-1], problem.horizon)
     if len(rows) < family.min_rows(problem):
         return last
@@ -185,7 +238,9 @@ def _spec(arguments: argparse.Namespace, folder: Path, train: Series) -> Spec:
         rows = (arguments.data / "train.csv").read_text().splitlines()
         (folder / "train.csv").write_text("\n".join(rows[: len(train) + 1]))
     os.environ["M4_DATA"] = str(data.absolute())
-    shipped: dict[str, Any] = load_spec(SPEC).model_dump(by_alias=True, exclude={"lake", "warehouse", "mlflow"})
+    shipped: dict[str, Any] = load_spec(SPEC).model_dump(
+        by_alias=True, exclude={"lake", "warehouse", "mlflow"}
+    )
     if arguments.combine:
         shipped["combine"] = arguments.combine
     if arguments.candidates:
@@ -202,14 +257,21 @@ def _wide(path: Path) -> Series:
 def _table(rows: list[tuple[str, Any]]) -> str:
     lines = [f"{'method':<90} {'sMAPE':>7} {'MASE':>7} {'OWA':>7}"]
     for name, figures in rows:
-        lines.append(f"{name:<90} " + " ".join(f"{'':>7}" if figure is None else f"{figure:>7.3f}" for figure in figures))
+        lines.append(
+            f"{name:<90} "
+            + " ".join(f"{'':>7}" if figure is None else f"{figure:>7.3f}" for figure in figures)
+        )
     return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = os.environ.get("M4_DATA")
-    parser.add_argument("--data", type=Path, required=default is None, default=Path(default) if default else None)
+    parser.add_argument(
+        "--data", type=Path, required=default is None, default=Path(default) if default else None
+    )
     parser.add_argument("--combine")
     parser.add_argument("--candidates")
     parser.add_argument("--series", type=int)

@@ -17,11 +17,23 @@ from typing import Any
 
 from manymodels_spark.spec import Spec
 
-PACKAGES = ("pyspark", "delta-spark", "mlflow", "pandas", "numpy", "pyarrow", "duckdb", "prophet", "statsforecast")
+PACKAGES = (
+    "pyspark",
+    "delta-spark",
+    "mlflow",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "duckdb",
+    "prophet",
+    "statsforecast",
+)
 
 
 def emit(name: str, *, workload: dict[str, Any] | None = None, **figures: Any) -> None:
-    """Print a benchmark's result as one line of JSON, with the cores and the versions it was measured with."""
+    """Print a benchmark's result as one line of JSON, with the cores and the versions it was measured
+    with.
+    """
     result = {"benchmark": name, "cores": cores(), "versions": versions(), "workload": workload or {}}
     print(json.dumps({**result, **{key: _rounded(value) for key, value in figures.items()}}), flush=True)
 
@@ -60,7 +72,9 @@ def clock(say: str = "") -> Iterator[Clock]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for the benchmark's files, removed afterwards; below `MANYMODELS_BENCH_DIR` where that is set."""
+    """A folder for the benchmark's files, removed afterwards; below `MANYMODELS_BENCH_DIR` where that is
+    set.
+    """
     folder = Path(tempfile.mkdtemp(prefix="manymodels-bench-", dir=os.environ.get("MANYMODELS_BENCH_DIR")))
     try:
         yield folder
@@ -78,9 +92,11 @@ def spec_in(folder: Path, **parts: Any) -> Spec:
     places = {
         "lake": str(folder / "lake"),
         "warehouse": {"duckdb": str(folder / "warehouse.duckdb")},
-        "mlflow": {"development": {"tracking": f"sqlite:///{folder}/dev.db", "artifacts": str(folder / "dev")},
-                   "production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "prod")}},
-    }  # fmt: skip
+        "mlflow": {
+            "development": {"tracking": f"sqlite:///{folder}/dev.db", "artifacts": str(folder / "dev")},
+            "production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "prod")},
+        },
+    }
     return Spec.model_validate({**places, **parts})
 
 

@@ -1,11 +1,13 @@
-"""Whether the 90 % intervals of every forecast family hold: the share of actuals inside, on series whose noise is known.
+"""Whether the 90 % intervals of every forecast family hold: the share of actuals inside, on series whose
+noise is known.
 
     make bench-coverage                                                every family, 120 series each
     make bench-coverage ARGS="--series 20 --families mean,theta"       some of it, sooner
 
-Each series is a level, a week and normal noise; a family alone is fitted on it as the product does (three folds, a fit on all rows),
-and the 14 days that come are counted in or out. `coverage_90` is the mean over the families, `worst` the one furthest from
-0.90. Families that make no sense of such series (croston and tsb are for rare demand) get series of their own kind.
+Each series is a level, a week and normal noise; a family alone is fitted on it as the product does (three
+folds, a fit on all rows), and the 14 days that come are counted in or out. `coverage_90` is the mean over the
+families, `worst` the one furthest from 0.90. Families that make no sense of such series (croston and tsb are
+for rare demand) get series of their own kind.
 """
 
 from __future__ import annotations
@@ -37,15 +39,19 @@ def main() -> None:
     with ProcessPoolExecutor(cores()) as pool:
         for name in names:
             with clock(f"{name:<20}"):
-                inside = list(pool.map(share_inside, [name] * arguments.series, range(arguments.series), chunksize=5))
+                inside = list(
+                    pool.map(share_inside, [name] * arguments.series, range(arguments.series), chunksize=5)
+                )
             found[name] = float(np.mean(inside))
             print(f"{name:<20}  {found[name]:.3f}", flush=True)
     emit(
-        "coverage", workload={"series": arguments.series, "length": LENGTH, "horizon": HORIZON, "families": len(found)},
-        coverage_90=float(np.mean(list(found.values()))), worst=max(found.values(), key=lambda share: abs(share - 0.9)),
+        "coverage",
+        workload={"series": arguments.series, "length": LENGTH, "horizon": HORIZON, "families": len(found)},
+        coverage_90=float(np.mean(list(found.values()))),
+        worst=max(found.values(), key=lambda share: abs(share - 0.9)),
         families={name: round(share, 4) for name, share in found.items()},
         outside_87_to_93=sorted(name for name, share in found.items() if not 0.87 <= share <= 0.93),
-    )  # fmt: skip
+    )
 
 
 def forecasting() -> list[str]:
@@ -69,7 +75,9 @@ def share_inside(name: str, number: int) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--series", type=int, default=120)
     parser.add_argument("--families", default="", help="names, with commas between them; all by default")
     return parser.parse_args()

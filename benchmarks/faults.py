@@ -1,13 +1,14 @@
-"""Twenty random kills of what a job leans on, and what they cost: nothing lost, nothing twice, at most one wave a kill.
+"""Twenty random kills of what a job leans on, and what they cost: nothing lost, nothing twice, at most one
+wave a kill.
 
     make bench-faults                                                  1,000 partitions, 20 kills
     make bench-faults ARGS="--partitions 60 --kills 5 --wave 12"       the same, sooner
 
-Training runs as the command line in a process of its own, with `mlflow server` beside it. At random points of its work a
-Python worker, the driver, its JVM or the MLflow server gets SIGKILL; the server comes back after a moment, and the same command is
-run again where it ended. Then the load into the warehouse is killed a few times. `lost` and `duplicated` count partitions in
-table `fits`, models in MLflow and rows in the warehouse together; `waves_redone_per_kill` is the partitions that were
-fitted again, in waves, over the kills.
+Training runs as the command line in a process of its own, with `mlflow server` beside it. At random points of
+its work a Python worker, the driver, its JVM or the MLflow server gets SIGKILL; the server comes back after a
+moment, and the same command is run again where it ended. Then the load into the warehouse is killed a few
+times. `lost` and `duplicated` count partitions in table `fits`, models in MLflow and rows in the warehouse
+together; `waves_redone_per_kill` is the partitions that were fitted again, in waves, over the kills.
 """
 
 from __future__ import annotations
@@ -58,9 +59,11 @@ def main() -> None:
         finally:
             server.stop()
     emit(
-        "faults", workload={"partitions": arguments.partitions, "wave": arguments.wave, "kinds": dict(run.kills)},
-        kills=run.kills.total(), **figures,
-    )  # fmt: skip
+        "faults",
+        workload={"partitions": arguments.partitions, "wave": arguments.wave, "kinds": dict(run.kills)},
+        kills=run.kills.total(),
+        **figures,
+    )
 
 
 @dataclass
@@ -80,11 +83,19 @@ class _Run:
     @property
     def spec(self) -> Spec:
         return spec_of(
-            self.folder, [chaos.candidate(FIT_SECONDS, self.log)], horizon=7, limits={"partitions_per_wave": self.wave},
-            mlflow={"development": {"tracking": self.server.url},
-                    "production": {"tracking": f"sqlite:///{self.folder}/prod.db", "artifacts": str(self.folder / "prod")}},
+            self.folder,
+            [chaos.candidate(FIT_SECONDS, self.log)],
+            horizon=7,
+            limits={"partitions_per_wave": self.wave},
+            mlflow={
+                "development": {"tracking": self.server.url},
+                "production": {
+                    "tracking": f"sqlite:///{self.folder}/prod.db",
+                    "artifacts": str(self.folder / "prod"),
+                },
+            },
             warehouse={"duckdb": str(self.folder / "warehouse.duckdb")},
-        )  # fmt: skip
+        )
 
     def prepare(self, partitions: int) -> None:
         write_series(self.folder / "in", partitions, DAYS)
@@ -131,19 +142,29 @@ class _Run:
     def count(self, partitions: int) -> dict[str, float]:
         """What is missing and what is there twice, in all three places, and what was done again."""
         job = Job.of(self.spec, get_session("bench", f"local[{cores()}]"))
-        fits = [row[0] for row in job.lake.read(FITS).filter("status = 'fitted'").select("partition_id").collect()]
+        fits = [
+            row[0] for row in job.lake.read(FITS).filter("status = 'fitted'").select("partition_id").collect()
+        ]
         models = ModelRepository.open(self.spec.mlflow.development, self.spec)
-        logged = [model.partition_id for model in models.search("tags.`manymodels.spec` = 'bench'") if model.ready]
-        predicted = [tuple(row) for row in job.lake.read(PREDICTIONS).selectExpr("partition_id", "cast(date AS string)").collect()]
+        logged = [
+            model.partition_id for model in models.search("tags.`manymodels.spec` = 'bench'") if model.ready
+        ]
+        predicted = [
+            tuple(row)
+            for row in job.lake.read(PREDICTIONS).selectExpr("partition_id", "cast(date AS string)").collect()
+        ]
         with duckdb.connect(str(self.folder / "warehouse.duckdb"), read_only=True) as warehouse:
-            loaded = warehouse.execute("SELECT partition_id, strftime(date, '%Y-%m-%d %H:%M:%S') FROM bench_predictions").fetchall()
+            loaded = warehouse.execute(
+                "SELECT partition_id, strftime(date, '%Y-%m-%d %H:%M:%S') FROM bench_predictions"
+            ).fetchall()
         places = [(fits, partitions), (logged, partitions), (loaded, len(set(predicted)))]
         again = sum(chaos.fits_of(self.log).values()) / FITS_EACH - partitions
         return {
             "lost": sum(expected - len(set(found)) for found, expected in places),
             "duplicated": sum(_surplus(found) for found, _ in places),
-            "partitions_fitted_again": again, "waves_redone_per_kill": max(again, 0.0) / self.wave / max(self.kills.total(), 1),
-        }  # fmt: skip
+            "partitions_fitted_again": again,
+            "waves_redone_per_kill": max(again, 0.0) / self.wave / max(self.kills.total(), 1),
+        }
 
     def _start(self, command: str) -> chaos.Victim:
         return chaos.Victim(self.folder / "spec.yaml", command)
@@ -155,7 +176,9 @@ class _Run:
             self.server.start()
             self.kills[kind] += 1
             return
-        while not (hit := victim.kill(kind)) and not victim.ended:  # a driver that just began has no worker yet
+        while (
+            not (hit := victim.kill(kind)) and not victim.ended
+        ):  # a driver that just began has no worker yet
             time.sleep(0.02)
         self.kills[kind] += hit
         if kind != "worker":
@@ -176,7 +199,9 @@ def _surplus(found: Iterable[object]) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--wave", type=int, default=50)

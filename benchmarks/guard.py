@@ -1,10 +1,11 @@
-"""The regression guard: counts, bytes and shares that do not depend on the machine's mood, held to stored bounds.
+"""The regression guard: counts, bytes and shares that do not depend on the machine's mood, held to stored
+bounds.
 
-    make bench-guard                            measures, prints the line of JSON, fails where a bound is crossed
+    make bench-guard  measures, prints the line of JSON, fails where a bound is crossed
 
 All of it is in CI, too, as tests/unit/test_guard.py and tests/spark/test_guard.py. The bounds are in
-benchmarks/bounds.json, each with what it counts, a tenth or two beyond what was measured; a change that means to cross
-one moves it there and says why.
+benchmarks/bounds.json, each with what it counts, a tenth or two beyond what was measured; a change that means
+to cross one moves it there and says why.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ BOUNDS = Path(__file__).parent / "bounds.json"
 PARTITIONS, DAYS, HORIZON, WAVE = 24, 160, 14, 12
 STAGES = ("ingest", "prepare", "train", "promote", "score", "load")
 PAYLOADS: dict[str, dict[str, Any]] = {
-    "prophet": {"weekly": True, "yearly": False}, "auto_ets": {"season": 7}, "theta": {"season": 7}, "linear": {"lags": [1, 7]},
-}  # fmt: skip
+    "prophet": {"weekly": True, "yearly": False},
+    "auto_ets": {"season": 7},
+    "theta": {"season": 7},
+    "linear": {"lags": [1, 7]},
+}
 
 
 def main() -> int:
@@ -93,8 +97,14 @@ def of_payloads() -> dict[str, float]:
 
 
 def of_python() -> dict[str, float]:
-    """Python calls of one fit with the cheapest family, of opening a payload and of predicting with it, once warm."""
-    rows, key, spec = sales_of(7, 1, 1, DAYS), PartitionKey.of({"store": 1, "item": 1}), _spec(Path("unused"), candidates=["naive"])
+    """Python calls of one fit with the cheapest family, of opening a payload and of predicting with it, once
+    warm.
+    """
+    rows, key, spec = (
+        sales_of(7, 1, 1, DAYS),
+        PartitionKey.of({"store": 1, "item": 1}),
+        _spec(Path("unused"), candidates=["naive"]),
+    )
     payload = fit_partition(rows, spec, key).payload or b""
     loaded = LoadedPartition(payload)
     return {
@@ -106,9 +116,21 @@ def of_python() -> dict[str, float]:
 
 def _spec(folder: Path, **parts: Any) -> Spec:
     candidates = [{"auto_ets": {"season": 7}}, {"seasonal_naive": {}}]
-    parts = {"candidates": candidates, "backtest": {"folds": 2}, "limits": {"partitions_per_wave": WAVE}, **parts}
-    return spec_in(folder, name="guard", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
-                   columns={"time": "date", "target": "units"}, horizon=HORIZON, **parts)
+    parts = {
+        "candidates": candidates,
+        "backtest": {"folds": 2},
+        "limits": {"partitions_per_wave": WAVE},
+        **parts,
+    }
+    return spec_in(
+        folder,
+        name="guard",
+        partition_by=["store", "item"],
+        source={"parquet": str(folder / "in")},
+        columns={"time": "date", "target": "units"},
+        horizon=HORIZON,
+        **parts,
+    )
 
 
 def _run(mm: ManyModels) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Load: predictions from Delta into DuckDB, against DuckDB's own INSERT of the same rows from Parquet.
 
-`seconds` is the whole stage: finding the version, the rows, the checks, the ledger, the commit and the record of the
-run. `side_seconds` is the stage that also brings the small tables along (here: `runs`), `exported_seconds` the stage
-on a table that must be exported first. Run: `python -m benchmarks.load [ROWS]`.
+`seconds` is the whole stage: finding the version, the rows, the checks, the ledger, the commit and the record
+of the run. `side_seconds` is the stage that also brings the small tables along (here: `runs`),
+`exported_seconds` the stage on a table that must be exported first. Run: `python -m benchmarks.load [ROWS]`.
 """
 
 from __future__ import annotations
@@ -47,9 +47,15 @@ def main(rows: int = 5_000_000) -> None:
         spark.stop()
     seconds, base = statistics.median(ours), statistics.median(bare)
     emit(
-        "load", workload={"rows": rows, "columns": 17, "partitions": rows // HORIZON, "repeats": REPEATS},
-        rows=rows, seconds=seconds, baseline_seconds=base, ratio=seconds / base, side_seconds=statistics.median(side),
-        exported_seconds=statistics.median(exported), peak_driver_mib=peak_memory(),
+        "load",
+        workload={"rows": rows, "columns": 17, "partitions": rows // HORIZON, "repeats": REPEATS},
+        rows=rows,
+        seconds=seconds,
+        baseline_seconds=base,
+        ratio=seconds / base,
+        side_seconds=statistics.median(side),
+        exported_seconds=statistics.median(exported),
+        peak_driver_mib=peak_memory(),
     )
 
 
@@ -57,27 +63,42 @@ def predictions(spark: SparkSession, rows: int) -> DataFrame:
     """Rows as `score` writes them: `HORIZON` days of each partition, intervals at 80 and 95."""
     return spark.range(rows, numPartitions=4).selectExpr(
         f"substr(md5(cast(id div {HORIZON} as string)), 1, 20) AS partition_id",
-        f"cast(id div {HORIZON * 500} as int) AS store", f"concat('item ', id div {HORIZON} % 500) AS item",
+        f"cast(id div {HORIZON * 500} as int) AS store",
+        f"concat('item ', id div {HORIZON} % 500) AS item",
         "timestamp'2026-11-23 00:00:00' AS cutoff",
         f"timestamp'2026-11-24 00:00:00' + make_dt_interval(cast(id % {HORIZON} as int)) AS date",
-        "rand(1) * 100 AS prediction", "rand(2) * 90 AS lower_80", "rand(3) * 110 AS upper_80",
-        "rand(4) * 80 AS lower_95", "rand(5) * 120 AS upper_95", "false AS fallback", "'prophet' AS family",
-        f"concat('m-', md5(cast(id div {HORIZON} as string))) AS model_id", "'1' AS model_version",
-        "3L AS data_version", "'20261124T031000-abc123' AS run_id", "timestamp'2026-11-24 03:10:00' AS scored_at",
+        "rand(1) * 100 AS prediction",
+        "rand(2) * 90 AS lower_80",
+        "rand(3) * 110 AS upper_80",
+        "rand(4) * 80 AS lower_95",
+        "rand(5) * 120 AS upper_95",
+        "false AS fallback",
+        "'prophet' AS family",
+        f"concat('m-', md5(cast(id div {HORIZON} as string))) AS model_id",
+        "'1' AS model_version",
+        "3L AS data_version",
+        "'20261124T031000-abc123' AS run_id",
+        "timestamp'2026-11-24 03:10:00' AS scored_at",
     )
 
 
 def _job(spark: SparkSession, folder: Path, warehouse: str = "unused") -> Job:
     spec: dict[str, Any] = {
-        "name": "bench", "partition_by": ["store", "item"], "source": {"csv": "none.csv"}, "horizon": HORIZON,
-        "columns": {"target": "units", "time": "date"}, "lake": str(folder / "lake"),
+        "name": "bench",
+        "partition_by": ["store", "item"],
+        "source": {"csv": "none.csv"},
+        "horizon": HORIZON,
+        "columns": {"target": "units", "time": "date"},
+        "lake": str(folder / "lake"),
         "warehouse": {"duckdb": str(folder / f"{warehouse}.duckdb")},
     }
     return Job.of(Spec.model_validate(spec), spark)
 
 
 def _forbid_reading_in_place(job: Job) -> None:
-    """Give the table a feature for which its files may not be read as they lie: its version is exported first."""
+    """Give the table a feature for which its files may not be read as they lie: its version is exported
+    first.
+    """
     properties = "'delta.feature.deletionVectors' = 'supported'"
     job.spark.sql(f"ALTER TABLE {job.lake.ref(PREDICTIONS)} SET TBLPROPERTIES ({properties})")
 

@@ -1,15 +1,17 @@
-"""Beside the way of blogs and documentation: a run and a `log_model` inside the grouped function, a driver loop to score.
+"""Beside the way of blogs and documentation: a run and a `log_model` inside the grouped function, a driver
+loop to score.
 
     make bench-naive                                     300 partitions our way, 24 of them the other way
     make bench-naive ARGS="--partitions 60 --naive 6"    smaller
     make bench-naive ARGS="--naive 300"                  all of them the other way, too
 
-Both sides fit the same model on the same rows (a fit without the last days to judge it, a fit on all rows), log to an
-`mlflow server` each and write their predictions to Delta; once with Prophet, and once with a ridge regression on lags, for
-which MLflow finds out the requirements of every model. The other way does the same for each model, so it runs a sample and
-everything is compared per model: `speedup_train`, `speedup_score` (seconds a model), `calls_ratio` (requests that the server
-answered) and `bytes_ratio` (its database and artifacts; on our side the payloads in the lake and the promoted copies count,
-too). Ours includes the fixed part of a job, the promotion counts in its calls and its bytes.
+Both sides fit the same model on the same rows (a fit without the last days to judge it, a fit on all rows),
+log to an `mlflow server` each and write their predictions to Delta; once with Prophet, and once with a ridge
+regression on lags, for which MLflow finds out the requirements of every model. The other way does the same
+for each model, so it runs a sample and everything is compared per model: `speedup_train`, `speedup_score`
+(seconds a model), `calls_ratio` (requests that the server answered) and `bytes_ratio` (its database and
+artifacts; on our side the payloads in the lake and the promoted copies count, too). Ours includes the fixed
+part of a job, the promotion counts in its calls and its bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
 
 HORIZON, LAGS = 28, [1, 7, 14, 28]
 SEASONS: dict[str, Any] = {"weekly": True, "yearly": True, "daily": False}
-CANDIDATES: dict[str, dict[str, Any]] = {"prophet": {"prophet": SEASONS}, "sklearn": {"linear": {"lags": LAGS}}}
+CANDIDATES: dict[str, dict[str, Any]] = {
+    "prophet": {"prophet": SEASONS},
+    "sklearn": {"linear": {"lags": LAGS}},
+}
 LOGGED = "store int, item int, uri string, wape double"
 REQUEST = re.compile(r'"(GET|POST|PUT|PATCH|DELETE) /(api|ajax-api)/')
 Figures = dict[str, float]
@@ -45,9 +50,16 @@ def main() -> None:
     arguments = _arguments()
     spark = get_session("bench-naive")
     with scratch() as folder:
-        rows = write_parquet(folder / "in", partitions=arguments.partitions, days=arguments.days, files=4 * cores())
+        rows = write_parquet(
+            folder / "in", partitions=arguments.partitions, days=arguments.days, files=4 * cores()
+        )
         found = {flavor: both(spark, folder, flavor, arguments) for flavor in CANDIDATES}
-    workload = {"partitions": arguments.partitions, "naive_partitions": arguments.naive, "rows": rows, "families": CANDIDATES}
+    workload = {
+        "partitions": arguments.partitions,
+        "naive_partitions": arguments.naive,
+        "rows": rows,
+        "families": CANDIDATES,
+    }
     emit("naive", workload=workload, **found)
 
 
@@ -56,13 +68,18 @@ def both(spark: SparkSession, folder: Path, flavor: str, arguments: argparse.Nam
     place = folder / flavor
     place.mkdir()
     ours = _served(place / "ours", lambda server: our_way(spark, folder, place, server, flavor))
-    naive = _served(place / "naive", lambda server: naive_way(spark, folder, place, server, flavor, arguments.naive))
+    naive = _served(
+        place / "naive", lambda server: naive_way(spark, folder, place, server, flavor, arguments.naive)
+    )
     return {
-        "speedup_train": naive["train"] / ours["train"], "speedup_score": naive["score"] / ours["score"],
-        "calls_ratio": naive["calls"] / ours["calls"], "bytes_ratio": naive["bytes"] / ours["bytes"],
-        "ours_per_model": ours, "naive_per_model": naive,
+        "speedup_train": naive["train"] / ours["train"],
+        "speedup_score": naive["score"] / ours["score"],
+        "calls_ratio": naive["calls"] / ours["calls"],
+        "bytes_ratio": naive["bytes"] / ours["bytes"],
+        "ours_per_model": ours,
+        "naive_per_model": naive,
         "naive_minutes_for_all": (naive["train"] + naive["score"]) * arguments.partitions / 60,
-    }  # fmt: skip
+    }
 
 
 def our_way(
@@ -70,25 +87,46 @@ def our_way(
 ) -> Figures:
     """The job's stages: seconds and bytes per model."""
     where = {name: {"tracking": server.url, "experiment": name} for name in ("development", "production")}
-    mm = ManyModels(spec_in(
-        place, name="ours", partition_by=["store", "item"], source={"parquet": str(folder / "in")},
-        columns={"time": "date", "target": "units"}, horizon=HORIZON, candidates=[CANDIDATES[flavor]],
-        backtest={"folds": 1}, mlflow=where,
-    ), spark)  # fmt: skip
+    mm = ManyModels(
+        spec_in(
+            place,
+            name="ours",
+            partition_by=["store", "item"],
+            source={"parquet": str(folder / "in")},
+            columns={"time": "date", "target": "units"},
+            horizon=HORIZON,
+            candidates=[CANDIDATES[flavor]],
+            backtest={"folds": 1},
+            mlflow=where,
+        ),
+        spark,
+    )
     mm.ingest()
     mm.prepare()
     trained, promoted, scored = mm.train().report, mm.promote(), mm.score()
-    print(f"ours, {flavor}: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score {scored.seconds:.1f} s", flush=True)
+    print(
+        f"ours, {flavor}: train {trained.seconds:.1f} s, promote {promoted.seconds:.1f} s, score "
+        f"{scored.seconds:.1f} s",
+        flush=True,
+    )
     kept = bytes_of(*(place / "lake" / "ours" / table for table in ("fits", "models", "champions")))
     models = trained.counts["fitted"]
     return {
-        "train": trained.seconds / models, "promote": promoted.seconds / models,
-        "score": scored.seconds / models, "bytes": kept / models, "models": models,
-    }  # fmt: skip
+        "train": trained.seconds / models,
+        "promote": promoted.seconds / models,
+        "score": scored.seconds / models,
+        "bytes": kept / models,
+        "models": models,
+    }
 
 
 def naive_way(
-    spark: SparkSession, folder: Path, place: Path, server: mlflow_server.MlflowServer, flavor: str, partitions: int
+    spark: SparkSession,
+    folder: Path,
+    place: Path,
+    server: mlflow_server.MlflowServer,
+    flavor: str,
+    partitions: int,
 ) -> Figures:
     """The other way: a job that logs from inside the grouped function, then a loop over the models."""
     raw = spark.read.parquet(str(folder / "in")).select("store", "item", "date", "units")
@@ -96,12 +134,19 @@ def naive_way(
     with clock(f"naive, {flavor}: {partitions} models trained") as trained:
         # Spread by hand: left to itself, Spark would put so few rows into one task and leave cores idle.
         spread = chosen.repartition(4 * cores(), "store", "item")
-        logged = spread.groupBy("store", "item").applyInPandas(log_each(server.url, flavor), LOGGED).toPandas()
+        logged = (
+            spread.groupBy("store", "item").applyInPandas(log_each(server.url, flavor), LOGGED).toPandas()
+        )
     history = chosen.orderBy("date").toPandas()
     with clock(f"naive, {flavor}: {partitions} models loaded and scored") as scored:
         predictions = score_each(server.url, flavor, logged, history)
         spark.createDataFrame(predictions).write.format("delta").save(str(place / "naive-predictions"))
-    return {"train": trained.seconds / len(logged), "score": scored.seconds / len(logged), "bytes": 0.0, "models": len(logged)}
+    return {
+        "train": trained.seconds / len(logged),
+        "score": scored.seconds / len(logged),
+        "bytes": 0.0,
+        "models": len(logged),
+    }
 
 
 def fit(flavor: str, history: pd.DataFrame) -> Any:
@@ -181,11 +226,17 @@ def _served(folder: Path, way: Callable[[mlflow_server.MlflowServer], Figures]) 
         server.stop()
     models = found.pop("models")
     stored = bytes_of(folder) - before - len(server.log())
-    return {**found, "bytes": found["bytes"] + stored / models, "calls": len(REQUEST.findall(server.log())) / models}
+    return {
+        **found,
+        "bytes": found["bytes"] + stored / models,
+        "calls": len(REQUEST.findall(server.log())) / models,
+    }
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--partitions", type=int, default=300)
     parser.add_argument("--naive", type=int, default=24, help="how many of them are done the other way")
     parser.add_argument("--days", type=int, default=1000)

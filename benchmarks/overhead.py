@@ -1,13 +1,14 @@
-"""What the train stage costs beside the fits: 20,000 partitions of 100 days by the cheapest family, each logged to MLflow.
+"""What the train stage costs beside the fits: 20,000 partitions of 100 days by the cheapest family, each
+logged to MLflow.
 
-    make bench-overhead                                                20,000 partitions, and 5,000 to compare memory with
+    make bench-overhead  20,000 partitions, and 5,000 to compare memory with
     make bench-overhead ARGS="--partitions 2000 --few 500 --bare 200"  the same, sooner
 
-`ms_per_partition` is the wall time of the train stage over its partitions. `ratio_to_bare_logging` holds it against creating
-and finalizing logged models with the same tags and parameters in a plain loop, in the same run, on the same kind of store.
-`driver_rss_ratio` is the driver's peak memory (Python and its JVM, which here is the executor, too) at 20,000 partitions
-over that at 5,000, each in a process of its own, and both with a heap of 1 GiB for Java. `skip_seconds` is a second run,
-in which nothing has changed.
+`ms_per_partition` is the wall time of the train stage over its partitions. `ratio_to_bare_logging` holds it
+against creating and finalizing logged models with the same tags and parameters in a plain loop, in the same
+run, on the same kind of store. `driver_rss_ratio` is the driver's peak memory (Python and its JVM, which here
+is the executor, too) at 20,000 partitions over that at 5,000, each in a process of its own, and both with a
+heap of 1 GiB for Java. `skip_seconds` is a second run, in which nothing has changed.
 """
 
 from __future__ import annotations
@@ -37,13 +38,25 @@ def main() -> None:
         return
     few, many = (_in_own_process(size, arguments.bare) for size in (arguments.few, arguments.partitions))
     emit(
-        "overhead", workload={"partitions": arguments.partitions, "few": arguments.few, "days": DAYS, "family": "seasonal_naive"},
-        ms_per_partition=many["ms"], ratio_to_bare_logging=many["ms"] / many["bare_ms"], bare_ms=many["bare_ms"],
-        untagged_ms=many["untagged_ms"], driver_rss_ratio=many["rss"] / few["rss"], driver_rss_mib=many["rss"],
-        skip_seconds=many["skip_seconds"], driver_python_ratio=many["python"] / few["python"],
-        ms_per_partition_few=few["ms"], fit_ms=many["fit_ms"],
+        "overhead",
+        workload={
+            "partitions": arguments.partitions,
+            "few": arguments.few,
+            "days": DAYS,
+            "family": "seasonal_naive",
+        },
+        ms_per_partition=many["ms"],
+        ratio_to_bare_logging=many["ms"] / many["bare_ms"],
+        bare_ms=many["bare_ms"],
+        untagged_ms=many["untagged_ms"],
+        driver_rss_ratio=many["rss"] / few["rss"],
+        driver_rss_mib=many["rss"],
+        skip_seconds=many["skip_seconds"],
+        driver_python_ratio=many["python"] / few["python"],
+        ms_per_partition_few=few["ms"],
+        fit_ms=many["fit_ms"],
         quarantined=many["quarantined"],
-    )  # fmt: skip
+    )
 
 
 def one(partitions: int, bare: int) -> dict[str, float]:
@@ -56,20 +69,31 @@ def one(partitions: int, bare: int) -> dict[str, float]:
             train(trained.job)
         bare_ms, untagged_ms = (bare_logging(folder, bare, tagged) for tagged in (True, False))
     return {
-        "ms": 1000 * trained.seconds / partitions, "fit_ms": 1000 * trained.fit_seconds / partitions, **memory,
-        "skip_seconds": again.seconds, "bare_ms": bare_ms, "untagged_ms": untagged_ms, "quarantined": trained.quarantined,
+        "ms": 1000 * trained.seconds / partitions,
+        "fit_ms": 1000 * trained.fit_seconds / partitions,
+        **memory,
+        "skip_seconds": again.seconds,
+        "bare_ms": bare_ms,
+        "untagged_ms": untagged_ms,
+        "quarantined": trained.quarantined,
     }
 
 
 def bare_logging(folder: Path, count: int, tagged: bool) -> float:
-    """Milliseconds to create and finalize a logged model in a plain loop, with or without what our models are told by."""
+    """Milliseconds to create and finalize a logged model in a plain loop, with or without what our models are
+    told by.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/bare-{tagged}.db")
     experiment = client.create_experiment("bare", artifact_location=str(folder / "bare"))
-    logged = MlflowClient(tracking_uri=f"sqlite:///{folder}/dev.db").search_logged_models([_experiment(folder)], max_results=1)
+    logged = MlflowClient(tracking_uri=f"sqlite:///{folder}/dev.db").search_logged_models(
+        [_experiment(folder)], max_results=1
+    )
     like: dict[str, Any] = {"tags": logged[0].tags, "params": logged[0].params} if tagged else {}
-    client.finalize_logged_model(client.create_logged_model(experiment, name="warm-up", **like).model_id, "READY")
+    client.finalize_logged_model(
+        client.create_logged_model(experiment, name="warm-up", **like).model_id, "READY"
+    )
     with clock(f"    {count} models in a bare loop, tagged: {tagged}") as took:
         for number in range(count):
             model = client.create_logged_model(experiment, name=f"model-{number}", **like)
@@ -114,7 +138,9 @@ def _in_own_process(partitions: int, bare: int) -> dict[str, float]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--partitions", type=int, default=20_000)
     parser.add_argument("--few", type=int, default=5_000)
     parser.add_argument("--bare", type=int, default=2_000, help="models of the bare loop")

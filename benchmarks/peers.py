@@ -1,14 +1,15 @@
-"""Beside statsforecast's own Spark backend: the same rows, the same models, as many fits of each, on the same session.
+"""Beside statsforecast's own Spark backend: the same rows, the same models, as many fits of each, on the same
+session.
 
     make bench-peers                                   1,000 partitions of 400 days, AutoETS and Theta
     make bench-peers ARGS="--partitions 4000 --plain"  without the backtest, which takes twice as long
 
-The peer's floor is its fit-and-forecast, which tracks nothing: `StatsForecast(...).forecast(df=spark_df)`, written to
-Delta. Ours is the train and the score stage with `refit: false`, which fits every model once per partition as the peer
-does, judges it on the last days, logs a model for every partition and forecasts with it. Series of six weeks or less are
-left to ours alone: one of them ends the peer's job. `ratio` is our wall time over the peer's; `ratio_backtest` compares a
-backtest and a fit on all rows with the peer's `cross_validation` and `forecast`. Both sides run a few partitions first, so
-that neither pays for imports.
+The peer's floor is its fit-and-forecast, which tracks nothing: `StatsForecast(...).forecast(df=spark_df)`,
+written to Delta. Ours is the train and the score stage with `refit: false`, which fits every model once per
+partition as the peer does, judges it on the last days, logs a model for every partition and forecasts with
+it. Series of six weeks or less are left to ours alone: one of them ends the peer's job. `ratio` is our wall
+time over the peer's; `ratio_backtest` compares a backtest and a fit on all rows with the peer's
+`cross_validation` and `forecast`. Both sides run a few partitions first, so that neither pays for imports.
 """
 
 from __future__ import annotations
@@ -37,12 +38,27 @@ def main() -> None:
     with scratch() as folder:
         _both(spark, folder / "warm", WARM, arguments.days, refit=False)
         plain = _both(spark, folder / "plain", arguments.partitions, arguments.days, refit=False)
-        backtest = {} if arguments.plain else _both(spark, folder / "backtest", arguments.partitions, arguments.days, refit=True)
+        backtest = (
+            {}
+            if arguments.plain
+            else _both(spark, folder / "backtest", arguments.partitions, arguments.days, refit=True)
+        )
     emit(
-        "peers", workload={"partitions": arguments.partitions, "rows": plain["rows"], "models": ["AutoETS", "Theta"], "horizon": HORIZON},
-        ratio=plain["ours"] / plain["peer"], seconds_ours=plain["ours"], seconds_train=plain["train"],
-        seconds_score=plain["score"], seconds_peer=plain["peer"], models_logged=plain["models"], **_backtest(backtest),
-    )  # fmt: skip
+        "peers",
+        workload={
+            "partitions": arguments.partitions,
+            "rows": plain["rows"],
+            "models": ["AutoETS", "Theta"],
+            "horizon": HORIZON,
+        },
+        ratio=plain["ours"] / plain["peer"],
+        seconds_ours=plain["ours"],
+        seconds_train=plain["train"],
+        seconds_score=plain["score"],
+        seconds_peer=plain["peer"],
+        models_logged=plain["models"],
+        **_backtest(backtest),
+    )
 
 
 def _backtest(measured: dict[str, float]) -> dict[str, float]:
@@ -67,9 +83,13 @@ def _both(spark: SparkSession, folder: Path, partitions: int, days: int, *, refi
     scored = mm.score()
     print(f"ours, {partitions} partitions  {trained.seconds:.2f} s + {scored.seconds:.2f} s", flush=True)
     return {
-        "rows": rows, "peer": peer.seconds, "train": trained.seconds, "score": scored.seconds,
-        "ours": trained.seconds + scored.seconds, "models": trained.counts["fitted"],
-    }  # fmt: skip
+        "rows": rows,
+        "peer": peer.seconds,
+        "train": trained.seconds,
+        "score": scored.seconds,
+        "ours": trained.seconds + scored.seconds,
+        "models": trained.counts["fitted"],
+    }
 
 
 def _peer(spark: SparkSession, folder: Path, *, backtest: bool) -> None:
@@ -80,8 +100,11 @@ def _peer(spark: SparkSession, folder: Path, *, backtest: bool) -> None:
 
     raw = spark.read.parquet(str(folder / "in"))
     identity = F.concat_ws("/", "store", "item").alias("unique_id")
-    every: DataFrame = raw.select(identity, F.col("date").cast("timestamp").alias("ds"), F.col("units").alias("y"))
-    # One series that is too short for a model or a fold ends the whole of the peer's job, so those are left out for it.
+    every: DataFrame = raw.select(
+        identity, F.col("date").cast("timestamp").alias("ds"), F.col("units").alias("y")
+    )
+    # One series that is too short for a model or a fold ends the whole of the peer's job, so those are left
+    # out for it.
     lengths = every.groupBy("unique_id").count().filter(F.col("count") > 3 * HORIZON)
     series = every.join(F.broadcast(lengths.select("unique_id")), "unique_id")
     models = [AutoETS(season_length=SEASON), Theta(season_length=SEASON)]
@@ -96,9 +119,16 @@ def _prepared(spark: SparkSession, folder: Path, refit: bool) -> ManyModels:
     """Our job on the same rows, ready to train."""
     models: list[dict[str, Any]] = [{"auto_ets": {"season": SEASON}}, {"theta": {"season": SEASON}}]
     spec = spec_in(
-        folder, name="peers", partition_by=["store", "item"], source={"parquet": str(folder / "in")}, refit=refit,
-        columns={"time": "date", "target": "units"}, horizon=HORIZON, candidates=models, backtest={"folds": 1},
-    )  # fmt: skip
+        folder,
+        name="peers",
+        partition_by=["store", "item"],
+        source={"parquet": str(folder / "in")},
+        refit=refit,
+        columns={"time": "date", "target": "units"},
+        horizon=HORIZON,
+        candidates=models,
+        backtest={"folds": 1},
+    )
     mm = ManyModels(spec, spark)
     mm.ingest()
     mm.prepare()
@@ -106,7 +136,9 @@ def _prepared(spark: SparkSession, folder: Path, refit: bool) -> ManyModels:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--days", type=int, default=400)
     parser.add_argument("--plain", action="store_true", help="no backtest")

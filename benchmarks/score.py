@@ -3,12 +3,13 @@
     make bench-score                                              2,000 champions of 1,000 days, horizon 28
     make bench-score ARGS="--partitions 200 --days 300"           smaller
 
-The stage does it all: champions looked up, payloads joined and verified, opened, predicted with intervals, shuffled,
-committed, counted and recorded. `ratio` is its wall time over what a script takes for the same payloads in bare
-processes, one per core and warm, with Prophet's own functions: `prophet.serialize.model_from_dict`, then
-`Prophet.predict` without uncertainty samples. `ratio_to_ours` compares with our own `predict_partition` in such
-processes, which is faster than Prophet's. The stage is measured in a session that has scored once (`cold_seconds`: one
-that has not, where workers start and import Prophet). The champions are a few dozen distinct fits, dealt out to all.
+The stage does it all: champions looked up, payloads joined and verified, opened, predicted with intervals,
+shuffled, committed, counted and recorded. `ratio` is its wall time over what a script takes for the same
+payloads in bare processes, one per core and warm, with Prophet's own functions:
+`prophet.serialize.model_from_dict`, then `Prophet.predict` without uncertainty samples. `ratio_to_ours`
+compares with our own `predict_partition` in such processes, which is faster than Prophet's. The stage is
+measured in a session that has scored once (`cold_seconds`: one that has not, where workers start and import
+Prophet). The champions are a few dozen distinct fits, dealt out to all.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ HORIZON, DISTINCT, REPEATS, START = 28, 24, 3, "2022-01-01"
 
 
 def main() -> None:
-    """Fit the distinct models, lay out the lake, score it `REPEATS` times, measure the bare loops, print the figures."""
+    """Fit the distinct models, lay out the lake, score it `REPEATS` times, measure the bare loops, print the
+    figures.
+    """
     from manymodels_spark.session import get_session
     from manymodels_spark.stages.score import score
 
@@ -64,9 +67,20 @@ def main() -> None:
         spark.stop()
     warm, base, own = (statistics.median(each) for each in (seconds[1:], plain, ours))
     emit(
-        "score", workload={"partitions": arguments.partitions, "days": arguments.days, "horizon": HORIZON, "family": "prophet"},
-        ms_per_partition=1000 * warm / arguments.partitions, ratio=warm / base, seconds=warm, cold_seconds=seconds[0],
-        baseline_seconds=base, ratio_to_ours=warm / own, ours_seconds=own,
+        "score",
+        workload={
+            "partitions": arguments.partitions,
+            "days": arguments.days,
+            "horizon": HORIZON,
+            "family": "prophet",
+        },
+        ms_per_partition=1000 * warm / arguments.partitions,
+        ratio=warm / base,
+        seconds=warm,
+        cold_seconds=seconds[0],
+        baseline_seconds=base,
+        ratio_to_ours=warm / own,
+        ours_seconds=own,
     )
 
 
@@ -100,7 +114,9 @@ def own_predict(payloads: list[bytes]) -> float:
     """Each payload by the package's own function, intervals included."""
     from manymodels_spark.predict import predict_partition
 
-    return float(sum(predict_partition(payload, horizon=HORIZON)["prediction"].iloc[-1] for payload in payloads))
+    return float(
+        sum(predict_partition(payload, horizon=HORIZON)["prediction"].iloc[-1] for payload in payloads)
+    )
 
 
 def _payloads(days: int, count: int) -> list[bytes]:
@@ -119,16 +135,29 @@ def _fitted(seed: int, days: int) -> bytes:
 
 def _rows(seed: int, days: int) -> pd.DataFrame:
     noise, step = np.random.default_rng(seed), np.arange(days)
-    units = 60 + 0.02 * step + 9 * np.sin(2 * np.pi * step / 7) + 15 * np.sin(2 * np.pi * step / 365.25) + noise.normal(0, 4, days)
+    units = (
+        60
+        + 0.02 * step
+        + 9 * np.sin(2 * np.pi * step / 7)
+        + 15 * np.sin(2 * np.pi * step / 365.25)
+        + noise.normal(0, 4, days)
+    )
     return pd.DataFrame({"series": seed, "date": pd.date_range(START, periods=days), "units": units})
 
 
 def _spec(folder: Path, name: str) -> Spec:
-    return Spec.model_validate({
-        "name": name, "partition_by": ["series"], "source": {"csv": "none.csv"}, "horizon": HORIZON,
-        "columns": {"time": "date", "target": "units"}, "candidates": [{"prophet": {"daily": False}}],
-        "backtest": {"folds": 1, "intervals": [80, 95]}, "lake": str(folder / "lake"),
-    })
+    return Spec.model_validate(
+        {
+            "name": name,
+            "partition_by": ["series"],
+            "source": {"csv": "none.csv"},
+            "horizon": HORIZON,
+            "columns": {"time": "date", "target": "units"},
+            "candidates": [{"prophet": {"daily": False}}],
+            "backtest": {"folds": 1, "intervals": [80, 95]},
+            "lake": str(folder / "lake"),
+        }
+    )
 
 
 def _job(spark: SparkSession, folder: Path, name: str) -> Job:
@@ -147,26 +176,46 @@ def _lay_out(job: Job, payloads: list[bytes], days: int) -> None:
     lake, spark, end = job.lake, job.spark, pd.Timestamp(START) + pd.Timedelta(days=days - 1)
     keys = [PartitionKey.of({"series": number}) for number in range(len(payloads))]
     named = spark.createDataFrame(
-        [(key.id, number // 1000, key.canonical, number, end.to_pydatetime(), None, None) for number, key in enumerate(keys)],
-        "partition_id string, bucket int, key string, series int, end timestamp, problem string, problem_detail string",
+        [
+            (key.id, number // 1000, key.canonical, number, end.to_pydatetime(), None, None)
+            for number, key in enumerate(keys)
+        ],
+        "partition_id string, bucket int, key string, series int, end timestamp, problem string, "
+        "problem_detail string",
     )
     lake.overwrite(PARTITIONS, named)
-    steps = spark.range(days).selectExpr(f"cast(date_add('{START}', cast(id as int)) as timestamp) AS date", "rand(1) * 100 AS units")
+    steps = spark.range(days).selectExpr(
+        f"cast(date_add('{START}', cast(id as int)) as timestamp) AS date", "rand(1) * 100 AS units"
+    )
     silver = named.select("partition_id", "bucket", "series").crossJoin(steps)
     lake.overwrite(SILVER, silver.repartition("bucket"), by=["bucket"], note="origin")
     fits = [name.split()[0] for name in FITS_SCHEMA.split(", ")]
-    facts = [{"partition_id": key.id, "status": "fitted", "sha256": sha256(payload), "payload": payload}
-             for key, payload in zip(keys, payloads, strict=True)]  # fmt: skip
-    lake.append(FITS, spark.createDataFrame([tuple(fact.get(name) for name in fits) for fact in facts], FITS_SCHEMA))
+    facts = [
+        {"partition_id": key.id, "status": "fitted", "sha256": sha256(payload), "payload": payload}
+        for key, payload in zip(keys, payloads, strict=True)
+    ]
+    lake.append(
+        FITS, spark.createDataFrame([tuple(fact.get(name) for name in fits) for fact in facts], FITS_SCHEMA)
+    )
     index = [name.split()[0] for name in INDEX_SCHEMA.split(", ")]
-    champions = [{**fact, "key": key.canonical, "model_id": f"m-{key.id}", "family": "prophet", "promoted_at": datetime(2026, 1, 1)}
-                 for fact, key in zip(facts, keys, strict=True)]  # fmt: skip
+    champions = [
+        {
+            **fact,
+            "key": key.canonical,
+            "model_id": f"m-{key.id}",
+            "family": "prophet",
+            "promoted_at": datetime(2026, 1, 1),
+        }
+        for fact, key in zip(facts, keys, strict=True)
+    ]
     rows = [tuple(champion.get(name) for name in index) for champion in champions]
     lake.overwrite(CHAMPIONS, spark.createDataFrame(rows, INDEX_SCHEMA), note="champions")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--partitions", type=int, default=2_000)
     parser.add_argument("--days", type=int, default=1_000)
     return parser.parse_args()

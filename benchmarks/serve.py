@@ -1,15 +1,17 @@
-"""Serve: thousands of champions in MLflow behind one worker with a small cache, and MLflow's own server behind one model.
+"""Serve: thousands of champions in MLflow behind one worker with a small cache, and MLflow's own server
+behind one model.
 
-Everything runs on this machine: the server, the load maker (this process) and, one after the other, the server that
-it is compared with. `rss_growth` is the largest resident memory after the first tenth of the Zipf-distributed requests
-over that at its end, minus 1. The overhead of a request is what the client waited minus the model's own predict, at a
-steady rate. Cold requests are the first ever for their partition, one after the other; their models come from the
-tracking store (SQLite) and its folder of artifacts. `throughput_ratio` is requests per second of the server's
-processor time, ours (rows for the table models, the most popular first, misses included) over MLflow's (the same
-scikit-learn pipeline, saved as users do); `wall_ratio` the same per second of wall time. Both servers have one worker,
-the same connections, the same rows, and the same environment, in which uvicorn finds uvloop and httptools for both.
-Run: `make bench-serve`, or small with CHAMPIONS, REQUESTS and STEADY (requests at the steady rate) of choice:
-`make bench-serve ARGS="400 2000 250"`.
+Everything runs on this machine: the server, the load maker (this process) and, one after the other, the
+server that it is compared with. `rss_growth` is the largest resident memory after the first tenth of the
+Zipf-distributed requests over that at its end, minus 1. The overhead of a request is what the client waited
+minus the model's own predict, at a steady rate. Cold requests are the first ever for their partition, one
+after the other; their models come from the tracking store (SQLite) and its folder of artifacts.
+`throughput_ratio` is requests per second of the server's processor time, ours (rows for the table models, the
+most popular first, misses included) over MLflow's (the same scikit-learn pipeline, saved as users do);
+`wall_ratio` the same per second of wall time. Both servers have one worker, the same connections, the same
+rows, and the same environment, in which uvicorn finds uvloop and httptools for both. Run: `make bench-serve`,
+or small with CHAMPIONS, REQUESTS and STEADY (requests at the steady rate) of choice: `make bench-serve
+ARGS="400 2000 250"`.
 """
 
 from __future__ import annotations
@@ -83,31 +85,57 @@ def main(champions: int = 5000, requests: int = 50_000, steady: int = 1500) -> N
             seen_cold = asyncio.run(_closed(port, cold, 1))
             rss = _zipf(port, process, popular, requests)
             with clock(f"{steady} requests at {RATE} a second"):
-                seen_steady = asyncio.run(_steady(port, popular[:CACHE // 2], steady))
+                seen_steady = asyncio.run(_steady(port, popular[: CACHE // 2], steady))
             tables = popular[1::2]
             ours = _throughput(port, process, [tables[i] for i in _ranks(len(tables), min(8000, requests))])
         with _mlflow(table, folder) as (port, process):
-            theirs = _throughput(port, process, [json.dumps({"dataframe_split": ROW}).encode()] * min(4000, requests), "/invocations")
+            theirs = _throughput(
+                port,
+                process,
+                [json.dumps({"dataframe_split": ROW}).encode()] * min(4000, requests),
+                "/invocations",
+            )
     reference, growth = _growth(rss)
     emit(
         "serve",
-        workload={"champions": champions, "cache_models": CACHE, "requests": requests, "zipf": ZIPF,
-                  "connections": CONNECTIONS, "rate": RATE, "steady": steady, "cold": len(cold)},
-        rss_growth=growth, rss_mib=reference,
-        overhead_p50_ms=_percentile(seen_steady.overhead, 50), overhead_p99_ms=_percentile(seen_steady.overhead, 99),
-        steady_p50_ms=_percentile(seen_steady.total, 50), steady_p99_ms=_percentile(seen_steady.total, 99),
-        cold_p50_ms=_percentile(seen_cold.total, 50), cold_p99_ms=_percentile(seen_cold.total, 99),
+        workload={
+            "champions": champions,
+            "cache_models": CACHE,
+            "requests": requests,
+            "zipf": ZIPF,
+            "connections": CONNECTIONS,
+            "rate": RATE,
+            "steady": steady,
+            "cold": len(cold),
+        },
+        rss_growth=growth,
+        rss_mib=reference,
+        overhead_p50_ms=_percentile(seen_steady.overhead, 50),
+        overhead_p99_ms=_percentile(seen_steady.overhead, 99),
+        steady_p50_ms=_percentile(seen_steady.total, 50),
+        steady_p99_ms=_percentile(seen_steady.total, 99),
+        cold_p50_ms=_percentile(seen_cold.total, 50),
+        cold_p99_ms=_percentile(seen_cold.total, 99),
         throughput_ratio=ours["per_cpu_second"] / theirs["per_cpu_second"],
-        wall_ratio=ours["per_second"] / theirs["per_second"], ours=ours, mlflow=theirs,
-    )  # fmt: skip
+        wall_ratio=ours["per_second"] / theirs["per_second"],
+        ours=ours,
+        mlflow=theirs,
+    )
 
 
 def _spec(folder: Path) -> Spec:
     raw = {
-        "name": "bench", "partition_by": ["store", "item"], "source": {"csv": "none.csv"}, "horizon": 28,
-        "columns": {"target": "units", "time": "date"}, "candidates": ["theta"], "lake": str(folder / "lake"),
-        "mlflow": {"production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "artifacts")}},
-    }  # fmt: skip
+        "name": "bench",
+        "partition_by": ["store", "item"],
+        "source": {"csv": "none.csv"},
+        "horizon": 28,
+        "columns": {"target": "units", "time": "date"},
+        "candidates": ["theta"],
+        "lake": str(folder / "lake"),
+        "mlflow": {
+            "production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "artifacts")}
+        },
+    }
     (folder / "spec.yaml").write_text(yaml.safe_dump(raw))
     return load_spec(folder / "spec.yaml")
 
@@ -116,12 +144,22 @@ def _payloads(spec: Spec) -> tuple[bytes, bytes]:
     """A statistical forecast of 400 days, and a scikit-learn regression of three columns."""
     generator = np.random.default_rng(7)
     days = pd.date_range("2025-01-01", periods=400)
-    series = pd.DataFrame({"date": days, "units": 20 + 5 * np.sin(np.arange(400) * 2 * np.pi / 7) + generator.random(400)})
+    series = pd.DataFrame(
+        {"date": days, "units": 20 + 5 * np.sin(np.arange(400) * 2 * np.pi / 7) + generator.random(400)}
+    )
     rows = pd.DataFrame(generator.random((400, 3)), columns=ROW["columns"])
     rows["hours"] = rows.sum(axis=1) + generator.random(400)
     columns = {"target": "hours", "features": list(ROW["columns"])}
-    tabular = {**spec.model_dump(exclude_unset=True), "task": "regression", "columns": columns, "candidates": ["linear"]}
-    made = [fit_partition(series, spec, _key(0)).payload, fit_partition(rows, Spec.model_validate(tabular), _key(1)).payload]
+    tabular = {
+        **spec.model_dump(exclude_unset=True),
+        "task": "regression",
+        "columns": columns,
+        "candidates": ["linear"],
+    }
+    made = [
+        fit_partition(series, spec, _key(0)).payload,
+        fit_partition(rows, Spec.model_validate(tabular), _key(1)).payload,
+    ]
     forecast, table = (payload for payload in made if payload is not None)
     return forecast, table
 
@@ -134,7 +172,10 @@ def _log(spec: Spec, champions: int, forecast: bytes, table: bytes) -> list[Part
     """Champions as promotion leaves them, forecasts and table models by turns."""
     repository, template = ModelRepository.open(spec.mlflow.production, spec), template_of(spec)
     keys, payloads = [_key(number) for number in range(champions)], (forecast, table)
-    records = [_record(spec, key, payloads[number % 2], ("theta", "linear")[number % 2]) for number, key in enumerate(keys)]
+    records = [
+        _record(spec, key, payloads[number % 2], ("theta", "linear")[number % 2])
+        for number, key in enumerate(keys)
+    ]
     models = repository.create(records, None)
     for number, key in enumerate(keys):
         model = models[key.id]
@@ -144,12 +185,20 @@ def _log(spec: Spec, champions: int, forecast: bytes, table: bytes) -> list[Part
 
 
 def _record(spec: Spec, key: PartitionKey, payload: bytes, family: str) -> ModelRecord:
-    tags = {**t.partition_tags(key), t.SPEC: spec.name, t.ROLE: t.CHAMPION, t.SHA256: sha256(payload), t.FAMILY: family}
+    tags = {
+        **t.partition_tags(key),
+        t.SPEC: spec.name,
+        t.ROLE: t.CHAMPION,
+        t.SHA256: sha256(payload),
+        t.FAMILY: family,
+    }
     return ModelRecord(key.id, f"{key.slug}--{key.id}", tags)
 
 
 def _body(key: PartitionKey, number: int) -> bytes:
-    asked: dict[str, Any] = {"horizon": 28, "intervals": [80]} if number % 2 == 0 else {"dataframe_split": ROW}
+    asked: dict[str, Any] = (
+        {"horizon": 28, "intervals": [80]} if number % 2 == 0 else {"dataframe_split": ROW}
+    )
     return json.dumps({"partition": key.as_dict(), **asked}).encode()
 
 
@@ -159,8 +208,18 @@ def _serving(spec: Path, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     settings = {"SPEC": str(spec), "CACHE_MODELS": str(CACHE), "DISK": str(folder / "disk"), "TTL": "3600"}
     environment = {**os.environ, **{f"MANYMODELS_SERVE_{name}": value for name, value in settings.items()}}
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "manymodels_spark.serving.launch:from_environment", "--factory",
-               "--port", str(port), "--no-access-log", "--log-level", "warning"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "manymodels_spark.serving.launch:from_environment",
+        "--factory",
+        "--port",
+        str(port),
+        "--no-access-log",
+        "--log-level",
+        "warning",
+    ]
     with _running(command, environment, folder / "serve.log", f"http://127.0.0.1:{port}/readyz") as process:
         yield port, process
 
@@ -171,10 +230,25 @@ def _mlflow(table: bytes, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     import mlflow.sklearn
 
     ((_, fitted),) = LoadedPartition(table)._members
-    mlflow.sklearn.save_model(fitted.estimator, folder / "one", pip_requirements=[], serialization_format="cloudpickle")
+    mlflow.sklearn.save_model(
+        fitted.estimator, folder / "one", pip_requirements=[], serialization_format="cloudpickle"
+    )
     port = _free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "one"), "--env-manager", "local",
-               "--port", str(port), "--workers", "1"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(folder / "one"),
+        "--env-manager",
+        "local",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     # It starts uvicorn by name, which lies beside this Python.
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     with _running(command, environment, folder / "mlflow.log", f"http://127.0.0.1:{port}/ping") as process:
@@ -182,7 +256,9 @@ def _mlflow(table: bytes, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 @contextmanager
-def _running(command: Sequence[str], environment: dict[str, str], log: Path, url: str) -> Iterator[psutil.Process]:
+def _running(
+    command: Sequence[str], environment: dict[str, str], log: Path, url: str
+) -> Iterator[psutil.Process]:
     with log.open("w") as file:
         started = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
     process = psutil.Process(started.pid)
@@ -213,7 +289,9 @@ def _free_port() -> int:
 
 
 def _zipf(port: int, process: psutil.Process, bodies: Sequence[bytes], requests: int) -> list[float]:
-    """Resident MiB of the server after each fiftieth of the requests, which fall on partitions by Zipf's law."""
+    """Resident MiB of the server after each fiftieth of the requests, which fall on partitions by Zipf's
+    law.
+    """
     ranks, rss = _ranks(len(bodies), requests), []
     with clock(f"{requests} Zipf-distributed requests"):
         for part in np.array_split(ranks, 50):
@@ -233,16 +311,20 @@ def _growth(rss: Sequence[float]) -> tuple[float, float]:
     return rss[start - 1], max(rss[start:]) / rss[start - 1] - 1
 
 
-def _throughput(port: int, process: psutil.Process, bodies: Sequence[bytes], path: str = "/v1/score") -> dict[str, float]:
+def _throughput(
+    port: int, process: psutil.Process, bodies: Sequence[bytes], path: str = "/v1/score"
+) -> dict[str, float]:
     """Requests per second of wall time and of the server's processor time, all its processes together."""
     asyncio.run(_closed(port, bodies[:500], CONNECTIONS, path))
     before = _cpu(process)
     seen = asyncio.run(_closed(port, bodies, CONNECTIONS, path))
     used = _cpu(process) - before
     return {
-        "per_second": round(len(bodies) / seen.seconds, 1), "per_cpu_second": round(len(bodies) / used, 1),
-        "p50_ms": round(_percentile(seen.total, 50), 2), "p99_ms": round(_percentile(seen.total, 99), 2),
-    }  # fmt: skip
+        "per_second": round(len(bodies) / seen.seconds, 1),
+        "per_cpu_second": round(len(bodies) / used, 1),
+        "p50_ms": round(_percentile(seen.total, 50), 2),
+        "p99_ms": round(_percentile(seen.total, 99), 2),
+    }
 
 
 def _cpu(process: psutil.Process) -> float:
@@ -285,9 +367,17 @@ async def _steady(port: int, bodies: Sequence[bytes], requests: int) -> Seen:
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes, seen: Seen, begin: float
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    path: str,
+    body: bytes,
+    seen: Seen,
+    begin: float,
 ) -> None:
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+        f"{len(body)}\r\n\r\n"
+    )
     writer.write(head.encode() + body)
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if line)

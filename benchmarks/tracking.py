@@ -1,17 +1,17 @@
-"""Tracking: thousands of fitted models into MLflow, promoted and found again, against the way of the tutorials.
+"""Tracking: thousands of fitted models into MLflow, promoted and found again, against the way of the
+tutorials.
 
-Half of the models are Prophet's, half scikit-learn's. They are fitted before any clock runs; then each is logged with
-tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2 workers, SQLite that writes
-ahead, a reachable artifact root) on the same cores, once as it starts by default and once under gunicorn, as docs/mlflow.md
-advises. The tutorials' way (`start_run`, tags,
-parameters, metrics, `log_model` with a registered name and an input example, as MLflow's own quickstart has it) logs the
-same kinds of models to the same places in the same run; ours have a signature and an input example, too. Speed-ups are
-ratios of seconds per model.
-Then all models are promoted over HTTP, each in place of a former champion; as registered models, of which the calls are
-the figure, a part of them twice. At last the champions of many partitions are found over HTTP. Those are put into the
-server's database by SQL, as copies of one that came there as promotion writes it: making them is not what is measured.
-Run: `python -m benchmarks.tracking [MODELS] [TUTORIAL_MODELS] [CHAMPIONS]`, by default 2000 20 10000; `100 2 1000` is a
-look at it.
+Half of the models are Prophet's, half scikit-learn's. They are fitted before any clock runs; then each is
+logged with tags, parameters, metrics and files: in-process (SQLite) and over HTTP to `mlflow server` (2
+workers, SQLite that writes ahead, a reachable artifact root) on the same cores, once as it starts by default
+and once under gunicorn, as docs/mlflow.md advises. The tutorials' way (`start_run`, tags, parameters,
+metrics, `log_model` with a registered name and an input example, as MLflow's own quickstart has it) logs the
+same kinds of models to the same places in the same run; ours have a signature and an input example, too.
+Speed-ups are ratios of seconds per model. Then all models are promoted over HTTP, each in place of a former
+champion; as registered models, of which the calls are the figure, a part of them twice. At last the champions
+of many partitions are found over HTTP. Those are put into the server's database by SQL, as copies of one that
+came there as promotion writes it: making them is not what is measured. Run: `python -m benchmarks.tracking
+[MODELS] [TUTORIAL_MODELS] [CHAMPIONS]`, by default 2000 20 10000; `100 2 1000` is a look at it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ DAYS = 180
 BATCH = 1000
 TIMES = 5
 GUNICORN = ("--gunicorn-opts", "--worker-class gthread --threads 8")
-EXAMPLE = str(pd.DataFrame({"date": pd.date_range("2026-06-30", periods=5)}).to_json(orient="split", index=False, date_format="iso"))
+EXAMPLE = str(
+    pd.DataFrame({"date": pd.date_range("2026-06-30", periods=5)}).to_json(
+        orient="split", index=False, date_format="iso"
+    )
+)
 CANDIDATES: tuple[dict[str, Any], ...] = (
     {"prophet": {"weekly": True, "yearly": False}},
     {"gradient_boosting": {"iterations": 30, "lags": [1, 7]}},
@@ -72,8 +76,14 @@ def main(models: int = 2000, tutorial: int = 20, champions: int = 10_000) -> Non
             figures |= compare("http", server.url, fitted, tutorial, executors)
             figures |= promote(server.url, fitted, executors)
             figures |= find(server.url, server.store, champions, executors)
-    figures["calls_per_model_train"] = max(figures.pop(name) for name in [*figures] if name.startswith("calls_per_model_train"))
-    emit("tracking", workload={"models": models, "tutorial_models": tutorial, "champions": champions, "days": DAYS}, **figures)
+    figures["calls_per_model_train"] = max(
+        figures.pop(name) for name in [*figures] if name.startswith("calls_per_model_train")
+    )
+    emit(
+        "tracking",
+        workload={"models": models, "tutorial_models": tutorial, "champions": champions, "days": DAYS},
+        **figures,
+    )
 
 
 @contextmanager
@@ -110,14 +120,23 @@ def series(number: int) -> pd.DataFrame:
 
 def spec(family: int, **changes: Any) -> Spec:
     """The spec of one family's half."""
-    return Spec.model_validate({
-        "name": "bench", "partition_by": ["store", "item"], "source": {"csv": "none.csv"}, "horizon": 14,
-        "columns": {"target": "units", "time": "date"}, "candidates": [CANDIDATES[family]], "backtest": {"folds": 1},
-        **changes,
-    })
+    return Spec.model_validate(
+        {
+            "name": "bench",
+            "partition_by": ["store", "item"],
+            "source": {"csv": "none.csv"},
+            "horizon": 14,
+            "columns": {"target": "units", "time": "date"},
+            "candidates": [CANDIDATES[family]],
+            "backtest": {"folds": 1},
+            **changes,
+        }
+    )
 
 
-def compare(name: str, uri: str, fitted: Sequence[Fitted], tutorial: int, executors: Executor) -> dict[str, float]:
+def compare(
+    name: str, uri: str, fitted: Sequence[Fitted], tutorial: int, executors: Executor
+) -> dict[str, float]:
     """Log all models our way and a few the tutorials' way, to the same place."""
     repository = ModelRepository.open(Repository(tracking=uri), spec(0))
     repository.client.calls.clear()
@@ -134,18 +153,24 @@ def compare(name: str, uri: str, fitted: Sequence[Fitted], tutorial: int, execut
     print(f"{tutorial} models logged as tutorials do, {name}  {sum(seconds):.2f} s", flush=True)
     each = ours.seconds / len(fitted)
     found = {
-        "seconds_per_model": each, "tutorial_seconds_per_model": theirs, "speedup": theirs / each,
+        "seconds_per_model": each,
+        "tutorial_seconds_per_model": theirs,
+        "speedup": theirs / each,
         "calls_per_model_train": calls,
     }
     return {f"{key}_{name}": value for key, value in found.items()}
 
 
 def log_all(
-    repository: ModelRepository, fitted: Sequence[Fitted], job: str, executors: Executor, former: Sequence[Registered] = (),
+    repository: ModelRepository,
+    fitted: Sequence[Fitted],
+    job: str,
+    executors: Executor,
+    former: Sequence[Registered] = (),
     make: Callable[[PartitionKey, FitResult, str], ModelRecord] | None = None,
 ) -> list[Registered]:
-    """One job: a run, and the models in batches, in the order of the stages `train` (which has two batches under way) and
-    `promote` (which has one); executors write files.
+    """One job: a run, and the models in batches, in the order of the stages `train` (which has two batches
+    under way) and `promote` (which has one); executors write files.
     """
     template = template_of(spec(0), EXAMPLE)
     run = repository.start_run(f"bench {job}", {t.SPEC: "bench", t.JOB: job})
@@ -181,26 +206,47 @@ def write_files(template: artifacts.Template, one: tuple[Registered, bytes]) -> 
 def record(key: PartitionKey, result: FitResult, job: str) -> ModelRecord:
     """What is logged of one model, as much as a training run logs."""
     params = {"family": str(result.family), "options": "{}", "candidates": str(result.family)}
-    return ModelRecord(key.id, f"{key.slug}--{key.id}", {**t.partition_tags(key), **tags_of(result, job)}, params, dict(result.metrics))
+    return ModelRecord(
+        key.id,
+        f"{key.slug}--{key.id}",
+        {**t.partition_tags(key), **tags_of(result, job)},
+        params,
+        dict(result.metrics),
+    )
 
 
 def promoted(key: PartitionKey, result: FitResult, job: str) -> ModelRecord:
     """What is logged of one model that is promoted in place of another."""
-    tags = {**tags_of(result, job), t.ROLE: t.CHAMPION, t.SOURCE_MODEL: "m-" + "0" * 32, t.REPLACES: "m-" + "1" * 32}
+    tags = {
+        **tags_of(result, job),
+        t.ROLE: t.CHAMPION,
+        t.SOURCE_MODEL: "m-" + "0" * 32,
+        t.REPLACES: "m-" + "1" * 32,
+    }
     return champion_record(key, tags, result.metrics, "wape")
 
 
 def tags_of(result: FitResult, job: str) -> dict[str, str]:
     """The tags beside those of the partition."""
     return {
-        t.SPEC: "bench", t.SPEC_HASH: "0" * 16, t.JOB: job, t.DATA_VERSION: "1", t.WAVE: "1", t.VERSION: "1",
-        t.COMMIT: "0" * 40, t.FAMILY: str(result.family), t.FINGERPRINT: "0" * 64, t.STATUS: "fitted",
+        t.SPEC: "bench",
+        t.SPEC_HASH: "0" * 16,
+        t.JOB: job,
+        t.DATA_VERSION: "1",
+        t.WAVE: "1",
+        t.VERSION: "1",
+        t.COMMIT: "0" * 40,
+        t.FAMILY: str(result.family),
+        t.FINGERPRINT: "0" * 64,
+        t.STATUS: "fitted",
         t.SHA256: sha256(result.payload or b""),
     }
 
 
 def tutorial_model(number: int) -> tuple[str, Any, pd.DataFrame]:
-    """A fitted model of the library itself, of the family that the partition of that number has, and rows that it takes."""
+    """A fitted model of the library itself, of the family that the partition of that number has, and rows
+    that it takes.
+    """
     rows = series(number)
     if number % 2 == 0:
         from prophet import Prophet
@@ -213,8 +259,12 @@ def tutorial_model(number: int) -> tuple[str, Any, pd.DataFrame]:
     return "sklearn", Ridge().fit(lags, rows["units"].iloc[7:]), lags.head()
 
 
-def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: Any, example: pd.DataFrame) -> None:
-    """One run per model: tags, parameters, metrics, `log_model` with a registered name and an input example."""
+def log_as_tutorials_do(
+    uri: str, place: str, number: int, flavor: str, model: Any, example: pd.DataFrame
+) -> None:
+    """One run per model: tags, parameters, metrics, `log_model` with a registered name and an input
+    example.
+    """
     import mlflow
 
     mlflow.set_tracking_uri(uri)
@@ -230,7 +280,10 @@ def log_as_tutorials_do(uri: str, place: str, number: int, flavor: str, model: A
 def promote(uri: str, fitted: Sequence[Fitted], executors: Executor) -> dict[str, float]:
     """Promote all models in place of others, and a part of them as registered models."""
     figures = {}
-    forms = {"": (ModelRepository, fitted), "_registered": (RegistryRepository, fitted[: max(1, len(fitted) // 8)])}
+    forms = {
+        "": (ModelRepository, fitted),
+        "_registered": (RegistryRepository, fitted[: max(1, len(fitted) // 8)]),
+    }
     for name, (form, models) in forms.items():
         where = Repository(tracking=uri, experiment=f"production{name}")
         repository = form.open(where, spec(0))
@@ -245,21 +298,34 @@ def promote(uri: str, fitted: Sequence[Fitted], executors: Executor) -> dict[str
 
 
 def find(uri: str, store: str, count: int, executors: Executor) -> dict[str, float]:
-    """Find the champions of `count` partitions over HTTP: the median of `TIMES`, and the first, which finds nothing ready."""
+    """Find the champions of `count` partitions over HTTP: the median of `TIMES`, and the first, which finds
+    nothing ready.
+    """
     repository = ModelRepository.open(Repository(tracking=uri, experiment="found"), spec(0))
-    result, keys = fit_one(1)[1], [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)]
+    result, keys = (
+        fit_one(1)[1],
+        [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)],
+    )
     first = log_all(repository, [(keys[0], result)], "seed", executors, make=promoted)[0]
-    copy_model(store.removeprefix("sqlite:///"), first.model_id, [promoted(key, result, "seed") for key in keys[1:]])
+    copy_model(
+        store.removeprefix("sqlite:///"), first.model_id, [promoted(key, result, "seed") for key in keys[1:]]
+    )
     seconds = []
     for _ in range(TIMES):
         repository.client.calls.clear()
         with clock(f"champions of {count} partitions found") as measured:
             found = current_champions(repository)
         seconds.append(measured.seconds)
-    if found.keys() != {key.id for key in keys} or any(model.metrics["wape"] != result.metrics["wape"] for model in found.values()):
+    if found.keys() != {key.id for key in keys} or any(
+        model.metrics["wape"] != result.metrics["wape"] for model in found.values()
+    ):
         raise SystemExit(f"{len(found)} champions were found, {count} expected, each with its metrics")
     calls = repository.client.total
-    return {"champions_seconds": statistics.median(seconds), "champions_seconds_first": seconds[0], "champions_calls": calls}
+    return {
+        "champions_seconds": statistics.median(seconds),
+        "champions_seconds_first": seconds[0],
+        "champions_calls": calls,
+    }
 
 
 def copy_model(database: str, model_id: str, records: Sequence[ModelRecord]) -> None:
@@ -269,11 +335,15 @@ def copy_model(database: str, model_id: str, records: Sequence[ModelRecord]) -> 
             cursor = connection.execute(f"SELECT * FROM {table} WHERE model_id = ?", [model_id])
             columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
             marks = ", ".join("?" * len(columns))
-            copies = (copy for number, one in enumerate(records) for copy in _copies(columns, rows, number, one))
+            copies = (
+                copy for number, one in enumerate(records) for copy in _copies(columns, rows, number, one)
+            )
             connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", copies)
 
 
-def _copies(columns: list[str], rows: list[tuple[Any, ...]], number: int, record: ModelRecord) -> list[list[Any]]:
+def _copies(
+    columns: list[str], rows: list[tuple[Any, ...]], number: int, record: ModelRecord
+) -> list[list[Any]]:
     copies = []
     for row in rows:
         cells = dict(zip(columns, row, strict=True))

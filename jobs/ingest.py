@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `ingest`: spark-submit jobs/ingest.py SPEC [options as of `manymodels ingest`]."""
+"""Spark-submit entry point of stage `ingest`: spark-submit jobs/ingest.py SPEC [options as of `manymodels
+ingest`].
+"""
 
 import sys
 

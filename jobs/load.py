@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `load`: spark-submit jobs/load.py SPEC [options as of `manymodels load`]."""
+"""Spark-submit entry point of stage `load`: spark-submit jobs/load.py SPEC [options as of `manymodels
+load`].
+"""
 
 import sys
 

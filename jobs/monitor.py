@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `monitor`: spark-submit jobs/monitor.py SPEC [options as of `manymodels monitor`]."""
+"""Spark-submit entry point of stage `monitor`: spark-submit jobs/monitor.py SPEC [options as of `manymodels
+monitor`].
+"""
 
 import sys
 

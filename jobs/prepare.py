@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `prepare`: spark-submit jobs/prepare.py SPEC [options as of `manymodels prepare`]."""
+"""Spark-submit entry point of stage `prepare`: spark-submit jobs/prepare.py SPEC [options as of `manymodels
+prepare`].
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `promote`: spark-submit jobs/promote.py SPEC [options as of `manymodels promote`]."""
+"""Spark-submit entry point of stage `promote`: spark-submit jobs/promote.py SPEC [options as of `manymodels
+promote`].
+"""
 
 import sys
 

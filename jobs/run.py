@@ -1,4 +1,6 @@
-"""Spark-submit entry point of the whole job: spark-submit jobs/run.py SPEC [options as of `manymodels run`]."""
+"""Spark-submit entry point of the whole job: spark-submit jobs/run.py SPEC [options as of `manymodels
+run`].
+"""
 
 import sys
 

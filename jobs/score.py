@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `score`: spark-submit jobs/score.py SPEC [options as of `manymodels score`]."""
+"""Spark-submit entry point of stage `score`: spark-submit jobs/score.py SPEC [options as of `manymodels
+score`].
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Spark-submit entry point of the stream: spark-submit jobs/stream_score.py SPEC [options as of `manymodels stream-score`]."""
+"""Spark-submit entry point of the stream: spark-submit jobs/stream_score.py SPEC [options as of `manymodels
+stream-score`].
+"""
 
 import sys
 

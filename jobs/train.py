@@ -1,4 +1,6 @@
-"""Spark-submit entry point of stage `train`: spark-submit jobs/train.py SPEC [options as of `manymodels train`]."""
+"""Spark-submit entry point of stage `train`: spark-submit jobs/train.py SPEC [options as of `manymodels
+train`].
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Many Models on Spark: one model per partition, thousands to hundreds of thousands of them, from one spec."""
+"""Many Models on Spark: one model per partition, thousands to hundreds of thousands of them, from one
+spec.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _HOME = {"ManyModels": "manymodels_spark.api", "Spec": "manymodels_spark.spec"}
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when first used: a fit in an executor must not pay for the whole pipeline."""
+    """The public names, imported when first used: a fit in an executor must not pay for the whole
+    pipeline.
+    """
     if name in _HOME:
         import importlib
 

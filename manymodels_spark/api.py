@@ -54,7 +54,9 @@ class ManyModels:
     >>> mm.promote(); mm.score(); mm.load()
     """
 
-    def __init__(self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self, spec: Spec, spark: SparkSession | None = None, progress: Progress | None = None
+    ) -> None:
         self.spec = spec
         self.job = Job.of(spec, spark or session_of(spec), progress)
 
@@ -90,28 +92,38 @@ class ManyModels:
         return TrainingRun(self.job, report, where)
 
     def last_training(self) -> TrainingRun:
-        """The newest training run, also one that ended with TooManyFailures. Raises ManyModelsError where there is none."""
+        """The newest training run, also one that ended with TooManyFailures. Raises ManyModelsError where
+        there is none.
+        """
         from pyspark.sql import functions as F
 
         runs = self.job.lake.read(RUNS).filter("stage = 'train' AND status = 'done'")
         row = runs.orderBy(F.col("run_id").desc()).first()
         if row is None:
             raise ManyModelsError(f"{self.spec.name} was not trained yet. Call `train()` first")
-        report = StageReport("train", row["run_id"], dict(row["counts"]), int(row["calls"]), float(row["seconds"]), row["note"])
+        report = StageReport(
+            "train", row["run_id"], dict(row["counts"]), int(row["calls"]), float(row["seconds"]), row["note"]
+        )
         return TrainingRun(self.job, report)
 
-    def promote(self, run: TrainingRun | None = None, *, where: str | None = None, dry_run: bool = False) -> StageReport:
-        """Apply the gates and copy the models that pass to production: the newest model of every partition, or of those
-        that `run` was about or `where` (SQL) selects.
+    def promote(
+        self, run: TrainingRun | None = None, *, where: str | None = None, dry_run: bool = False
+    ) -> StageReport:
+        """Apply the gates and copy the models that pass to production: the newest model of every partition,
+        or of those that `run` was about or `where` (SQL) selects.
         """
         return promote(self._ready("promote"), only=where or (run.where if run else None), dry_run=dry_run)
 
     def rollback(self, where: str | None = None, *, to: str = PREVIOUS, dry_run: bool = False) -> StageReport:
-        """Make each partition's former champion champion again, or its model of the training run or promotion `to`."""
+        """Make each partition's former champion champion again, or its model of the training run or promotion
+        `to`.
+        """
         return rollback(self.job, only=where, to=to, dry_run=dry_run)
 
     def history(self, **partition: Value) -> pd.DataFrame:
-        """Every model of one partition that was ever promoted in this spec, refused or rolled back, oldest first."""
+        """Every model of one partition that was ever promoted in this spec, refused or rolled back, oldest
+        first.
+        """
         key = PartitionKey.of(partition)
         columns = ["decided_at", "outcome", "reason", "source_run", "model_id", "replaced"]
         decisions = self.promotions.filter(f"partition_id = '{key.id}'")
@@ -122,7 +134,9 @@ class ManyModels:
         return score(self._ready("score"), only=where)
 
     def load(self, *, full: bool = False) -> StageReport:
-        """Load the newest predictions into the warehouse; with `full` all of them again, in place of what is there."""
+        """Load the newest predictions into the warehouse; with `full` all of them again, in place of what is
+        there.
+        """
         return load(self._ready("load"), full=full)
 
     def run(self) -> RunReport:
@@ -164,7 +178,9 @@ class ManyModels:
         return self.job.lake.read(QUARANTINE)
 
     def known_future(self, **partition: Value) -> pd.DataFrame:
-        """What the spec's calendar says of one partition: time and known-future columns. Raises ManyModelsError without one."""
+        """What the spec's calendar says of one partition: time and known-future columns. Raises
+        ManyModelsError without one.
+        """
         rows = known_future_of(self.job, PartitionKey.of(partition))
         if rows is None:
             raise ManyModelsError(f"the spec of {self.spec.name} has no prepare.calendar")
@@ -182,7 +198,8 @@ class ManyModels:
         return rows_of(self.job, PartitionKey.of(partition))
 
     def fit(self, **partition: Value) -> FitResult:
-        """Fit one partition here, in this process, by the function that executors run. Nothing is logged or stored.
+        """Fit one partition here, in this process, by the function that executors run. Nothing is logged or
+        stored.
 
         Never raises for what the fit does: look at `failure`. Raises ManyModelsError where there are no rows.
         """
@@ -207,7 +224,9 @@ class TrainingRun:
         return self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}'").drop("payload")
 
     def leaderboard(self) -> pd.DataFrame:
-        """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain first."""
+        """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain
+        first.
+        """
         metric = self.job.spec.metric
         fits = self.fits().filter("status <> 'failed'").select("key", "family", "metrics")
         rows = [_leader(row, metric) for row in records(fits.toPandas())]
@@ -219,13 +238,21 @@ class TrainingRun:
         rows = []
         for row in records(self.fits().filter("status <> 'failed'").select("key", "scores").toPandas()):
             key = PartitionKey.parse(row["key"]).as_dict()
-            rows += [{**key, "candidate": s["candidate"], **s["metrics"], "seconds": s["seconds"], "error": s["error"]}
-                     for s in orjson.loads(row["scores"])]  # fmt: skip
+            rows += [
+                {
+                    **key,
+                    "candidate": s["candidate"],
+                    **s["metrics"],
+                    "seconds": s["seconds"],
+                    "error": s["error"],
+                }
+                for s in orjson.loads(row["scores"])
+            ]
         return pd.DataFrame(rows)
 
     def worst(self, n: int = 20) -> pd.DataFrame:
-        """The `n` partitions with the highest error, of a bias by its size; where more is better (accuracy), those with the lowest
-        value.
+        """The `n` partitions with the highest error, of a bias by its size; where more is better (accuracy),
+        those with the lowest value.
         """
         board, metric = self.leaderboard(), self.job.spec.metric
         if metric not in board:
@@ -235,16 +262,19 @@ class TrainingRun:
         return board.loc[order].head(n).reset_index(drop=True)
 
     def backtest(self, **partition: Value) -> pd.DataFrame:
-        """What every candidate predicted on every fold of one partition, beside what came, e.g. `run.backtest(store=3, item=7)`.
+        """What every candidate predicted on every fold of one partition, beside what came, e.g.
+        `run.backtest(store=3, item=7)`.
 
-        Columns: candidate, champion, fold (1 is the latest), the time column, actual, prediction. The folds are fitted
-        anew, here and not on the cluster. Raises ManyModelsError where this run fitted no such partition.
+        Columns: candidate, champion, fold (1 is the latest), the time column, actual, prediction. The folds
+        are fitted anew, here and not on the cluster. Raises ManyModelsError where this run fitted no such
+        partition.
         """
         key = PartitionKey.of(partition)
         return backtest_partition(self._rows(key, self._fit_of(key)), self.job.spec, key)
 
     def plot(self, name: str | None = None, *, folds: bool = True, **partition: Value) -> Figure:
-        """History, forecast, intervals and the folds' predictions (as the fit kept them) of one partition's new model.
+        """History, forecast, intervals and the folds' predictions (as the fit kept them) of one partition's
+        new model.
 
         `run.plot("store=3, item=7")` or, with the columns' own types, `run.plot(store=3, item=7)`.
         Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
@@ -252,11 +282,22 @@ class TrainingRun:
         from manymodels_spark.report.plots import forecast_figure
 
         spec = self.job.spec
-        key = PartitionKey.of(partition) if name is None else find_partition(self.job.lake, spec.partition_by, name)
+        key = (
+            PartitionKey.of(partition)
+            if name is None
+            else find_partition(self.job.lake, spec.partition_by, name)
+        )
         if spec.task != "forecast":
-            raise ManyModelsError(f"a plot shows a series, and {spec.name} is a {spec.task}. See `run.backtest(...)` for its folds")
+            raise ManyModelsError(
+                f"a plot shows a series, and {spec.name} is a {spec.task}. See `run.backtest(...)` for its "
+                "folds"
+            )
         row = self._fit_of(key)
-        history, cutoff, known = self._rows(key, row), pd.Timestamp(row["cutoff"]), known_future_of(self.job, key)
+        history, cutoff, known = (
+            self._rows(key, row),
+            pd.Timestamp(row["cutoff"]),
+            known_future_of(self.job, key),
+        )
         future = None if known is None else known[known[str(spec.columns.time)] > cutoff]
         forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=cutoff)
         time, target = str(spec.columns.time), spec.columns.target
@@ -269,13 +310,19 @@ class TrainingRun:
         """The partition's prepared rows that its model has seen."""
         rows = rows_of(self.job, key)
         time = self.job.spec.columns.time
-        return rows if time is None or fit["cutoff"] is None else rows[rows[time] <= pd.Timestamp(fit["cutoff"])]
+        return (
+            rows if time is None or fit["cutoff"] is None else rows[rows[time] <= pd.Timestamp(fit["cutoff"])]
+        )
 
     def _fit_of(self, key: PartitionKey) -> Any:
-        mine = self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}' AND partition_id = '{key.id}'")
+        mine = self.job.lake.read(FITS).filter(
+            f"run_id = '{self.report.run_id}' AND partition_id = '{key.id}'"
+        )
         row = mine.filter("payload IS NOT NULL").first()
         if row is None:
-            raise ManyModelsError(f"this run fitted no model for {key}. See `run.leaderboard()` for those that it did")
+            raise ManyModelsError(
+                f"this run fitted no model for {key}. See `run.leaderboard()` for those that it did"
+            )
         return row
 
     def _repr_html_(self) -> str:

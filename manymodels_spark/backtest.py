@@ -1,4 +1,6 @@
-"""How well a family predicts rows that it has not seen: rolling-origin folds of a series, shuffled folds of a table."""
+"""How well a family predicts rows that it has not seen: rolling-origin folds of a series, shuffled folds of a
+table.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,11 @@ class Fold:
 
 @dataclass
 class Trial:
-    """One candidate through all folds: its predictions, the metrics, the latest fold's model, and what it took.
+    """One candidate through all folds: its predictions, the metrics, the latest fold's model, and what it
+    took.
 
-    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest. `size` is the mean size of
-    the targets, for metrics in their unit.
+    `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest. `size` is
+    the mean size of the targets, for metrics in their unit.
     """
 
     name: str
@@ -73,12 +76,16 @@ def try_family(
         trial.model = model if trial.model is None else trial.model
         trial.predictions.append(_tested(predicted, fold))
         trial.classes.append(family.classes(model))
-        trial.metrics.append(judge(train, rows_at(rows, fold.test), trial.predictions[-1], trial.classes[-1], problem))
+        trial.metrics.append(
+            judge(train, rows_at(rows, fold.test), trial.predictions[-1], trial.classes[-1], problem)
+        )
     return trial
 
 
 def rows_at(rows: pd.DataFrame, positions: NDArray[np.int64]) -> pd.DataFrame:
-    """A copy of the rows at these positions, as one piece where they follow each other: ten times as fast as one by one."""
+    """A copy of the rows at these positions, as one piece where they follow each other: ten times as fast as
+    one by one.
+    """
     first, last = int(positions[0]), int(positions[-1]) + 1
     if np.array_equal(positions, np.arange(first, last)):
         return rows.iloc[first:last].copy()
@@ -98,12 +105,18 @@ def judge(
 def mean_metrics(folds: Sequence[dict[str, float]]) -> dict[str, float]:
     """Each metric's mean over the folds that have it."""
     names = dict.fromkeys(name for fold in folds for name in fold)
-    found = {name: [fold[name] for fold in folds if not math.isnan(fold.get(name, math.nan))] for name in names}
+    found = {
+        name: [fold[name] for fold in folds if not math.isnan(fold.get(name, math.nan))] for name in names
+    }
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
-def predicted(trial: Trial, folds: Sequence[Fold], rows: pd.DataFrame, problem: Problem) -> tuple[FoldPrediction, ...]:
-    """The trial's predictions of a forecast's folds, to be kept and drawn: five significant digits are finer than a screen."""
+def predicted(
+    trial: Trial, folds: Sequence[Fold], rows: pd.DataFrame, problem: Problem
+) -> tuple[FoldPrediction, ...]:
+    """The trial's predictions of a forecast's folds, to be kept and drawn: five significant digits are finer
+    than a screen.
+    """
     if problem.task != "forecast" or problem.time is None:
         return ()
     times = pd.DatetimeIndex(rows[problem.time])
@@ -126,13 +139,18 @@ def _fit_and_predict(
     family: Family[Any], train: pd.DataFrame, span: pd.DataFrame, problem: Problem
 ) -> tuple[Any, Floats, float]:
     if len(train) < family.min_rows(problem):
-        raise FitError(Reason.TOO_SHORT, f"{family.name} wants {family.min_rows(problem)} rows, a fold has {len(train)}")
+        raise FitError(
+            Reason.TOO_SHORT, f"{family.name} wants {family.min_rows(problem)} rows, a fold has {len(train)}"
+        )
     began = time.perf_counter()
     model = family.fit(train, problem)
     predicted = np.asarray(family.predict(model, span, problem), dtype=np.float64)
     seconds = time.perf_counter() - began
     if len(predicted) != len(span) or not np.isfinite(predicted).all():
-        raise FitError(Reason.FIT_FAILED, f"{family.name} predicted {len(predicted)} values for {len(span)} rows, or no numbers")
+        raise FitError(
+            Reason.FIT_FAILED,
+            f"{family.name} predicted {len(predicted)} values for {len(span)} rows, or no numbers",
+        )
     return model, predicted, seconds
 
 
@@ -164,7 +182,8 @@ def _rolling(rows: int, spec: Spec) -> list[Fold]:
 def _shuffled(rows: int, wanted: int, seed: int, labels: NDArray[np.str_] | None) -> list[Fold]:
     """K folds of a seeded shuffle, at most one per two rows; with one fold, a fifth of the rows is held out.
 
-    Classes are spread evenly over the folds, and the only row of a class is never held out: nothing could know it.
+    Classes are spread evenly over the folds, and the only row of a class is never held out: nothing could
+    know it.
     """
     if rows < 10:
         raise FitError(Reason.TOO_SHORT, f"{rows} rows, 10 needed for a fold")
@@ -174,7 +193,9 @@ def _shuffled(rows: int, wanted: int, seed: int, labels: NDArray[np.str_] | None
         order = order[np.argsort(inverse[order], kind="stable")]
         order = order[counts[inverse[order]] > 1]
     if len(order) == 0:
-        raise FitError(Reason.TOO_SHORT, f"{rows} rows of {rows} classes, a class of two rows is needed for a fold")
+        raise FitError(
+            Reason.TOO_SHORT, f"{rows} rows of {rows} classes, a class of two rows is needed for a fold"
+        )
     count = min(wanted, max(len(order) // 2, 1)) if wanted > 1 else 5
-    tests = [np.sort(order[number::count]) for number in range(count)][: wanted]
+    tests = [np.sort(order[number::count]) for number in range(count)][:wanted]
     return [Fold(np.setdiff1d(everyone, test), test) for test in tests if len(test)]

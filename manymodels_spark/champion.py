@@ -1,4 +1,6 @@
-"""One partition as a notebook asks for it: its prepared rows, its champion, what the calendar says of its days to come."""
+"""One partition as a notebook asks for it: its prepared rows, its champion, what the calendar says of its
+days to come.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,23 @@ class ChampionModel(PartitionModel):
     def predict(  # type: ignore[override]
         self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
     ) -> pd.DataFrame:
-        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says of them)."""
+        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says
+        of them).
+        """
         if rows is not None:
             return super().predict(rows)
-        return predict_partition(self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon)
+        return predict_partition(
+            self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon
+        )
 
 
 def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
     """The champion of one partition. Raises ManyModelsError where it has none."""
     row = job.lake.read(CHAMPIONS).filter(f"partition_id = '{key.id}'").select("location", "sha256").first()
     if row is None:
-        raise ManyModelsError(f"no champion for {key}. See `mm.quarantine`, and `mm.promotions` for refused models")
+        raise ManyModelsError(
+            f"no champion for {key}. See `mm.quarantine`, and `mm.promotions` for refused models"
+        )
     payload = read_payload(row["location"], row["sha256"], resolve(job.spec.mlflow.production.tracking))
     return ChampionModel(payload, known_future_of(job, key))
 
@@ -44,7 +52,10 @@ def rows_of(job: Job, key: PartitionKey) -> pd.DataFrame:
     """The prepared rows of one partition, in order of time. Raises ManyModelsError where there are none."""
     rows = job.lake.read(SILVER).filter(f"partition_id = '{key.id}'").toPandas()
     if rows.empty:
-        raise ManyModelsError(f"no prepared rows of {key}. Its columns are {', '.join(job.spec.partition_by)}; see `mm.quarantine`")
+        raise ManyModelsError(
+            f"no prepared rows of {key}. Its columns are {', '.join(job.spec.partition_by)}; see "
+            "`mm.quarantine`"
+        )
     time = job.spec.columns.time
     return rows.sort_values(time, ignore_index=True) if time else rows
 

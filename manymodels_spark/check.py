@@ -1,4 +1,6 @@
-"""A spec from its file, checked in full: its own rules and those of the families that it names. No Spark needed."""
+"""A spec from its file, checked in full: its own rules and those of the families that it names. No Spark
+needed.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,12 @@ def _holiday_mistakes(data: Any) -> Iterable[Mistake]:
         named = [*_names(data.get("partition_by")), *_names(columns.get("static"))]
         if place["column"] not in named:
             known = ", ".join(named) or "none"
-            return [Mistake("columns.holidays.column", f"{place['column']!r} is no column of partition_by or columns.static ({known})")]
+            return [
+                Mistake(
+                    "columns.holidays.column",
+                    f"{place['column']!r} is no column of partition_by or columns.static ({known})",
+                )
+            ]
     wrong = days_off.mistake(place) if isinstance(place, str) and re.fullmatch(PLACE, place) else None
     return [Mistake("columns.holidays", wrong)] if wrong else []
 

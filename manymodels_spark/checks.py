@@ -18,31 +18,43 @@ _ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?(\d\d)?)$", re.IGNOREC
 
 
 def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Rows sorted by time, with a float target without NaN (or labels as text), and only the columns that count.
+    """Rows sorted by time, with a float target without NaN (or labels as text), and only the columns that
+    count.
 
-    Rows without a target are left out. Rows of a table without times come in an order of their own, the same for the
-    same rows in any order: folds are drawn by position. Raises FitError with the reason where the partition cannot be fitted.
+    Rows without a target are left out. Rows of a table without times come in an order of their own, the same
+    for the same rows in any order: folds are drawn by position. Raises FitError with the reason where the
+    partition cannot be fitted.
     """
     columns = spec.columns
     wanted = [*([columns.time] if columns.time else []), columns.target, *columns.inputs]
     missing = [name for name in wanted if name not in rows]
     if missing:
-        raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the partition's rows")
+        raise FitError(
+            Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the partition's rows"
+        )
     frame = rows[wanted]
     if columns.time:
         frame = _in_order(frame, columns.time, spec)
     else:
         frame = frame.iloc[np.argsort(_hashes(frame), kind="stable")]
-    target = _labels(frame[columns.target]) if spec.task == "classification" else _numbers(frame[columns.target], spec)
+    target = (
+        _labels(frame[columns.target])
+        if spec.task == "classification"
+        else _numbers(frame[columns.target], spec)
+    )
     frame, known = frame.assign(**{columns.target: target}), target.notna().to_numpy()
     frame = frame if known.all() else frame[known]
     return _with_inputs(frame, spec)
 
 
 def require_classes(rows: pd.DataFrame, spec: Spec) -> None:
-    """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class only: a fallback may do."""
+    """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class only: a fallback may
+    do.
+    """
     if spec.task == "classification" and rows[spec.columns.target].nunique() < 2:
-        raise FitError(Reason.ONE_CLASS, f"all {len(rows)} rows are of class {rows[spec.columns.target].iat[0]!r}")
+        raise FitError(
+            Reason.ONE_CLASS, f"all {len(rows)} rows are of class {rows[spec.columns.target].iat[0]!r}"
+        )
 
 
 def _hashes(frame: pd.DataFrame) -> NDArray[Any]:
@@ -55,7 +67,9 @@ def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
     times = _times(frame[time], spec.prepare.timezone)
     if times.isna().any():
         if spec.prepare.bad_times == "quarantine":
-            raise FitError(Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {time}")
+            raise FitError(
+                Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {time}"
+            )
         frame, times = frame[times.notna().to_numpy()], times.dropna()
     if not times.is_monotonic_increasing:
         order = np.argsort(times.to_numpy(), kind="stable")
@@ -67,9 +81,11 @@ def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
 
 
 def _times(values: pd.Series, timezone: str) -> pd.Series:
-    """Times without zone: those with one are turned into the spec's timezone, others are taken to be in it already.
+    """Times without zone: those with one are turned into the spec's timezone, others are taken to be in it
+    already.
 
-    Text and mixed zones are read; what cannot be read is NaT, and so are bare numbers, whose unit nobody knows.
+    Text and mixed zones are read; what cannot be read is NaT, and so are bare numbers, whose unit nobody
+    knows.
     """
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns]")
@@ -95,13 +111,18 @@ def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
         lost = numbers.isna() & values.notna()
         if lost.any():
             example = values[lost].iloc[0]
-            raise FitError(Reason.NOT_NUMERIC, f"{int(lost.sum())} of {len(values)} targets are no numbers, e.g. {example!r}")
+            raise FitError(
+                Reason.NOT_NUMERIC,
+                f"{int(lost.sum())} of {len(values)} targets are no numbers, e.g. {example!r}",
+            )
         values = numbers
     values = values.astype(np.float64)
     array = values.to_numpy()
     if np.isinf(array).any():
         if spec.prepare.not_finite == "quarantine":
-            raise FitError(Reason.NOT_FINITE, f"{int(np.isinf(array).sum())} of {len(array)} targets are infinite")
+            raise FitError(
+                Reason.NOT_FINITE, f"{int(np.isinf(array).sum())} of {len(array)} targets are infinite"
+            )
         values = values.where(~np.isinf(array))
     if values.isna().all():
         raise FitError(Reason.ALL_NULL, f"none of {len(values)} rows has a value in {spec.columns.target}")
@@ -128,13 +149,19 @@ def _label(value: object) -> str:
 
 
 def _with_inputs(frame: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Known-future features of a forecast must be numbers in every row; tabular families fill what is missing."""
+    """Known-future features of a forecast must be numbers in every row; tabular families fill what is
+    missing.
+    """
     if spec.task != "forecast" or not spec.columns.known_future:
         return frame
     numbers = {name: pd.to_numeric(frame[name], errors="coerce") for name in spec.columns.known_future}
     gaps = {name: int(values.isna().sum()) for name, values in numbers.items() if values.isna().any()}
-    filled = frame.assign(**{name: values.astype(np.float64).ffill().bfill() for name, values in numbers.items()})
+    filled = frame.assign(
+        **{name: values.astype(np.float64).ffill().bfill() for name, values in numbers.items()}
+    )
     empty = [name for name in gaps if filled[name].isna().any()]
     if empty:
-        raise FitError(Reason.MISSING_FEATURE, f"known_future column {', '.join(empty)} has no value in any row")
+        raise FitError(
+            Reason.MISSING_FEATURE, f"known_future column {', '.join(empty)} has no value in any row"
+        )
     return filled

@@ -1,4 +1,6 @@
-"""From trials to a champion: their order, how many are combined and how, and what that choice is worth on rows unseen."""
+"""From trials to a champion: their order, how many are combined and how, and what that choice is worth on
+rows unseen.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,9 @@ def how_of(spec: Spec) -> str:
 def rank(trials: Sequence[Trial], metric: str, rows: int, without: int | None = None) -> list[Trial]:
     """Trials by the metric, best first; equal ones by the cheaper family, then in the spec's order.
 
-    Equal are those that less than a millionth of a millionth tells apart, of the targets' mean size for metrics in their unit.
-    Where the metric cannot be computed (all actuals are zero, say), the root mean squared error decides. `without` is the
-    position of a fold that does not count.
+    Equal are those that less than a millionth of a millionth tells apart, of the targets' mean size for
+    metrics in their unit. Where the metric cannot be computed (all actuals are zero, say), the root mean
+    squared error decides. `without` is the position of a fold that does not count.
     """
     values = {id(trial): _means(trial, without) for trial in trials}
     use = metric if any(metric in found for found in values.values()) else "rmse"
@@ -60,22 +62,29 @@ def combination(members: Sequence[Trial], spec: Spec) -> list[Floats]:
 def honest(trials: Sequence[Trial], spec: Spec, rows: int) -> list[Floats]:
     """Each fold's prediction by the champion that the other folds alone would have made of these trials.
 
-    A choice looks better on the folds that it was made by than on any others: intervals from these predictions' errors are
-    as wide as the choice deserves. With one fold there are no others, and the choice stands.
+    A choice looks better on the folds that it was made by than on any others: intervals from these
+    predictions' errors are as wide as the choice deserves. With one fold there are no others, and the choice
+    stands.
     """
     folds = range(len(trials[0].predictions))
     found = []
     for fold in folds:
         without = fold if len(folds) > 1 else None
         members = rank(trials, spec.metric, rows, without)[: size_of(spec)]
-        found.append(combined([m.predictions[fold] for m in members], how_of(spec), shares_of(members, spec, without)))
+        found.append(
+            combined([m.predictions[fold] for m in members], how_of(spec), shares_of(members, spec, without))
+        )
     return found
 
 
 def _means(trial: Trial, without: int | None) -> dict[str, float]:
-    """Each metric's mean over the folds that count; of a bias its size's, lest folds that miss on both sides look perfect."""
+    """Each metric's mean over the folds that count; of a bias its size's, lest folds that miss on both sides
+    look perfect.
+    """
     folds = [found for position, found in enumerate(trial.metrics) if position != without]
-    return mean_metrics([{**found, "bias": abs(found["bias"])} if "bias" in found else found for found in folds])
+    return mean_metrics(
+        [{**found, "bias": abs(found["bias"])} if "bias" in found else found for found in folds]
+    )
 
 
 def _loss(metric: str, value: float) -> float:

@@ -1,12 +1,13 @@
-"""Prediction intervals from backtest residuals, for any family: split conformal prediction with a scale per step.
+"""Prediction intervals from backtest residuals, for any family: split conformal prediction with a scale per
+step.
 
-Residuals grow with the step ahead, and few folds give few residuals per step. So a smooth scale is fitted over the
-steps, residuals are divided by it and pooled, and the quantile with the finite-sample correction (Vovk et al. 2005;
-Lei et al. 2018) is multiplied by the scale again.
+Residuals grow with the step ahead, and few folds give few residuals per step. So a smooth scale is fitted
+over the steps, residuals are divided by it and pooled, and the quantile with the finite-sample correction
+(Vovk et al. 2005; Lei et al. 2018) is multiplied by the scale again.
 
-Two things would make such intervals too narrow, and both are answered with Student's t: residuals of one fold that
-follow each other (a random walk's) hold less information than their number says, and a handful of residuals has no
-95 % quantile at all.
+Two things would make such intervals too narrow, and both are answered with Student's t: residuals of one fold
+that follow each other (a random walk's) hold less information than their number says, and a handful of
+residuals has no 95 % quantile at all.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Intervals:
-    """Half-widths: `intercept + slope * sqrt(step)` times the level's quantile; step 1 is the first one ahead."""
+    """Half-widths: `intercept + slope * sqrt(step)` times the level's quantile; step 1 is the first one
+    ahead.
+    """
 
     intercept: float
     slope: float
@@ -35,7 +38,8 @@ class Intervals:
     def half_width(self, steps: Floats, level: int) -> Floats:
         """Half-widths at the steps, shape (len(steps),).
 
-        Levels between those known are interpolated, level 0 having no width. Above the highest nothing is known: NaN.
+        Levels between those known are interpolated, level 0 having no width. Above the highest nothing is
+        known: NaN.
         """
         known = sorted(self.quantiles)
         quantile = np.interp(level, [0, *known], [0.0, *(self.quantiles[k] for k in known)], right=math.nan)
@@ -59,8 +63,8 @@ class Intervals:
 def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: bool) -> Intervals:
     """Intervals from residuals (actual minus predicted), one array per fold.
 
-    `stepwise` says that position i of a fold is step i + 1 ahead; else all residuals are of one kind. Beside `levels` those
-    are kept that let `half_width` answer any from 1 to 99.
+    `stepwise` says that position i of a fold is step i + 1 ahead; else all residuals are of one kind. Beside
+    `levels` those are kept that let `half_width` answer any from 1 to 99.
     """
     errors = np.abs(np.concatenate(residuals))
     steps = np.concatenate([np.arange(1, len(fold) + 1, dtype=np.float64) for fold in residuals])
@@ -68,11 +72,15 @@ def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: b
     scale = intercept + slope * np.sqrt(steps)
     ordered = np.sort(errors / scale)
     ends = np.cumsum([len(fold) for fold in residuals])[:-1]
-    count = _independent(np.split(np.concatenate(residuals) / scale, ends)) if stepwise else float(len(ordered))
+    count = (
+        _independent(np.split(np.concatenate(residuals) / scale, ends)) if stepwise else float(len(ordered))
+    )
     wanted = sorted({*levels, 50, 80, 90, 95, 99})
     # Student's part may rise less steeply than the residuals' own: a higher level is never narrower.
     values = np.maximum.accumulate([_quantile(ordered, level / 100, count) for level in wanted])
-    return Intervals(intercept, slope, {level: float(value) for level, value in zip(wanted, values, strict=True)})
+    return Intervals(
+        intercept, slope, {level: float(value) for level, value in zip(wanted, values, strict=True)}
+    )
 
 
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
@@ -89,7 +97,9 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
 
 
 def _independent(folds: Sequence[Floats]) -> float:
-    """How many independent residuals the folds are worth, by their first autocorrelation; at least one a fold."""
+    """How many independent residuals the folds are worth, by their first autocorrelation; at least one a
+    fold.
+    """
     total = sum(float(np.square(fold).sum()) for fold in folds)
     count = sum(len(fold) for fold in folds)
     pairs = count - len(folds)

@@ -1,4 +1,6 @@
-"""How objects show themselves: in a notebook as a title and a plain table, every text escaped; counts with their noun."""
+"""How objects show themselves: in a notebook as a title and a plain table, every text escaped; counts with
+their noun.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,15 @@ def several(count: int, noun: str) -> str:
 
 def html_table(title: str, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     """A titled table; whole numbers have thousands apart, other floats three decimals, None is a dash."""
-    heads = "<tr>" + "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in head) + "</tr>" if head else ""
-    body = "".join("<tr>" + "".join(f"<td style='text-align:left'>{_cell(value)}</td>" for value in row) + "</tr>" for row in rows)
+    heads = (
+        "<tr>" + "".join(f"<th style='text-align:left'>{escape(name)}</th>" for name in head) + "</tr>"
+        if head
+        else ""
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td style='text-align:left'>{_cell(value)}</td>" for value in row) + "</tr>"
+        for row in rows
+    )
     return f"<div><b>{escape(title)}</b><table>{heads}{body}</table></div>"
 
 

@@ -1,7 +1,9 @@
-"""Whether a window of new values is still like those before it: population stability, a level shift, live errors.
+"""Whether a window of new values is still like those before it: population stability, a level shift, live
+errors.
 
-NumPy and SciPy only. Every test says how large the change is and how likely chance alone makes it so large; neighbours
-in time are alike, so samples count with their effective size (first-order autocorrelation, Bayley and Hammersley 1946).
+NumPy and SciPy only. Every test says how large the change is and how likely chance alone makes it so large;
+neighbours in time are alike, so samples count with their effective size (first-order autocorrelation, Bayley
+and Hammersley 1946).
 """
 
 from __future__ import annotations
@@ -36,9 +38,9 @@ class Shift:
 def stability(before: Floats, after: Floats, threshold: float, share: float = 1.0) -> Shift:
     """The population stability index: sum over bins of (q - p) ln(q / p), bins at the deciles of `before`.
 
-    Under no change it is (1/n + 1/m) times a chi-squared with bins - 1 degrees of freedom (Yurdakul 2018), which gives
-    the p-value: small samples have large indices by chance. `share` is the effective part of both samples, 0 to 1.
-    Few different values (a promotion flag) are bins themselves.
+    Under no change it is (1/n + 1/m) times a chi-squared with bins - 1 degrees of freedom (Yurdakul 2018),
+    which gives the p-value: small samples have large indices by chance. `share` is the effective part of both
+    samples, 0 to 1. Few different values (a promotion flag) are bins themselves.
     """
     edges = _edges(before)
     p, q = _shares(before, edges), _shares(after, edges)
@@ -48,7 +50,9 @@ def stability(before: Floats, after: Floats, threshold: float, share: float = 1.
 
 
 def level(before: Floats, after: Floats, share: float = 1.0) -> Shift:
-    """A shift of level: Cliff's delta, -1 (all new values lower) to 1, with the p-value of Mann and Whitney (1947)."""
+    """A shift of level: Cliff's delta, -1 (all new values lower) to 1, with the p-value of Mann and Whitney
+    (1947).
+    """
     if np.ptp(np.concatenate([before, after])) == 0:
         return Shift(0.0, LARGE_DELTA, 1.0)
     found = stats.mannwhitneyu(after, before, alternative="two-sided", method="asymptotic")
@@ -64,21 +68,30 @@ def bias(errors: Floats, scale: float, threshold: float, share: float = 1.0) -> 
     deviation = float(errors.std(ddof=1)) if len(errors) > 1 else 0.0
     if deviation == 0:
         return Shift(relative, threshold, 0.0 if relative else 1.0)
-    return Shift(relative, threshold, float(2 * stats.t.sf(abs(float(errors.mean())) / (deviation / math.sqrt(size)), size - 1)))
+    return Shift(
+        relative,
+        threshold,
+        float(2 * stats.t.sf(abs(float(errors.mean())) / (deviation / math.sqrt(size)), size - 1)),
+    )
 
 
 def coverage(inside: NDArray[np.bool_], nominal: float, tolerance: float, share: float = 1.0) -> Shift:
-    """How far fewer actuals than `nominal` (0 to 1) fell into their interval, with the exact binomial p-value."""
+    """How far fewer actuals than `nominal` (0 to 1) fell into their interval, with the exact binomial
+    p-value.
+    """
     size = max(round(len(inside) * share), 1)
     hits = round(float(inside.mean()) * size)
     p = float(stats.binomtest(hits, size, nominal, alternative="less").pvalue)
     return Shift(max(nominal - float(inside.mean()), 0.0), tolerance, p)
 
 
-def worse(live: float, reference: float, errors: Floats, judged: int, threshold: float, share: float = 1.0) -> Shift:
+def worse(
+    live: float, reference: float, errors: Floats, judged: int, threshold: float, share: float = 1.0
+) -> Shift:
     """How much higher the live error is than the backtest's, as a fraction of the latter.
 
-    The p-value is a normal one: both are means of about as many sizes of errors as were judged live and in the backtest.
+    The p-value is a normal one: both are means of about as many sizes of errors as were judged live and in
+    the backtest.
     """
     if not (math.isfinite(live) and math.isfinite(reference) and reference > 0):
         return Shift(0.0, threshold, 1.0)
@@ -90,7 +103,9 @@ def worse(live: float, reference: float, errors: Floats, judged: int, threshold:
 
 
 def beaten(own: Floats, other: Floats, threshold: float) -> Shift:
-    """How much larger our errors are than the other's, as a fraction, with Wilcoxon's (1945) signed-rank p-value."""
+    """How much larger our errors are than the other's, as a fraction, with Wilcoxon's (1945) signed-rank
+    p-value.
+    """
     ours, theirs = np.abs(own), np.abs(other)
     difference = ours - theirs
     if theirs.sum() == 0 or not np.any(difference):
@@ -100,7 +115,9 @@ def beaten(own: Floats, other: Floats, threshold: float) -> Shift:
 
 
 def effective(values: Floats) -> float:
-    """The share of a sample that counts, 0.05 to 1: (1 - r) / (1 + r) for a first-order autocorrelation r above 0."""
+    """The share of a sample that counts, 0.05 to 1: (1 - r) / (1 + r) for a first-order autocorrelation r
+    above 0.
+    """
     centred = values - values.mean()
     power = float((centred**2).sum())
     if len(values) < 8 or power == 0:

@@ -62,7 +62,9 @@ class ConcurrentWrite(ManyModelsError):
 
 
 class TooManyFailures(ManyModelsError):
-    """More partitions were quarantined than the spec's `limits.failures` allows. `report` is the stage's report."""
+    """More partitions were quarantined than the spec's `limits.failures` allows. `report` is the stage's
+    report.
+    """
 
     def __init__(self, message: str, report: Any = None) -> None:
         self.report = report
@@ -70,7 +72,9 @@ class TooManyFailures(ManyModelsError):
 
 
 class TooManyAlerts(TooManyFailures):
-    """More partitions have an alert than the spec's `monitor.alerts` allows. `report` is the stage's report."""
+    """More partitions have an alert than the spec's `monitor.alerts` allows. `report` is the stage's
+    report.
+    """
 
 
 class Reason(StrEnum):
@@ -98,7 +102,8 @@ ADVICE: dict[Reason, str] = {
     Reason.NOT_FINITE: "Remove infinite values at the source, or set prepare.not_finite: drop",
     Reason.NOT_NUMERIC: "The target holds text that is no number: correct it at the source",
     Reason.DUPLICATE_TIMES: "Set prepare.duplicates to last, sum or mean, or remove the repeated rows",
-    Reason.BAD_TIMES: "Some rows have no valid time: correct them at the source, or set prepare.bad_times: drop",
+    Reason.BAD_TIMES: "Some rows have no valid time: correct them at the source, or set prepare.bad_times: "
+    "drop",
     Reason.MISSING_FEATURE: "Fill the feature in the source, or take it out of the spec's columns",
     Reason.ONE_CLASS: "Only one class in the training rows: widen the window, or set fallback: majority",
     Reason.FIT_FAILED: "See the exception; run the partition alone with `manymodels train SPEC --only ...`",
@@ -109,7 +114,9 @@ ADVICE: dict[Reason, str] = {
 
 
 class FitError(ManyModelsError):
-    """A partition that cannot be fitted, with its reason. Raised by families and checks, caught by `fit_partition`."""
+    """A partition that cannot be fitted, with its reason. Raised by families and checks, caught by
+    `fit_partition`.
+    """
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.reason = reason

@@ -1,7 +1,7 @@
 """What a training run would take, from the times of a few fits: arithmetic only, no Spark and no MLflow.
 
-Waves pass two counters one after the other, the cores (fits) and MLflow (logging), while the next wave is at the first:
-a flow shop of two machines (Johnson 1954). All times are in seconds.
+Waves pass two counters one after the other, the cores (fits) and MLflow (logging), while the next wave is at
+the first: a flow shop of two machines (Johnson 1954). All times are in seconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ Floats = NDArray[np.float64]
 class Timed:
     """What a sample of fits took, each on a core of its own while all cores were busy.
 
-    `expected` are the families' own costs of the same fits, `seconds` what they took in fact; `cold` is what the first
-    fits of a worker cost beyond that (processes, imports), `overhead` what one wave costs beside its fits (reading,
-    shuffle, commit), `between` what one fit costs beside itself, `step` what one small table operation takes.
+    `expected` are the families' own costs of the same fits, `seconds` what they took in fact; `cold` is what
+    the first fits of a worker cost beyond that (processes, imports), `overhead` what one wave costs beside
+    its fits (reading, shuffle, commit), `between` what one fit costs beside itself, `step` what one small
+    table operation takes.
     """
 
     expected: Sequence[float]
@@ -40,13 +41,19 @@ class Timed:
     @property
     def scale(self) -> float:
         """Real seconds per expected second, the median over the sample: robust against one wild fit."""
-        pairs = [real / expected for real, expected in zip(self.seconds, self.expected, strict=True) if expected > 0]
+        pairs = [
+            real / expected
+            for real, expected in zip(self.seconds, self.expected, strict=True)
+            if expected > 0
+        ]
         return float(np.median(pairs)) if pairs else 1.0
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A training run as it would be: wall seconds, core-seconds inside fits, waves, the seconds of logging in them."""
+    """A training run as it would be: wall seconds, core-seconds inside fits, waves, the seconds of logging in
+    them.
+    """
 
     seconds: float
     fit_seconds: float
@@ -61,15 +68,26 @@ class Estimate:
 
 
 def estimate(
-    waves: Sequence[Floats], timed: Timed, cores: int, *, log_one: float, steps: int, steps_of_a_wave: int, together: int = 1
+    waves: Sequence[Floats],
+    timed: Timed,
+    cores: int,
+    *,
+    log_one: float,
+    steps: int,
+    steps_of_a_wave: int,
+    together: int = 1,
 ) -> Estimate:
     """The run of `waves`, each an array of its fits' expected seconds, on `cores`.
 
-    `log_one` are seconds of logging per model; `steps` small table operations come once, `steps_of_a_wave` with each.
-    Of `together` waves that are at the cores at once, one's overhead goes on beside the others' fits.
+    `log_one` are seconds of logging per model; `steps` small table operations come once, `steps_of_a_wave`
+    with each. Of `together` waves that are at the cores at once, one's overhead goes on beside the others'
+    fits.
     """
     costs = [np.asarray(wave, float) * timed.scale + timed.between for wave in waves]
-    fits = [timed.overhead / (together if number else 1) + spread(wave, cores) for number, wave in enumerate(costs)]
+    fits = [
+        timed.overhead / (together if number else 1) + spread(wave, cores)
+        for number, wave in enumerate(costs)
+    ]
     logs = [len(wave) * log_one + steps_of_a_wave * timed.step for wave in costs]
     return Estimate(
         seconds=steps * timed.step + (timed.cold if costs else 0.0) + flow(fits, logs),
@@ -81,7 +99,9 @@ def estimate(
 
 
 def spread(costs: Floats, cores: int) -> float:
-    """Wall seconds of the fits on the cores: their share of each, but never less than the longest (Graham 1969)."""
+    """Wall seconds of the fits on the cores: their share of each, but never less than the longest (Graham
+    1969).
+    """
     return max(float(costs.sum()) / cores, float(costs.max())) if len(costs) else 0.0
 
 
@@ -103,7 +123,9 @@ def quickest(calls: dict[str, int], limits: dict[str, float | None]) -> float:
 
 
 def bins(values: Sequence[float] | Floats, count: int = 8) -> list[tuple[float, float, int]]:
-    """(from, to, how many) of whole numbers from 1: even widths, or even ratios where the largest is 50 times the least."""
+    """(from, to, how many) of whole numbers from 1: even widths, or even ratios where the largest is 50 times
+    the least.
+    """
     found = np.asarray(values, float)
     if not len(found):
         return []
@@ -122,7 +144,8 @@ def bars(binned: Sequence[tuple[float, float, int]], width: int = 32) -> list[st
     figures = [f"{low:,.0f} to {high:,.0f}" for low, high, _ in binned]
     room = max(map(len, figures), default=0)
     return [
-        f"{text:>{room}}  {_bar(count, most, width):<{width}} {count:,}" for text, (*_, count) in zip(figures, binned, strict=True)
+        f"{text:>{room}}  {_bar(count, most, width):<{width}} {count:,}"
+        for text, (*_, count) in zip(figures, binned, strict=True)
     ]
 
 

@@ -1,7 +1,8 @@
-"""One partition: check its rows, try every candidate on folds, choose, fit, and seal the model into a payload.
+"""One partition: check its rows, try every candidate on folds, choose, fit, and seal the model into a
+payload.
 
-Pure: it knows pandas and the families, neither Spark nor MLflow. Same rows, same spec, same versions give the same
-payload, bit for bit.
+Pure: it knows pandas and the families, neither Spark nor MLflow. Same rows, same spec, same versions give the
+same payload, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.backtest import Fold, Trial, folds_of, judge, mean_metrics, predicted, rows_at, try_family
+from manymodels_spark.backtest import (
+    Fold,
+    Trial,
+    folds_of,
+    judge,
+    mean_metrics,
+    predicted,
+    rows_at,
+    try_family,
+)
 from manymodels_spark.checks import clean, require_classes
 from manymodels_spark.choice import combination, honest, how_of, rank, shares_of, size_of
 from manymodels_spark.conformal import calibrate, coverage
@@ -36,8 +46,8 @@ _LONGEST_MESSAGE = 2000
 def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey, start: bytes | None = None) -> FitResult:
     """The best model of one partition's rows (in any order, extra columns allowed), or a structured failure.
 
-    `start` is the payload of the partition's present champion: an input like the rows, for families with `warm_start`.
-    Never raises: whatever goes wrong becomes a `Failure` with a reason of the closed list.
+    `start` is the payload of the partition's present champion: an input like the rows, for families with
+    `warm_start`. Never raises: whatever goes wrong becomes a `Failure` with a reason of the closed list.
     """
     began = time.perf_counter()
     try:
@@ -47,7 +57,9 @@ def fit_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey, start: byte
     except FitError as error:
         result = _failure(rows, error.reason, str(error))
     except Exception as error:
-        result = _failure(rows, _reason(error), f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+        result = _failure(
+            rows, _reason(error), f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3)
+        )
     return _timed(result, time.perf_counter() - began)
 
 
@@ -83,15 +95,23 @@ class _Fit:
         document = self._document(members, models, residuals, folds)
         payload = seal(document)
         scores = [_score(trial) for trial in [*trials, *([best] if len(members) > 1 else [])]]
-        scores += [Score(label(self.spec.candidates[i]), {}, [], 0.0, f"ruled out: {why}") for i, why in out.items()]
+        scores += [
+            Score(label(self.spec.candidates[i]), {}, [], 0.0, f"ruled out: {why}") for i, why in out.items()
+        ]
         return FitResult(
             status=Status.FITTED,
             rows=len(self.rows),
             family_seconds=self.family_seconds,
             family=best.name,
             families=tuple(member["family"] for member in document["members"]),
-            options={member.name: member.family.options.model_dump(exclude_defaults=True) for member in members},
-            metrics={**mean_metrics(best.metrics), **self._reference(trials, folds), **self._coverage(residuals)},
+            options={
+                member.name: member.family.options.model_dump(exclude_defaults=True) for member in members
+            },
+            metrics={
+                **mean_metrics(best.metrics),
+                **self._reference(trials, folds),
+                **self._coverage(residuals),
+            },
             scores=tuple(scores),
             folds=predicted(best, folds, self.rows, self.problem),
             start=self._time(0),
@@ -114,7 +134,9 @@ class _Fit:
         """The members' predictions of every fold combined, as a trial of its own."""
         predictions, first = combination(members, self.spec), members[0]
         scored = [
-            judge(rows_at(self.rows, fold.train), rows_at(self.rows, fold.test), values, classes, self.problem)
+            judge(
+                rows_at(self.rows, fold.train), rows_at(self.rows, fold.test), values, classes, self.problem
+            )
             for fold, values, classes in zip(folds, predictions, first.classes, strict=True)
         ]
         return Trial(f"{how_of(self.spec)}_best_{len(members)}", first.family, predictions, scored)
@@ -127,7 +149,9 @@ class _Fit:
         predictions = honest([trial for trial in trials if trial.error is None], self.spec, len(self.rows))
         residuals = [target[fold.test] - values for fold, values in zip(folds, predictions, strict=True)]
         if not all(np.isfinite(fold).all() for fold in residuals):
-            raise FitError(Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow")
+            raise FitError(
+                Reason.NOT_FINITE, f"targets up to {np.abs(target).max():.3g}: their errors overflow"
+            )
         return residuals
 
     def _document(
@@ -135,11 +159,15 @@ class _Fit:
     ) -> dict[str, Any]:
         """The payload's document."""
         document = self._header(len(self.rows) if self.spec.refit else len(folds[0].train))
-        document["members"] = [_member(trial.family, model) for trial, model in zip(members, models, strict=True)]
+        document["members"] = [
+            _member(trial.family, model) for trial, model in zip(members, models, strict=True)
+        ]
         if how_of(self.spec) == "weighted":
             document["weights"] = shares_of(members, self.spec)
         if residuals:
-            made = calibrate(residuals, self.spec.backtest.intervals, stepwise=self.problem.task == "forecast")
+            made = calibrate(
+                residuals, self.spec.backtest.intervals, stepwise=self.problem.task == "forecast"
+            )
             document["intervals"] = made.as_dict()
         return document
 
@@ -156,15 +184,23 @@ class _Fit:
             self.family_seconds += time.perf_counter() - began
 
     def _state(self, family: Family[Any]) -> Any:
-        """The present champion's state where the family begins there: that of the same class and version, else None."""
+        """The present champion's state where the family begins there: that of the same class and version,
+        else None.
+        """
         if self.start is None or not family.warm_start:
             return None
         same, members = (registry.name_of(type(family)), family.version), open_payload(self.start)["members"]
-        return next((member["state"] for member in members if (member["family"], member["version"]) == same), None)
+        return next(
+            (member["state"] for member in members if (member["family"], member["version"]) == same), None
+        )
 
     def _started_from(self, members: Sequence[Trial]) -> str | None:
         """The checksum of the payload whose state a fit of these members was given to begin at."""
-        if self.start is None or not self.spec.refit or all(self._state(member.family) is None for member in members):
+        if (
+            self.start is None
+            or not self.spec.refit
+            or all(self._state(member.family) is None for member in members)
+        ):
             return None
         return sha256(self.start)
 
@@ -173,11 +209,21 @@ class _Fit:
         p = self.problem
         tail = self.rows[p.target].to_numpy()[max(0, used - 3 * max(p.horizon, p.season)) : used]
         return {
-            "task": p.task, "target": p.target, "time": p.time, "frequency": p.frequency, "horizon": p.horizon,
-            "season": p.season, "known_future": list(p.known_future), "features": list(p.features),
-            "static": list(p.static), "holidays": p.holidays, "combine": how_of(self.spec), "intervals": None,
-            "cutoff": self._time(used - 1), "history": list(tail) if p.task == "forecast" else [],
-        }  # fmt: skip
+            "task": p.task,
+            "target": p.target,
+            "time": p.time,
+            "frequency": p.frequency,
+            "horizon": p.horizon,
+            "season": p.season,
+            "known_future": list(p.known_future),
+            "features": list(p.features),
+            "static": list(p.static),
+            "holidays": p.holidays,
+            "combine": how_of(self.spec),
+            "intervals": None,
+            "cutoff": self._time(used - 1),
+            "history": list(tail) if p.task == "forecast" else [],
+        }
 
     def _time(self, position: int) -> str | None:
         if self.problem.time is None:
@@ -189,17 +235,23 @@ class _Fit:
         if self.problem.task != "forecast":
             return {}
         own = next((t for t in trials if t.name == REFERENCE and t.error is None), None)
-        own = own or try_family(REFERENCE, registry.build(Candidate(family=REFERENCE)), self.rows, folds, self.problem)
+        own = own or try_family(
+            REFERENCE, registry.build(Candidate(family=REFERENCE)), self.rows, folds, self.problem
+        )
         value = mean_metrics(own.metrics).get(self.spec.metric)
         return {} if value is None else {f"{REFERENCE}_{self.spec.metric}": value}
 
     def _coverage(self, residuals: list[np.ndarray]) -> dict[str, float]:
         stepwise = self.problem.task == "forecast"
-        found = {f"coverage_{n}": coverage(residuals, n, stepwise=stepwise) for n in self.spec.backtest.intervals}
+        found = {
+            f"coverage_{n}": coverage(residuals, n, stepwise=stepwise) for n in self.spec.backtest.intervals
+        }
         return {name: value for name, value in found.items() if not math.isnan(value)}
 
     def _fallback(self, candidate: Candidate, cause: FitError) -> FitResult:
-        """The spec's fallback on all rows, without a backtest: marked as such, with the cause in its scores."""
+        """The spec's fallback on all rows, without a backtest: marked as such, with the cause in its
+        scores.
+        """
         family = registry.build(candidate)
         began = time.perf_counter()
         try:
@@ -224,8 +276,11 @@ class _Fit:
         )
 
 
-def trials_of(rows: pd.DataFrame, spec: Spec, problem: Problem) -> tuple[list[Trial], list[Fold], dict[int, str]]:
-    """Every candidate through the folds of clean rows, the folds, and the candidates that were not tried, with why.
+def trials_of(
+    rows: pd.DataFrame, spec: Spec, problem: Problem
+) -> tuple[list[Trial], list[Fold], dict[int, str]]:
+    """Every candidate through the folds of clean rows, the folds, and the candidates that were not tried,
+    with why.
 
     Raises FitError where the rows allow no fold, or hold one class only.
     """
@@ -237,7 +292,9 @@ def trials_of(rows: pd.DataFrame, spec: Spec, problem: Problem) -> tuple[list[Tr
 
 
 def _ruled_out(rows: pd.DataFrame, spec: Spec, problem: Problem) -> dict[int, str]:
-    """Positions of the candidates that the series' profile rules out, with why; none unless the spec asks for it."""
+    """Positions of the candidates that the series' profile rules out, with why; none unless the spec asks for
+    it.
+    """
     if problem.task != "forecast" or not spec.backtest.rule_out:
         return {}
     found = profile(rows[problem.target].to_numpy(), seasons_of(problem.frequency, problem.season))
@@ -278,7 +335,9 @@ def _reason(error: Exception | None) -> Reason:
 
 
 def _failure(rows: pd.DataFrame, reason: Reason, message: str, exception: str | None = None) -> FitResult:
-    return FitResult(Status.FAILED, rows=len(rows), failure=Failure(reason, message[:_LONGEST_MESSAGE], exception))
+    return FitResult(
+        Status.FAILED, rows=len(rows), failure=Failure(reason, message[:_LONGEST_MESSAGE], exception)
+    )
 
 
 def _timed(result: FitResult, seconds: float) -> FitResult:

@@ -1,4 +1,5 @@
-"""Business rules of a promotion: each gate looks at one candidate's facts and holds or fails with its numbers.
+"""Business rules of a promotion: each gate looks at one candidate's facts and holds or fails with its
+numbers.
 
 Pure: it knows neither MLflow nor Spark, so a rule can be tried on a plain object.
 """
@@ -19,8 +20,8 @@ from manymodels_spark.spec.model import HIGHER_IS_BETTER, Gate, Promote
 class Facts:
     """What gates may look at: one model's test metrics and what it was made of.
 
-    `family` is its candidate's name with options, as `scores` names all that were tried on the same folds, each with
-    its metrics. `cutoff` is the last time in its rows, as text.
+    `family` is its candidate's name with options, as `scores` names all that were tried on the same folds,
+    each with its metrics. `cutoff` is the last time in its rows, as text.
     """
 
     partition: str
@@ -78,12 +79,18 @@ def _verdict(gate: Gate, metric: str, candidate: Facts, champion: Facts | None, 
     if gate.rows is not None:
         return Verdict("rows", candidate.rows >= gate.rows, f"{candidate.rows} rows, at least {gate.rows}")
     if gate.folds is not None:
-        return Verdict("folds", candidate.folds >= gate.folds, f"{candidate.folds} folds, at least {gate.folds}")
+        return Verdict(
+            "folds", candidate.folds >= gate.folds, f"{candidate.folds} folds, at least {gate.folds}"
+        )
     if gate.coverage is not None and gate.within is not None:
         return _coverage(gate.coverage, gate.within, candidate)
     if gate.max_age_days is not None:
         age = (now - candidate.fitted_at).total_seconds() / 86400
-        return Verdict("max_age_days", age <= gate.max_age_days, f"fitted {age:.1f} days ago, at most {gate.max_age_days}")
+        return Verdict(
+            "max_age_days",
+            age <= gate.max_age_days,
+            f"fitted {age:.1f} days ago, at most {gate.max_age_days}",
+        )
     return _own(str(gate.function), candidate, champion)
 
 
@@ -99,26 +106,39 @@ def _threshold(gate: Gate, candidate: Facts) -> Verdict:
 def _beats_champion(gate: Gate, metric: str, candidate: Facts, champion: Facts | None) -> Verdict:
     """Compare on the candidate's own folds, whatever the champion was once measured on.
 
-    A champion of the same rows was measured on the same folds. Newer rows make other folds, and an error on those says
-    nothing beside one on these: then the champion's recipe (family and options) counts, as it was tried on the
-    candidate's folds. The same recipe on newer rows has nothing to beat.
+    A champion of the same rows was measured on the same folds. Newer rows make other folds, and an error on
+    those says nothing beside one on these: then the champion's recipe (family and options) counts, as it was
+    tried on the candidate's folds. The same recipe on newer rows has nothing to beat.
     """
     name = "better_than champion"
     if champion is None:
         return Verdict(name, True, "no champion to compare with")
-    if (candidate.rows, candidate.folds, candidate.cutoff) == (champion.rows, champion.folds, champion.cutoff):
+    if (candidate.rows, candidate.folds, candidate.cutoff) == (
+        champion.rows,
+        champion.folds,
+        champion.cutoff,
+    ):
         return _better(gate, metric, candidate, champion.metrics.get(metric), "champion", "on the same folds")
     if candidate.family == champion.family:
         same = (candidate.rows, candidate.cutoff) == (champion.rows, champion.cutoff)
-        return Verdict(name, True, f"{candidate.family}, the champion's own recipe, {'with other folds' if same else 'on newer rows'}")
+        return Verdict(
+            name,
+            True,
+            f"{candidate.family}, the champion's own recipe, "
+            f"{'with other folds' if same else 'on newer rows'}",
+        )
     recipe = candidate.scores.get(champion.family, {}).get(metric)
     if recipe is not None:
-        return _better(gate, metric, candidate, recipe, "champion", f"its {champion.family} on the same folds")
+        return _better(
+            gate, metric, candidate, recipe, "champion", f"its {champion.family} on the same folds"
+        )
     where = f"on its own folds, since {champion.family} is no candidate any more"
     return _better(gate, metric, candidate, champion.metrics.get(metric), "champion", where)
 
 
-def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, name: str, where: str) -> Verdict:
+def _better(
+    gate: Gate, metric: str, candidate: Facts, reference: float | None, name: str, where: str
+) -> Verdict:
     own = candidate.metrics.get(metric, math.nan)
     if reference is None or math.isnan(reference):
         return Verdict(f"better_than {name}", name == "champion", f"no {name} to compare with")
@@ -126,7 +146,9 @@ def _better(gate: Gate, metric: str, candidate: Facts, reference: float | None, 
         held = own >= reference * (1 + gate.by)
     else:
         held = _size(metric, own) <= _size(metric, reference) * (1 - gate.by)
-    return Verdict(f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g} ({where}), by {gate.by:.1%}")
+    return Verdict(
+        f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g} ({where}), by {gate.by:.1%}"
+    )
 
 
 def _size(metric: str, value: float) -> float:
@@ -141,12 +163,18 @@ def _coverage(level: int, within: list[float], candidate: Facts) -> Verdict:
 
 
 def _own(path: str, candidate: Facts, champion: Facts | None) -> Verdict:
-    """A user's function: it gives a bool, or a bool and a text with its numbers. Its exception is a gate that failed."""
+    """A user's function: it gives a bool, or a bool and a text with its numbers. Its exception is a gate that
+    failed.
+    """
     module, _, name = path.partition(":")
     try:
-        function: Callable[[Facts, Facts | None], bool | tuple[bool, str]] = getattr(importlib.import_module(module), name)
+        function: Callable[[Facts, Facts | None], bool | tuple[bool, str]] = getattr(
+            importlib.import_module(module), name
+        )
     except (ImportError, AttributeError) as error:
-        raise ManyModelsError(f"promote: gate function {path!r} cannot be imported ({error}). Install its package") from error
+        raise ManyModelsError(
+            f"promote: gate function {path!r} cannot be imported ({error}). Install its package"
+        ) from error
     try:
         answer = function(candidate, champion)
     except Exception as error:

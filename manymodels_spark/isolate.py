@@ -1,7 +1,8 @@
 """A process in which a fit may die: it can run too long, take too much memory or crash, and only it is lost.
 
-A Python worker of Spark keeps one such child and hands it partition after partition; a child that dies is replaced
-by the next fork, with the libraries that the parent has imported already warm. It knows nothing of Spark.
+A Python worker of Spark keeps one such child and hands it partition after partition; a child that dies is
+replaced by the next fork, with the libraries that the parent has imported already warm. It knows nothing of
+Spark.
 """
 
 from __future__ import annotations
@@ -32,12 +33,20 @@ PREFIX = "manymodels-fit-"
 _MEGABYTE = 1024 * 1024
 _ORPHAN_SECONDS = 30.0
 _NO_MEMORY = 77
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "STAN_NUM_THREADS",
+)
 
 
 @contextmanager
 def tidy_imports() -> Iterator[None]:
-    """For imports that make temporary folders (cmdstanpy's does): they are gone afterwards. Nothing uses them."""
+    """For imports that make temporary folders (cmdstanpy's does): they are gone afterwards. Nothing uses
+    them.
+    """
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as folder:
         tempfile.tempdir = folder
@@ -49,7 +58,9 @@ def tidy_imports() -> Iterator[None]:
 
 @dataclass
 class Sandbox:
-    """Runs `fit(rows, *args)` in a child process within `seconds` of wall time and `megabytes` beyond its start."""
+    """Runs `fit(rows, *args)` in a child process within `seconds` of wall time and `megabytes` beyond its
+    start.
+    """
 
     fit: Fit
     seconds: float
@@ -59,7 +70,9 @@ class Sandbox:
     _folder: Path | None = None
 
     def run(self, rows: pd.DataFrame, *args: object) -> FitResult:
-        """The fit's result, or a failure that says how its process ended. Never raises for what the fit does."""
+        """The fit's result, or a failure that says how its process ended. Never raises for what the fit
+        does.
+        """
         if self._child is None:
             self._start()
         began = time.perf_counter()
@@ -94,7 +107,9 @@ class Sandbox:
         context = multiprocessing.get_context("fork")
         self._pipe, theirs = context.Pipe()
         self._child = context.Process(
-            target=_serve, args=(self.fit, theirs, self._pipe, self._folder, self.seconds, self.megabytes), daemon=True
+            target=_serve,
+            args=(self.fit, theirs, self._pipe, self._folder, self.seconds, self.megabytes),
+            daemon=True,
         )
         self._child.start()
         theirs.close()
@@ -178,7 +193,9 @@ def _kill_group(pid: int) -> None:
 
 
 def _one_thread() -> None:
-    """Hold BLAS, OpenMP and Stan to the one core that a task has, on any platform: libraries loaded and yet to load."""
+    """Hold BLAS, OpenMP and Stan to the one core that a task has, on any platform: libraries loaded and yet
+    to load.
+    """
     os.environ.update(dict.fromkeys(THREADS, "1"))
     with suppress(ImportError):
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]

@@ -1,7 +1,8 @@
 """The few Java libraries that a local session needs: which they are, where they lie, and how they get there.
 
-They are fetched once by the Ivy that ships inside pyspark, with settings and a home of their own: an Ivy or Maven
-folder in the user's home, in whatever state, is never looked at. A platform that brings its own session needs none.
+They are fetched once by the Ivy that ships inside pyspark, with settings and a home of their own: an Ivy or
+Maven folder in the user's home, in whatever state, is never looked at. A platform that brings its own session
+needs none.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ _DELTA = {"4.2": ("delta-spark_4.2_2.13", "4.4.0"), "3.5": ("delta-spark_2.12", 
 
 
 def coordinates(group: str = "core", spark: str | None = None) -> list[str]:
-    """`organisation:name:version` of the jars of a group (`core`, `azure`) for a Spark version such as `4.2`."""
+    """`organisation:name:version` of the jars of a group (`core`, `azure`) for a Spark version such as
+    `4.2`.
+    """
     spark = spark or ".".join(version("pyspark").split(".")[:2])
     if spark not in _DELTA:
-        raise ManyModelsError(f"pyspark {spark} is not among the supported versions {', '.join(_DELTA)}. Install pyspark 4.2")
+        raise ManyModelsError(
+            f"pyspark {spark} is not among the supported versions {', '.join(_DELTA)}. Install pyspark 4.2"
+        )
     delta, release = _DELTA[spark]
     core = [
         f"io.delta:{delta}:{release}",
@@ -48,7 +53,9 @@ def coordinates(group: str = "core", spark: str | None = None) -> list[str]:
 
 
 def jar_paths(group: str = "core") -> list[Path]:
-    """The jars' paths, fetched first where one is missing. Raises ManyModelsError where that cannot be done."""
+    """The jars' paths, fetched first where one is missing. Raises ManyModelsError where that cannot be
+    done.
+    """
     folder = jars_folder()
     wanted = coordinates(group)
     paths = [folder / _file(coordinate) for coordinate in wanted]
@@ -91,7 +98,8 @@ def _resolve(work: Path, wanted: list[str], folder: Path) -> None:
     root = os.environ.get(MIRROR_VARIABLE)
     resolver = f"<ibiblio name='central' m2compatible='true'{f' root={quoteattr(root)}' if root else ''}/>"
     (work / "settings.xml").write_text(
-        f"<ivysettings><settings defaultResolver='central'/><caches defaultCacheDir={quoteattr(str(work / 'cache'))}/>"
+        "<ivysettings><settings defaultResolver='central'/><caches "
+        f"defaultCacheDir={quoteattr(str(work / 'cache'))}/>"
         f"<resolvers>{resolver}</resolvers></ivysettings>"
     )
     parts = [coordinate.split(":") for coordinate in wanted]
@@ -101,18 +109,35 @@ def _resolve(work: Path, wanted: list[str], folder: Path) -> None:
     )
     (work / "ivy.xml").write_text(
         "<ivy-module version='2.0'><info organisation='manymodels' module='jars'/>"
-        f"<configurations><conf name='default'/></configurations><dependencies>{dependencies}</dependencies></ivy-module>"
+        "<configurations><conf "
+        f"name='default'/></configurations><dependencies>{dependencies}</dependencies></ivy-module>"
     )
     command = [
-        "java", f"-Divy.home={work}", "-jar", str(_ivy()), "-settings", str(work / "settings.xml"),
-        "-ivy", str(work / "ivy.xml"), "-types", "jar", "-retrieve", f"{work}/jars/[artifact]-[revision].[ext]",
+        "java",
+        f"-Divy.home={work}",
+        "-jar",
+        str(_ivy()),
+        "-settings",
+        str(work / "settings.xml"),
+        "-ivy",
+        str(work / "ivy.xml"),
+        "-types",
+        "jar",
+        "-retrieve",
+        f"{work}/jars/[artifact]-[revision].[ext]",
     ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=work)
     if answer.returncode != 0:
-        reasons = [line.strip() for line in answer.stdout.splitlines() if "not found" in line or "ERROR" in line.upper()]
+        reasons = [
+            line.strip()
+            for line in answer.stdout.splitlines()
+            if "not found" in line or "ERROR" in line.upper()
+        ]
         raise ManyModelsError(
-            f"the jars {', '.join(wanted)} could not be fetched: {'; '.join(reasons[:3]) or answer.stderr[-300:]}. "
-            f"Without internet, put them into {folder} (or a folder named by {FOLDER_VARIABLE}), or name a Maven "
+            f"the jars {', '.join(wanted)} could not be fetched: "
+            f"{'; '.join(reasons[:3]) or answer.stderr[-300:]}. "
+            f"Without internet, put them into {folder} (or a folder named by {FOLDER_VARIABLE}), or name a "
+            "Maven "
             f"mirror in {MIRROR_VARIABLE}"
         )
 
@@ -122,7 +147,8 @@ def _verify(path: Path, coordinate: str) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if expected is not None and found != expected:
         raise ManyModelsError(
-            f"{coordinate} was fetched with SHA-256 {found[:12]}…, and {expected[:12]}… is expected: it was altered on "
+            f"{coordinate} was fetched with SHA-256 {found[:12]}…, and {expected[:12]}… is expected: it "
+            "was altered on "
             "its way, or the mirror holds another file. Nothing was installed"
         )
 
@@ -133,7 +159,9 @@ def _ivy() -> Path:
 
     found = sorted((Path(pyspark.__file__).parent / "jars").glob("ivy-*.jar"))
     if not found:
-        raise ManyModelsError("pyspark carries no Ivy here; put the jars into the folder that MANYMODELS_JARS names")
+        raise ManyModelsError(
+            "pyspark carries no Ivy here; put the jars into the folder that MANYMODELS_JARS names"
+        )
     return found[-1]
 
 

@@ -40,7 +40,9 @@ class PartitionKey:
     def of(cls, values: Mapping[str, Value] | Iterable[tuple[str, Value]]) -> PartitionKey:
         """The key of a mapping from column to value, e.g. `PartitionKey.of({"store": 3, "item": "a/b"})`."""
         pairs = values.items() if isinstance(values, Mapping) else values
-        return cls(tuple(sorted(((str(name), _plain(value)) for name, value in pairs), key=lambda pair: pair[0])))
+        return cls(
+            tuple(sorted(((str(name), _plain(value)) for name, value in pairs), key=lambda pair: pair[0]))
+        )
 
     @classmethod
     def parse(cls, canonical: str) -> PartitionKey:
@@ -49,7 +51,9 @@ class PartitionKey:
 
     @property
     def canonical(self) -> str:
-        """JSON text `[[column, type, value], ...]` sorted by column: equal for equal keys and only for them."""
+        """JSON text `[[column, type, value], ...]` sorted by column: equal for equal keys and only for
+        them.
+        """
         cells = [[name, *_encode(value)] for name, value in self.values]
         return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
 
@@ -71,7 +75,9 @@ class PartitionKey:
 
     @property
     def slug(self) -> str:
-        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by; not unique, use it beside the id."""
+        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by; not unique, use it beside the
+        id.
+        """
         text = "-".join(f"{name}-{readable(value)}" for name, value in self.values)
         ascii_text = unicodedata.normalize("NFKD", text[:400]).encode("ascii", "ignore").decode().lower()
         return re.sub(r"[^a-z0-9]+", "-", ascii_text).strip("-")[:60].strip("-") or "partition"
@@ -96,9 +102,11 @@ def readable(value: Value) -> str:
 
 
 def typed(value: object, kind: str) -> Value:
-    """A value as a column of that kind holds it: 3.0 and a NumPy 3 are the `int` 3, text is read as `date` and so on.
+    """A value as a column of that kind holds it: 3.0 and a NumPy 3 are the `int` 3, text is read as `date`
+    and so on.
 
-    `kind` is a type as `canonical` names it. Raises ValueError where the value is none of that kind; null is of any.
+    `kind` is a type as `canonical` names it. Raises ValueError where the value is none of that kind; null is
+    of any.
     """
     plain = _plain(value)
     if plain is None or (isinstance(plain, float) and math.isnan(plain) and kind != "float"):
@@ -115,11 +123,11 @@ def typed(value: object, kind: str) -> Value:
             return Decimal(str(plain))
         case "date", datetime() if plain == plain.replace(hour=0, minute=0, second=0, microsecond=0):
             return plain.date()
-        case ("timestamp" | "instant"), str():
+        case (("timestamp" | "instant"), str()):
             return typed(datetime.fromisoformat(plain), kind)
         case "instant", datetime():
             return plain.replace(tzinfo=UTC)
-        case ("date" | "binary"), str():
+        case (("date" | "binary"), str()):
             return _decode(kind, plain)
     raise ValueError(f"{readable(plain)[:80]!r} is {own}, {kind} is expected")
 
@@ -127,13 +135,17 @@ def typed(value: object, kind: str) -> Value:
 def tag_key(name: str) -> str:
     """A tag key in MLflow's alphabet; other characters are percent-encoded, reversed by `untag_key`.
 
-    A key beyond MLflow's 250 characters keeps its start and gets a digest of the whole; see `canonical` for the name.
+    A key beyond MLflow's 250 characters keeps its start and gets a digest of the whole; see `canonical` for
+    the name.
     """
-    plain = _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key."))
+    plain = (
+        _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key."))
+    )
     key = name if plain else "key." + quote(name, safe="").replace("~", "%7E").replace("%", ":")
     if len(key) <= TAG_KEY_LIMIT:
         return key
-    return f"{key[: TAG_KEY_LIMIT - 20]}..{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{key[: TAG_KEY_LIMIT - 20]}..{digest[:16]}"
 
 
 def untag_key(key: str) -> str:
@@ -142,7 +154,8 @@ def untag_key(key: str) -> str:
 
 
 def tag_value(text: str) -> str:
-    """Text within MLflow's limit; longer text keeps its start and gets a digest of the whole (see `canonical`).
+    """Text within MLflow's limit; longer text keeps its start and gets a digest of the whole (see
+    `canonical`).
 
     A NUL, which Postgres takes in no text, is shown as its symbol.
     """

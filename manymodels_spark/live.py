@@ -1,6 +1,8 @@
-"""One partition's predictions against the actuals that came since: live errors by age, intervals, drift. Pure pandas.
+"""One partition's predictions against the actuals that came since: live errors by age, intervals, drift. Pure
+pandas.
 
-The outcome is a list of findings, one per check, each with what it was held against and whether it calls for a person.
+The outcome is a list of findings, one per check, each with what it was held against and whether it calls for
+a person.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ AFTER_BACKTEST = "live error against the backtest's: retrain (`manymodels train 
 ADVICE = {
     "accuracy": AFTER_BACKTEST,
     "bias": "Forecasts lie on one side of the actuals: retrain, and look for a change at the source",
-    "coverage": "Intervals are too narrow for what came: retrain, so that they are calibrated on newer errors",
+    "coverage": "Intervals are too narrow for what came: retrain, so that they are calibrated on newer "
+    "errors",
     "against_naive": "The seasonal naive would have done better: retrain, or add candidates",
     "stability": "The values have another distribution than before: check the source, then retrain",
     "level": "The level has moved: check the source, then retrain",
@@ -32,8 +35,8 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one partition. `check` is a key of ADVICE, `subject` the metric, level or column; `value` is held
-    against `reference`; `shift` is the size of the difference that an alert is decided by.
+    """One check of one partition. `check` is a key of ADVICE, `subject` the metric, level or column; `value`
+    is held against `reference`; `shift` is the size of the difference that an alert is decided by.
 
     `age` is `all` or the steps ahead (`1-7`).
     """
@@ -61,7 +64,8 @@ class Judged:
 def watch(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec, judged: Judged) -> list[Finding]:
     """The findings of one partition; none where no actual has come yet for any prediction.
 
-    `actuals` has the time, target and input columns, `predictions` cutoff, time, prediction and the intervals' bounds.
+    `actuals` has the time, target and input columns, `predictions` cutoff, time, prediction and the
+    intervals' bounds.
     """
     joined = _joined(actuals, predictions, spec)
     if joined.empty:
@@ -75,18 +79,26 @@ def window_of(spec: Spec) -> int:
 
 
 def _joined(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Predictions whose actual is known, in the newest window: time, actual, prediction, naive, ahead, bounds."""
+    """Predictions whose actual is known, in the newest window: time, actual, prediction, naive, ahead,
+    bounds.
+    """
     time, target = str(spec.columns.time), spec.columns.target
     series = actuals[[time, target]].sort_values(time).reset_index(drop=True)
     series = series.assign(_place=series.index)
-    made = predictions.sort_values(["cutoff", time]).assign(ahead=lambda rows: rows.groupby("cutoff").cumcount() + 1)
+    made = predictions.sort_values(["cutoff", time]).assign(
+        ahead=lambda rows: rows.groupby("cutoff").cumcount() + 1
+    )
     found = made.merge(series.tail(window_of(spec)).rename(columns={target: "actual"}), on=time)
     found = found[found["actual"].notna() & found["prediction"].notna() & (found[time] > found["cutoff"])]
     season = spec.season_length
     back = found["_place"] - season * np.ceil(found["ahead"] / season).astype(int)
     values = series[target].to_numpy(float)
     naive = [values[place] if place >= 0 else math.nan for place in back]
-    return found.assign(naive=naive).rename(columns={time: "time"}).sort_values(["time", "cutoff"], ignore_index=True)
+    return (
+        found.assign(naive=naive)
+        .rename(columns={time: "time"})
+        .sort_values(["time", "cutoff"], ignore_index=True)
+    )
 
 
 def _live(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec, judged: Judged) -> list[Finding]:
@@ -97,25 +109,55 @@ def _live(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec, judged: Judge
     # Predictions of one time from many cutoffs are not many observations of it.
     share *= joined["time"].nunique() / len(joined)
     value = _metric(joined, actuals, spec)
-    found = [_finding("accuracy", spec.metric, joined, value, judged.metric, spec,
-                      drift.worse(value, judged.metric, errors, judged.steps, rules.worse_by, share) if enough else None)]  # fmt: skip
-    found.append(_finding("bias", spec.columns.target, joined, float(errors.mean()), 0.0, spec,
-                          drift.bias(errors, float(np.abs(actual).mean()), rules.bias, share) if enough else None))  # fmt: skip
+    found = [
+        _finding(
+            "accuracy",
+            spec.metric,
+            joined,
+            value,
+            judged.metric,
+            spec,
+            drift.worse(value, judged.metric, errors, judged.steps, rules.worse_by, share)
+            if enough
+            else None,
+        )
+    ]
+    found.append(
+        _finding(
+            "bias",
+            spec.columns.target,
+            joined,
+            float(errors.mean()),
+            0.0,
+            spec,
+            drift.bias(errors, float(np.abs(actual).mean()), rules.bias, share) if enough else None,
+        )
+    )
     found += _coverages(joined, spec, share, enough)
     found += _naive(joined, spec, enough)
     for name, part in _ages(joined, spec):
-        found.append(Finding("accuracy", spec.metric, name, len(part), _metric(part, actuals, spec), judged.metric))
+        found.append(
+            Finding("accuracy", spec.metric, name, len(part), _metric(part, actuals, spec), judged.metric)
+        )
     return found
 
 
 def _coverages(joined: pd.DataFrame, spec: Spec, share: float, enough: bool) -> list[Finding]:
     found = []
     for level in spec.backtest.intervals:
-        known = joined.dropna(subset=[f"lower_{level}", f"upper_{level}"]) if f"lower_{level}" in joined else joined.head(0)
+        known = (
+            joined.dropna(subset=[f"lower_{level}", f"upper_{level}"])
+            if f"lower_{level}" in joined
+            else joined.head(0)
+        )
         if len(known):
-            inside = ((known["actual"] >= known[f"lower_{level}"]) & (known["actual"] <= known[f"upper_{level}"])).to_numpy(bool)
+            inside = (
+                (known["actual"] >= known[f"lower_{level}"]) & (known["actual"] <= known[f"upper_{level}"])
+            ).to_numpy(bool)
             shift = drift.coverage(inside, level / 100, spec.monitor.coverage, share) if enough else None
-            found.append(_finding("coverage", str(level), known, float(inside.mean()), level / 100, spec, shift))
+            found.append(
+                _finding("coverage", str(level), known, float(inside.mean()), level / 100, spec, shift)
+            )
     return found
 
 
@@ -123,9 +165,17 @@ def _naive(joined: pd.DataFrame, spec: Spec, enough: bool) -> list[Finding]:
     known = joined.dropna(subset=["naive"])
     if known.empty:
         return []
-    own, other = (known[name].to_numpy(float) - known["actual"].to_numpy(float) for name in ("prediction", "naive"))
-    shift = drift.beaten(_by_time(known, own), _by_time(known, other), spec.monitor.worse_by) if enough else None
-    return [_finding("against_naive", "mae", known, float(np.abs(own).mean()), float(np.abs(other).mean()), spec, shift)]
+    own, other = (
+        known[name].to_numpy(float) - known["actual"].to_numpy(float) for name in ("prediction", "naive")
+    )
+    shift = (
+        drift.beaten(_by_time(known, own), _by_time(known, other), spec.monitor.worse_by) if enough else None
+    )
+    return [
+        _finding(
+            "against_naive", "mae", known, float(np.abs(own).mean()), float(np.abs(other).mean()), spec, shift
+        )
+    ]
 
 
 def _drifts(actuals: pd.DataFrame, joined: pd.DataFrame, spec: Spec) -> list[Finding]:
@@ -156,7 +206,15 @@ def _drift(name: str, values: Floats, known: int, spec: Spec) -> list[Finding]:
     ]
 
 
-def _finding(check: str, subject: str, part: pd.DataFrame, value: float, reference: float, spec: Spec, shift: Shift | None) -> Finding:
+def _finding(
+    check: str,
+    subject: str,
+    part: pd.DataFrame,
+    value: float,
+    reference: float,
+    spec: Spec,
+    shift: Shift | None,
+) -> Finding:
     plain = Finding(check, subject, ALL, len(part), value, reference)
     return plain if shift is None else _checked(plain, shift, spec)
 
@@ -170,7 +228,11 @@ def _checked(finding: Finding, shift: Shift, spec: Spec) -> Finding:
 
 def _metric(part: pd.DataFrame, actuals: pd.DataFrame, spec: Spec) -> float:
     actual, predicted, _ = _numbers(part)
-    past = actuals[actuals[str(spec.columns.time)] < part["time"].min()][spec.columns.target].dropna().to_numpy(float)
+    past = (
+        actuals[actuals[str(spec.columns.time)] < part["time"].min()][spec.columns.target]
+        .dropna()
+        .to_numpy(float)
+    )
     return metrics.of_numbers(actual, predicted, past, spec.season_length).get(spec.metric, math.nan)
 
 

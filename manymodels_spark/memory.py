@@ -16,7 +16,9 @@ _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
 
 
 def measure(root: Any) -> int:
-    """Bytes of an object and of all that only it leads to: arrays by their buffers, classes and code not counted."""
+    """Bytes of an object and of all that only it leads to: arrays by their buffers, classes and code not
+    counted.
+    """
     seen: set[int] = set()
     stack, total = [root], 0
     while stack:

@@ -1,7 +1,7 @@
 """How good a prediction was: every metric that a spec may name, with its formula. NumPy only.
 
-Arrays are one-dimensional floats of equal length without NaN. A metric that cannot be computed (a scale of zero
-with an error that is not) is NaN; where there is no error at all it is 0.
+Arrays are one-dimensional floats of equal length without NaN. A metric that cannot be computed (a scale of
+zero with an error that is not) is NaN; where there is no error at all it is 0.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ def bias(actual: Floats, predicted: Floats) -> float:
 
 
 def wape(actual: Floats, predicted: Floats) -> float:
-    """Weighted absolute percentage error: sum of |error| over sum of |actual|, as a fraction (Kolassa, Schütz 2007)."""
+    """Weighted absolute percentage error: sum of |error| over sum of |actual|, as a fraction (Kolassa, Schütz
+    2007).
+    """
     return _ratio(float(np.abs(actual - predicted).sum()), float(np.abs(actual).sum()))
 
 
 def smape(actual: Floats, predicted: Floats) -> float:
-    """Symmetric MAPE of the M4 competition: mean of 2 |error| / (|actual| + |predicted|), as a fraction from 0 to 2."""
+    """Symmetric MAPE of the M4 competition: mean of 2 |error| / (|actual| + |predicted|), as a fraction from
+    0 to 2.
+    """
     scale = np.abs(actual) + np.abs(predicted)
     errors = 2 * np.abs(actual - predicted)
     return float(np.divide(errors, scale, out=np.zeros_like(errors), where=scale > 0).mean())
@@ -48,7 +52,9 @@ def mase(actual: Floats, predicted: Floats, train: Floats, season: int = 1) -> f
 
 
 def rmsse(actual: Floats, predicted: Floats, train: Floats, season: int = 1) -> float:
-    """Root of the squared error over that of the seasonal naive forecast inside `train` (M5 competition, 2020)."""
+    """Root of the squared error over that of the seasonal naive forecast inside `train` (M5 competition,
+    2020).
+    """
     return _ratio(rmse(actual, predicted), float(math.sqrt(np.square(_differences(train, season)).mean())))
 
 
@@ -85,14 +91,21 @@ def f1(actual: Sequence[str], predicted: Sequence[str]) -> float:
 
 
 def logloss(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) -> float:
-    """Mean of -log of the probability given to the true class; probabilities (n, classes) are clipped at 1e-15."""
+    """Mean of -log of the probability given to the true class; probabilities (n, classes) are clipped at
+    1e-15.
+    """
     position = {label: index for index, label in enumerate(classes)}
-    given = [row[position[label]] if label in position else 0.0 for label, row in zip(actual, probabilities, strict=True)]
+    given = [
+        row[position[label]] if label in position else 0.0
+        for label, row in zip(actual, probabilities, strict=True)
+    ]
     return float(-np.log(np.clip(given, 1e-15, 1.0)).mean())
 
 
 def auc(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) -> float:
-    """Area under the ROC curve by ranks (Mann-Whitney); more than two classes: mean of one against the rest."""
+    """Area under the ROC curve by ranks (Mann-Whitney); more than two classes: mean of one against the
+    rest.
+    """
     truth = np.asarray(actual)
     columns = [1] if len(classes) == 2 else range(len(classes))
     areas = [_auc_of(truth == classes[index], probabilities[:, index]) for index in columns]
@@ -103,8 +116,14 @@ def auc(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) ->
 def of_numbers(actual: Floats, predicted: Floats, train: Floats, season: int) -> dict[str, float]:
     """All metrics of a forecast or a regression at once."""
     plain: dict[str, Callable[[Floats, Floats], float]] = {
-        "wape": wape, "smape": smape, "mae": mae, "rmse": rmse, "bias": bias, "pinball": pinball, "r2": r2,
-    }  # fmt: skip
+        "wape": wape,
+        "smape": smape,
+        "mae": mae,
+        "rmse": rmse,
+        "bias": bias,
+        "pinball": pinball,
+        "r2": r2,
+    }
     values = {name: function(actual, predicted) for name, function in plain.items()}
     if len(train) > 1:
         lag = season if len(train) > season else 1

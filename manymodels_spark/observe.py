@@ -1,8 +1,8 @@
 """What a run tells machines: log lines with run, stage and partition, and OpenTelemetry spans and counters.
 
-Events go to the logger `manymodels`, which says nothing until somebody listens: `configure()` does as JSON lines, a
-platform may by its own handlers. Spans and counters go to whatever OpenTelemetry provider the process has; without one
-they cost nothing. This module must know no stage.
+Events go to the logger `manymodels`, which says nothing until somebody listens: `configure()` does as JSON
+lines, a platform may by its own handlers. Spans and counters go to whatever OpenTelemetry provider the
+process has; without one they cost nothing. This module must know no stage.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ R = TypeVar("R")
 
 @dataclass(eq=False)
 class _Stage:
-    """A stage under way. A process works on one at a time, in as many threads as it likes: they all find it here."""
+    """A stage under way. A process works on one at a time, in as many threads as it likes: they all find it
+    here.
+    """
 
     facts: Mapping[str, object]
     context: Any = None
@@ -49,15 +51,20 @@ class JsonLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record; a value that JSON does not know is written as text."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"at": at, "level": record.levelname.lower(), "event": record.getMessage(), **getattr(record, "facts", {})}
+        line = {
+            "at": at,
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
         stream = self._stream or sys.stderr
         stream.write(orjson.dumps(line, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
         stream.flush()
 
 
 def configure(as_json: bool = False, stream: TextIO | None = None) -> None:
-    """Write events as JSON lines to `stream` (standard error) where asked here or by `MANYMODELS_LOG_JSON`; and send
-    traces and metrics where `OTEL_EXPORTER_OTLP_ENDPOINT` says so and the extra `otel` is installed.
+    """Write events as JSON lines to `stream` (standard error) where asked here or by `MANYMODELS_LOG_JSON`;
+    and send traces and metrics where `OTEL_EXPORTER_OTLP_ENDPOINT` says so and the extra `otel` is installed.
     """
     wanted = as_json or os.environ.get(JSON_VARIABLE, "").lower() in ("1", "true", "yes")
     if wanted and not is_json():
@@ -74,8 +81,12 @@ def is_json() -> bool:
 
 
 def is_heard(level: int = logging.INFO) -> bool:
-    """Whether anybody listens to events of this level: what is costly to find out need not be found out for nobody."""
-    return LOGGER.isEnabledFor(level) and any(not isinstance(handler, logging.NullHandler) for handler in LOGGER.handlers)
+    """Whether anybody listens to events of this level: what is costly to find out need not be found out for
+    nobody.
+    """
+    return LOGGER.isEnabledFor(level) and any(
+        not isinstance(handler, logging.NullHandler) for handler in LOGGER.handlers
+    )
 
 
 def say(event: str, level: int = logging.INFO, **facts: object) -> None:
@@ -85,7 +96,8 @@ def say(event: str, level: int = logging.INFO, **facts: object) -> None:
 
 @contextmanager
 def span(name: str, **attributes: str | int | float) -> Iterator[None]:
-    """A span around a piece of work, below the one that is open, or in another thread below that of the stage.
+    """A span around a piece of work, below the one that is open, or in another thread below that of the
+    stage.
 
     What it raises is recorded in it.
     """
@@ -99,7 +111,9 @@ def span(name: str, **attributes: str | int | float) -> Iterator[None]:
 
 
 def _parent() -> Any:
-    """The context to open a span in: this thread's, or the stage's where this thread has none; None is the former."""
+    """The context to open a span in: this thread's, or the stage's where this thread has none; None is the
+    former.
+    """
     from opentelemetry import trace
 
     if trace.get_current_span().get_span_context().is_valid or not _stages:
@@ -135,7 +149,9 @@ def _current() -> Any:
     return context.get_current()
 
 
-def spanned(name: str, attributes: Callable[P, Mapping[str, str | int | float]]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def spanned(
+    name: str, attributes: Callable[P, Mapping[str, str | int | float]]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: every call in a span, with what `attributes` makes of its arguments."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -178,7 +194,9 @@ def _meter() -> Any:
 
 
 def _export() -> None:
-    """Providers that send to the OTLP endpoint of OpenTelemetry's own variables; they flush when the process ends."""
+    """Providers that send to the OTLP endpoint of OpenTelemetry's own variables; they flush when the process
+    ends.
+    """
     try:
         from opentelemetry import metrics, trace
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -188,7 +206,11 @@ def _export() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        say("telemetry_off", logging.WARNING, why=f"{ENDPOINT_VARIABLE} is set, but pip install 'manymodels-spark[otel]' was not run")
+        say(
+            "telemetry_off",
+            logging.WARNING,
+            why=f"{ENDPOINT_VARIABLE} is set, but pip install 'manymodels-spark[otel]' was not run",
+        )
         return
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return

@@ -1,7 +1,7 @@
 """One model as bytes: a self-contained document that predicts on any machine with the families' libraries.
 
-The same model always gives the same bytes, so a checksum names it. Nothing is ever unpickled unless the caller
-says so and the family needs it.
+The same model always gives the same bytes, so a checksum names it. Nothing is ever unpickled unless the
+caller says so and the family needs it.
 """
 
 from __future__ import annotations
@@ -24,22 +24,32 @@ def seal(document: dict[str, Any]) -> bytes:
     return zlib.compress(orjson.dumps({"manymodels": FORMAT, **document}, option=options), _LEVEL)
 
 
-def open_payload(data: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False) -> dict[str, Any]:
+def open_payload(
+    data: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False
+) -> dict[str, Any]:
     """The document in a payload.
 
-    Raises PayloadError where the checksum is wrong, the bytes are damaged, the format is of a newer version, or a
-    member would have to be unpickled and `allow_pickle` is not set.
+    Raises PayloadError where the checksum is wrong, the bytes are damaged, the format is of a newer version,
+    or a member would have to be unpickled and `allow_pickle` is not set.
     """
     if expected_sha256 is not None and sha256(data) != expected_sha256:
-        raise PayloadError(f"the payload's SHA-256 is {sha256(data)[:12]}…, {expected_sha256[:12]}… is expected: not loaded")
+        raise PayloadError(
+            f"the payload's SHA-256 is {sha256(data)[:12]}…, {expected_sha256[:12]}… is expected: not loaded"
+        )
     try:
         document = orjson.loads(zlib.decompress(data))
     except (zlib.error, orjson.JSONDecodeError) as error:
-        raise PayloadError(f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again") from error
+        raise PayloadError(
+            f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again"
+        ) from error
     if not isinstance(document, dict) or document.get("manymodels") != FORMAT:
-        raise PayloadError("the payload has a format that this version does not know. Install a newer manymodels-spark")
+        raise PayloadError(
+            "the payload has a format that this version does not know. Install a newer manymodels-spark"
+        )
     if not isinstance(document.get("members"), list):
-        raise PayloadError("the payload has no members, so there is no model in it. Train the partition again")
+        raise PayloadError(
+            "the payload has no members, so there is no model in it. Train the partition again"
+        )
     if not allow_pickle and any(member.get("pickled") for member in document["members"]):
         raise PayloadError("the payload holds a pickled model, and loading pickles was not allowed")
     return document

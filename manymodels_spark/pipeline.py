@@ -54,9 +54,9 @@ class RunReport:
 def run(job: Job, stages: Sequence[str] = tuple(STAGES)) -> RunReport:
     """Run stages one after another; by default all, from the source to the warehouse.
 
-    Too many failed partitions do not keep the others from being promoted, scored and loaded: the run goes on, and
-    the report carries the error for the end. Raises TrackingError before the first stage where models are to be promoted to
-    an MLflow that does not answer.
+    Too many failed partitions do not keep the others from being promoted, scored and loaded: the run goes on,
+    and the report carries the error for the end. Raises TrackingError before the first stage where models are
+    to be promoted to an MLflow that does not answer.
     """
     if "promote" in stages:
         reach_production(job.spec)

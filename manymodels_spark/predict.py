@@ -35,7 +35,9 @@ def predict_partition(
 class LoadedPartition:
     """A payload opened once, to predict many times. Raises PayloadError where it cannot be opened."""
 
-    def __init__(self, payload: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False) -> None:
+    def __init__(
+        self, payload: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False
+    ) -> None:
         document = open_payload(payload, expected_sha256, allow_pickle=allow_pickle)
         self.document = document
         self.problem = _problem(document)
@@ -46,7 +48,10 @@ class LoadedPartition:
 
     def lighten(self) -> LoadedPartition:
         """Drop the stored form of the fitted members, of which the open form is all that predicts; itself."""
-        lean = [{name: value for name, value in member.items() if name != "state"} for member in self.document["members"]]
+        lean = [
+            {name: value for name, value in member.items() if name != "state"}
+            for member in self.document["members"]
+        ]
         self.document = {**self.document, "members": lean}
         return self
 
@@ -58,9 +63,9 @@ class LoadedPartition:
         since: pd.Timestamp | None = None,
         levels: Sequence[int] | None = None,
     ) -> pd.DataFrame:
-        """Forecast: columns time, prediction, lower_80, upper_80, ... with `horizon` rows after `since` (by default
-        the payload's horizon and cutoff), or, where only `future` is given, a row for each of its times. `future`
-        holds the known-future columns; other columns and earlier rows do not matter.
+        """Forecast: columns time, prediction, lower_80, upper_80, ... with `horizon` rows after `since` (by
+        default the payload's horizon and cutoff), or, where only `future` is given, a row for each of its
+        times. `future` holds the known-future columns; other columns and earlier rows do not matter.
 
         Other tasks: a row for each row of `future`: prediction with intervals, or prediction (the class) and
         probability. Raises FitError(MISSING_FEATURE) where a needed feature is missing.
@@ -70,25 +75,38 @@ class LoadedPartition:
         if self.problem.task == "forecast":
             return pd.DataFrame(self.forecast(future, horizon, since, levels or [80, 95]))
         if future is None:
-            raise FitError(Reason.MISSING_FEATURE, f"a {self.problem.task} predicts rows, and none were given")
+            raise FitError(
+                Reason.MISSING_FEATURE, f"a {self.problem.task} predicts rows, and none were given"
+            )
         return pd.DataFrame(self._tabular(self._combined(future), levels or [80, 95]), index=future.index)
 
     def forecast(
-        self, future: pd.DataFrame | None, horizon: int | None, since: pd.Timestamp | None, levels: Sequence[int]
+        self,
+        future: pd.DataFrame | None,
+        horizon: int | None,
+        since: pd.Timestamp | None,
+        levels: Sequence[int],
     ) -> dict[str, Any]:
-        """What `predict` says of a forecast, as columns: the times as a DatetimeIndex, the rest as float arrays."""
+        """What `predict` says of a forecast, as columns: the times as a DatetimeIndex, the rest as float
+        arrays.
+        """
         assert self.cutoff is not None
         wanted = None
         future = None if future is None else self._with_times(future)
         if future is not None and horizon is None and since is None:
             wanted = pd.DatetimeIndex(future[self.problem.time])
-        times = self._ahead(horizon) if wanted is None and since is None else self._times(wanted, horizon, since)
+        times = (
+            self._ahead(horizon) if wanted is None and since is None else self._times(wanted, horizon, since)
+        )
         predicted = self._combined(self._frame(times, future))
         steps = np.arange(1, len(times) + 1, dtype=np.float64)
         name, columns = str(self.problem.time), self._with_intervals(predicted, steps, levels)
         if wanted is not None:
             at = times.get_indexer(wanted)
-            return {name: wanted, **{key: np.where(at < 0, np.nan, values[at]) for key, values in columns.items()}}
+            return {
+                name: wanted,
+                **{key: np.where(at < 0, np.nan, values[at]) for key, values in columns.items()},
+            }
         ahead = horizon or self.problem.horizon
         first = 0 if since is None else int(np.count_nonzero(times <= max(since, self.cutoff)))
         shown = slice(first, first + ahead)
@@ -105,7 +123,9 @@ class LoadedPartition:
         return self._with_intervals(predicted, None, levels)
 
     def _ahead(self, horizon: int | None) -> pd.DatetimeIndex:
-        """The steps after the cutoff. Those of the model's own horizon are kept: they are asked for again and again."""
+        """The steps after the cutoff. Those of the model's own horizon are kept: they are asked for again and
+        again.
+        """
         ahead = horizon or self.problem.horizon
         if ahead > self.problem.horizon:
             return self._times(None, ahead, None)
@@ -120,9 +140,13 @@ class LoadedPartition:
             raise FitError(Reason.MISSING_FEATURE, f"column {name} is missing in the steps to predict")
         times = pd.to_datetime(future[name], errors="coerce", format="mixed")
         if times.isna().any():
-            raise FitError(Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {name}")
+            raise FitError(
+                Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {name}"
+            )
         if times.dt.tz is not None:
-            raise FitError(Reason.BAD_TIMES, f"{name} has time zone {times.dt.tz}; give local times without one")
+            raise FitError(
+                Reason.BAD_TIMES, f"{name} has time zone {times.dt.tz}; give local times without one"
+            )
         return future.assign(**{name: times})
 
     def _times(
@@ -130,7 +154,11 @@ class LoadedPartition:
     ) -> pd.DatetimeIndex:
         """All steps from the one after the cutoff to the last one wanted."""
         frequency = pandas_step(self.problem.frequency)
-        first, step, ahead = self.cutoff, pd.tseries.frequencies.to_offset(frequency), horizon or self.problem.horizon
+        first, step, ahead = (
+            self.cutoff,
+            pd.tseries.frequencies.to_offset(frequency),
+            horizon or self.problem.horizon,
+        )
         assert first is not None
         try:
             if wanted is not None:
@@ -141,10 +169,15 @@ class LoadedPartition:
                 last = following[following > start][min(ahead, LONGEST + 1) - 1]
             times = pd.date_range(first, last, freq=step)
         except pd.errors.OutOfBoundsDatetime as error:
-            raise FitError(Reason.BAD_TIMES, f"{ahead} steps of {frequency} reach beyond the year 2262") from error
+            raise FitError(
+                Reason.BAD_TIMES, f"{ahead} steps of {frequency} reach beyond the year 2262"
+            ) from error
         times = times[times > first]
         if len(times) > LONGEST:
-            message = f"more than {LONGEST} steps from the cutoff {first} are asked for, and at most that many predicted"
+            message = (
+                f"more than {LONGEST} steps from the cutoff {first} are asked for, and at most that many "
+                "predicted"
+            )
             raise FitError(Reason.BAD_TIMES, message)
         if len(times) == 0:
             raise FitError(Reason.BAD_TIMES, f"no step after the cutoff {first} is asked for")
@@ -157,16 +190,22 @@ class LoadedPartition:
         if not names:
             return frame
         if future is None:
-            raise FitError(Reason.MISSING_FEATURE, f"the model wants {', '.join(names)} of the steps to predict, and none were given")
+            raise FitError(
+                Reason.MISSING_FEATURE,
+                f"the model wants {', '.join(names)} of the steps to predict, and none were given",
+            )
         missing = [name for name in names if name not in future]
         if missing:
-            raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the steps to predict")
+            raise FitError(
+                Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the steps to predict"
+            )
         known = future.drop_duplicates(self.problem.time, keep="last").set_index(self.problem.time)
         values = known.reindex(times)[names].astype(np.float64)
         if values.isna().to_numpy().any():
             gap = times[values.isna().any(axis=1).to_numpy()]
             raise FitError(
-                Reason.MISSING_FEATURE, f"{', '.join(names)} missing for {len(gap)} of {len(times)} steps, first {gap[0]}"
+                Reason.MISSING_FEATURE,
+                f"{', '.join(names)} missing for {len(gap)} of {len(times)} steps, first {gap[0]}",
             )
         return frame.assign(**{name: values[name].to_numpy() for name in names})
 
@@ -187,7 +226,9 @@ class LoadedPartition:
         columns: dict[str, np.ndarray] = {"prediction": predicted}
         for level in levels:
             if not 1 <= level <= 99:
-                raise ManyModelsError(f"level {level}: an interval's level is a whole percentage from 1 to 99")
+                raise ManyModelsError(
+                    f"level {level}: an interval's level is a whole percentage from 1 to 99"
+                )
             half = np.full(len(predicted), np.nan)
             if self._intervals is not None:
                 half = self._intervals.half_width(np.ones(len(predicted)) if steps is None else steps, level)

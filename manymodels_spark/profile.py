@@ -1,7 +1,8 @@
 """What kind of series a partition holds, told before anything is fitted, and which candidates that rules out.
 
-Demand is classed by its average interval and the variation of its sizes (Syntetos, Boylan, Croston 2005), seasons are
-found by the correlation with the season before. NumPy only; a profile of 4,000 rows takes less than a naive fit with its folds.
+Demand is classed by its average interval and the variation of its sizes (Syntetos, Boylan, Croston 2005),
+seasons are found by the correlation with the season before. NumPy only; a profile of 4,000 rows takes less
+than a naive fit with its folds.
 """
 
 from __future__ import annotations
@@ -22,14 +23,33 @@ Floats = NDArray[np.float64]
 # The published cut-offs: above them Croston's method has the smaller error.
 INTERVAL, VARIATION = 1.32, 0.49
 _SEASONS: dict[str, tuple[int, ...]] = {
-    "min": (60, 1440), "15min": (4, 96, 672), "30min": (2, 48, 336), "h": (24, 168), "D": (7, 365), "B": (5, 260),
-    "W": (52,), "M": (12,), "Q": (4,), "Y": (),
-}  # fmt: skip
+    "min": (60, 1440),
+    "15min": (4, 96, 672),
+    "30min": (2, 48, 336),
+    "h": (24, 168),
+    "D": (7, 365),
+    "B": (5, 260),
+    "W": (52,),
+    "M": (12,),
+    "Q": (4,),
+    "Y": (),
+}
 _INTERMITTENT_ONLY = frozenset({"croston", "tsb"})
 _SEASONAL_ONLY = frozenset({"mstl"})
-_NEEDS_DEMAND = frozenset({
-    "auto_arima", "auto_ces", "auto_ets", "auto_theta", "drift", "dynamic_theta", "holt", "mfles", "mstl", "theta",
-})  # fmt: skip
+_NEEDS_DEMAND = frozenset(
+    {
+        "auto_arima",
+        "auto_ces",
+        "auto_ets",
+        "auto_theta",
+        "drift",
+        "dynamic_theta",
+        "holt",
+        "mfles",
+        "mstl",
+        "theta",
+    }
+)
 _ENOUGH_FOR_A_CONSTANT = ("naive", "mean", "seasonal_naive")
 
 
@@ -49,8 +69,8 @@ class Profile:
     """A series in a few figures.
 
     `interval` is the mean number of steps between two values that are not zero (ADI), `variation` the squared
-    coefficient of variation of those values (CV2), both NaN where there is none; `seasons` the lengths found, the
-    strongest first, and `strength` the correlation at that length (0 where none was found).
+    coefficient of variation of those values (CV2), both NaN where there is none; `seasons` the lengths found,
+    the strongest first, and `strength` the correlation at that length (0 where none was found).
     """
 
     kind: Kind
@@ -68,11 +88,16 @@ class Profile:
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON holds them."""
         values = {**asdict(self), "kind": str(self.kind), "seasons": list(self.seasons)}
-        return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in values.items()
+        }
 
 
 def profile(values: Floats, seasons: Sequence[int]) -> Profile:
-    """The profile of a series in order, one value per step, without NaN. `seasons` are the lengths to look for."""
+    """The profile of a series in order, one value per step, without NaN. `seasons` are the lengths to look
+    for.
+    """
     values = np.asarray(values, dtype=np.float64)
     demand = values[values != 0]
     interval = len(values) / len(demand) if len(demand) else math.nan
@@ -89,13 +114,16 @@ def profile(values: Floats, seasons: Sequence[int]) -> Profile:
 
 
 def seasons_of(frequency: str, season: int | None = None) -> tuple[int, ...]:
-    """Lengths worth looking for at a frequency of the spec, e.g. 7 and 365 for days, and the spec's own `season`."""
+    """Lengths worth looking for at a frequency of the spec, e.g. 7 and 365 for days, and the spec's own
+    `season`.
+    """
     usual = _SEASONS[frequency if frequency in _SEASONS else frequency[0]]
     return tuple(dict.fromkeys([*([season] if season and season > 1 else []), *usual]))
 
 
 def ruled_out(found: Profile, candidates: Sequence[Candidate]) -> dict[int, str]:
-    """Positions of the candidates that are not worth their time on such a series, with why; never all of them.
+    """Positions of the candidates that are not worth their time on such a series, with why; never all of
+    them.
 
     Families that are not built in are never ruled out: nothing is known of them.
     """
@@ -138,7 +166,9 @@ def _variation(demand: Floats) -> float:
 
 
 def _found(values: Floats, seasons: Sequence[int]) -> list[tuple[int, float]]:
-    """Season and strength of those lengths that are beyond chance, the strongest first; three cycles at least."""
+    """Season and strength of those lengths that are beyond chance, the strongest first; three cycles at
+    least.
+    """
     scaled = values / np.abs(values).max()
     scaled = scaled - scaled.mean()
     tested = [(season, _strength(scaled, season)) for season in seasons if 2 <= season <= len(values) // 3]
@@ -148,7 +178,8 @@ def _found(values: Floats, seasons: Sequence[int]) -> list[tuple[int, float]]:
 def _strength(values: Floats, season: int) -> float:
     """Correlation of what a moving average leaves with itself one season later; 0 where chance explains it.
 
-    Of random walks, autoregressive series and noise, about 2 in 100 reach 1 / sqrt(cycles - 1), whatever the season.
+    Of random walks, autoregressive series and noise, about 2 in 100 reach 1 / sqrt(cycles - 1), whatever the
+    season.
     """
     weights = np.ones(season) if season % 2 else np.concatenate([[0.5], np.ones(season - 1), [0.5]])
     half = len(weights) // 2

@@ -14,7 +14,9 @@ QUIET_SECONDS = 15.0
 
 
 class Bars:
-    """One bar per stage: done of total, rate, time left, failed; the stage's note and seconds when it ends."""
+    """One bar per stage: done of total, rate, time left, failed; the stage's note and seconds when it
+    ends.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -46,7 +48,10 @@ class Bars:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-        self._console.print(f"{report.stage:<9} [green]{'━' * 20}[/] {report.note:<58} {report.seconds:6.1f} s", highlight=False)
+        self._console.print(
+            f"{report.stage:<9} [green]{'━' * 20}[/] {report.note:<58} {report.seconds:6.1f} s",
+            highlight=False,
+        )
 
 
 class Lines:
@@ -68,7 +73,10 @@ class Lines:
         now = time.monotonic()
         if now - self._said >= QUIET_SECONDS:
             self._said = now
-            self._console.print(f"{self._stage:<9} {progress_text(done, self._total, now - self._began, figures)}", highlight=False)
+            self._console.print(
+                f"{self._stage:<9} {progress_text(done, self._total, now - self._began, figures)}",
+                highlight=False,
+            )
 
     def finish(self, report: StageReport) -> None:
         """The stage's line."""
@@ -77,7 +85,9 @@ class Lines:
 
 
 class Events:
-    """The same as events for machines, at most one every 15 seconds; starts and ends are events of the stage itself."""
+    """The same as events for machines, at most one every 15 seconds; starts and ends are events of the stage
+    itself.
+    """
 
     def __init__(self) -> None:
         self._total: int | None = None

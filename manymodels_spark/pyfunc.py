@@ -24,9 +24,9 @@ class PartitionModel:
     def predict(self, rows: pd.DataFrame | None = None, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predictions as a DataFrame.
 
-        Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is empty (MLflow takes an
-        empty DataFrame, not None), for `params["horizon"]` steps after the last training row. Other tasks: one
-        prediction per row. `params["levels"]` are the intervals in percent.
+        Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is empty (MLflow takes
+        an empty DataFrame, not None), for `params["horizon"]` steps after the last training row. Other tasks:
+        one prediction per row. `params["levels"]` are the intervals in percent.
         """
         options = params or {}
         given = options.get("levels")

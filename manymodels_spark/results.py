@@ -1,4 +1,5 @@
-"""What a fit gives back: plain records, shared by the pure functions that make them and the stages that store them.
+"""What a fit gives back: plain records, shared by the pure functions that make them and the stages that store
+them.
 
 They know neither pandas nor Spark.
 """
@@ -32,7 +33,9 @@ class Score:
 
 @dataclass(frozen=True)
 class FoldPrediction:
-    """What the champion predicted of one fold: the time of its first row, and a value for it and each row after it."""
+    """What the champion predicted of one fold: the time of its first row, and a value for it and each row
+    after it.
+    """
 
     start: str
     predictions: list[float]
@@ -57,9 +60,9 @@ class FitResult:
     """The outcome of one partition: a payload with its scores, or a failure; never both, never neither.
 
     `family` is the champion's name (`prophet`, `mean_best_3`), `families` those inside its payload, `metrics`
-    its means over the folds and `folds`, of forecasts, its predictions of each, latest first. `seconds` is the whole fit's
-    wall time and `family_seconds` the part spent inside families' own fit and predict. `started_from` is the checksum of
-    the payload that a warm start was given. Times are ISO 8601 text.
+    its means over the folds and `folds`, of forecasts, its predictions of each, latest first. `seconds` is
+    the whole fit's wall time and `family_seconds` the part spent inside families' own fit and predict.
+    `started_from` is the checksum of the payload that a warm start was given. Times are ISO 8601 text.
     """
 
     status: Status

@@ -1,7 +1,8 @@
 """The routes of a spec: for every partition its champion, as two small files that any machine can read.
 
 `routes.parquet` has a row per partition (partition_id, key, model_id, sha256, location), sorted by id, and
-`routes.json` what is equal for all of them. They are made of MLflow's tags alone. No MLflow and no Spark here.
+`routes.json` what is equal for all of them. They are made of MLflow's tags alone. No MLflow and no Spark
+here.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """What all partitions of a spec share. `kinds` is each partition column's type as `keys` names it ("" where mixed)."""
+    """What all partitions of a spec share. `kinds` is each partition column's type as `keys` names it (""
+    where mixed).
+    """
 
     spec: str
     task: str
@@ -77,7 +80,10 @@ class Routes:
             shape = Shape(**{**head, "columns": tuple(head["columns"]), "levels": tuple(head["levels"])})
             return cls._indexed(shape, pq.read_table(io.BytesIO((folder / TABLE).read_bytes())))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise PayloadError(f"the routes in {folder} cannot be read ({error}). Promote again, or run `manymodels index SPEC`") from error
+            raise PayloadError(
+                f"the routes in {folder} cannot be read ({error}). Promote again, or run `manymodels index "
+                "SPEC`"
+            ) from error
 
     @classmethod
     def _indexed(cls, shape: Shape, table: pa.Table) -> Routes:
@@ -97,7 +103,9 @@ class Routes:
     @property
     def digest(self) -> str:
         """Equal for equal champions, whenever and in whatever order they were written down."""
-        lines = zip(*(self.table[name].to_pylist() for name in ("partition_id", "model_id", "sha256")), strict=True)
+        lines = zip(
+            *(self.table[name].to_pylist() for name in ("partition_id", "model_id", "sha256")), strict=True
+        )
         shape = asdict(self.shape)
         return hashlib.sha256(orjson.dumps([shape, list(lines)], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
@@ -109,7 +117,9 @@ class Routes:
         return Route(*(self.table[name][position].as_py() for name in Route._fields))
 
     def key_of(self, values: Sequence[Any]) -> PartitionKey:
-        """The key of one row's values, in the order of `shape.columns`. Raises ValueError naming the column."""
+        """The key of one row's values, in the order of `shape.columns`. Raises ValueError naming the
+        column.
+        """
         pairs: dict[str, Value] = {}
         for name, value in zip(self.shape.columns, values, strict=True):
             try:

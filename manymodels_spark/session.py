@@ -1,7 +1,7 @@
 """A Spark session for the platform at hand: a laptop, Databricks, Synapse or Spark Connect.
 
-On a platform that brings a session, that session is used as it is. Only the local platform is configured here.
-This module must know no table, no model and no MLflow.
+On a platform that brings a session, that session is used as it is. Only the local platform is configured
+here. This module must know no table, no model and no MLflow.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _EVERYWHERE = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
     "spark.sql.session.timeZone": "UTC",
 }
-# Java's JDBC takes a database's times, where they have no zone, to be on the clock of the machine that reads them.
+# Java's JDBC takes a database's times, where they have no zone, to be on the clock of the machine that reads
+# them.
 _CLOCK = "-Duser.timezone=UTC"
 _REDACTED = {"spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key"}
-# Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two cores.
-# Executors elsewhere could not reach a driver that listens on the loopback address only. Plans that are made anew after every
-# stage pay where stages are long: here they were a sixth of what Java took.
+# Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two
+# cores. Executors elsewhere could not reach a driver that listens on the loopback address only. Plans that
+# are made anew after every stage pay where stages are long: here they were a sixth of what Java took.
 _ONE_MACHINE = {
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -47,17 +48,26 @@ _ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.scheduler.mode": "FAIR",
 }
-# A stage is over before Java's second compiler has paid for itself: it waits until code is ten times as hot as usual.
+# A stage is over before Java's second compiler has paid for itself: it waits until code is ten times as hot
+# as usual.
 _JAVA = (
     "-XX:+UseParallelGC -XX:+IgnoreUnrecognizedVMOptions -XX:Tier4InvocationThreshold=50000 "
     "-XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "STAN_NUM_THREADS")
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "STAN_NUM_THREADS",
+)
 REMOTE_VARIABLE = "SPARK_REMOTE"
 
 
 def session_of(spec: Spec) -> SparkSession:
-    """The session to run a spec in: the platform's, or a local one with the libraries that its storage needs."""
+    """The session to run a spec in: the platform's, or a local one with the libraries that its storage
+    needs.
+    """
     return get_session(spec.name, azure=needs_azure(spec))
 
 
@@ -70,11 +80,14 @@ def sign_in(spark: SparkSession, spec: Spec) -> None:
             spark.conf.set(name, value)
 
 
-def get_session(app: str = "manymodels", master: str | None = None, *, azure: bool = False, **settings: str) -> SparkSession:
-    """The platform's active session, or a new local one with Delta, and with `azure` one that reads `abfs://` too.
+def get_session(
+    app: str = "manymodels", master: str | None = None, *, azure: bool = False, **settings: str
+) -> SparkSession:
+    """The platform's active session, or a new local one with Delta, and with `azure` one that reads `abfs://`
+    too.
 
-    `master` is a Spark master (`local[2]`, `spark://...`) for a new session; by default `MANYMODELS_MASTER` or
-    all cores of this machine. Raises ManyModelsError where Java is missing or too old.
+    `master` is a Spark master (`local[2]`, `spark://...`) for a new session; by default `MANYMODELS_MASTER`
+    or all cores of this machine. Raises ManyModelsError where Java is missing or too old.
     """
     from pyspark.sql import SparkSession
 
@@ -99,14 +112,16 @@ def get_session(app: str = "manymodels", master: str | None = None, *, azure: bo
 def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str]:
     """Spark's settings where the platform brings none: Delta with its jars, quiet logs, one thread a task.
 
-    For a local master also few partitions and bounded memory; for a Spark Connect server that is there already, only
-    what a session may set.
+    For a local master also few partitions and bounded memory; for a Spark Connect server that is there
+    already, only what a session may set.
     """
     if _is_server(master):
         return dict(_EVERYWHERE)
     groups = ["core", "azure"] if azure else ["core"]
     jars = ",".join(str(path) for group in groups for path in jar_paths(group))
-    executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS} | {"spark.executor.extraJavaOptions": _CLOCK}
+    executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS} | {
+        "spark.executor.extraJavaOptions": _CLOCK
+    }
     quiet = {"spark.jars": jars, "spark.ui.showConsoleProgress": "false"}
     settings = {**_DELTA, **_EVERYWHERE, **_REDACTED, **executors, **quiet, **(DRIVER if azure else {})}
     return {**settings, **_one_machine()} if master.startswith("local") else settings
@@ -136,7 +151,9 @@ def require_java(minimum: int = 17) -> None:
 
 
 def cores(spark: SparkSession) -> int:
-    """How many fits may run at once: the cores of this machine or of the cluster (works on Spark Connect too)."""
+    """How many fits may run at once: the cores of this machine or of the cluster (works on Spark Connect
+    too).
+    """
     master = _setting(spark, "spark.master") or ""
     if master.startswith("local"):
         inside = master.partition("[")[2].rstrip("]").split(",")[0]
@@ -147,13 +164,17 @@ def cores(spark: SparkSession) -> int:
 
 
 def shuffle_partitions(spark: SparkSession) -> int:
-    """Partitions after a shuffle, by the session's settings; four a core where the platform chooses by itself."""
+    """Partitions after a shuffle, by the session's settings; four a core where the platform chooses by
+    itself.
+    """
     wanted = _setting(spark, "spark.sql.shuffle.partitions") or "auto"
     return int(wanted) if wanted.isdigit() else 4 * cores(spark)
 
 
 def _parallelism(spark: SparkSession) -> int:
-    """Into how many partitions Spark cuts what has no partitions of its own: as many as its executors have cores."""
+    """Into how many partitions Spark cuts what has no partitions of its own: as many as its executors have
+    cores.
+    """
     from pyspark.sql import functions as F
 
     return spark.range(100_000).select(F.spark_partition_id()).distinct().count()
@@ -175,7 +196,9 @@ def _is_server(remote: str | None) -> bool:
 
 
 def starts_java() -> bool:
-    """Whether a session would start a Java of this machine: not on a platform that brings one, nor through Connect."""
+    """Whether a session would start a Java of this machine: not on a platform that brings one, nor through
+    Connect.
+    """
     remote = os.environ.get(REMOTE_VARIABLE, "")
     return not is_provided() and (not remote or remote.startswith("local"))
 

@@ -1,7 +1,7 @@
 """Azure storage for Spark: whether a spec needs it, and how the environment says to sign in.
 
-The variables are those that Azure's own tools read, so that one setting serves Spark, MLflow and azure-identity. This
-module must know neither a session nor a table.
+The variables are those that Azure's own tools read, so that one setting serves Spark, MLflow and
+azure-identity. This module must know neither a session nor a table.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ _EMULATOR = {
     "fs.azure.ssl.channel.mode": "Default_JSSE",
     "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
 }
-# Hadoop's own committer for these schemes wants a job id that Spark does not give it: a plain write would end in a
-# NullPointerException. Its metrics are sent as Java ends: where the account is out of reach by then, Java would not end.
+_COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+# Hadoop's own committer for these schemes wants a job id that Spark does not give it: a plain write would end
+# in a NullPointerException. Its metrics are sent as Java ends: where the account is out of reach by then,
+# Java would not end.
 DRIVER = {
     "spark.hadoop.fs.azure.metrics.collection.enabled": "false",
     **{
-        f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme.removesuffix('://')}":
-            "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+        f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme.removesuffix('://')}": _COMMITTER
         for scheme in SCHEMES
     },
 }
@@ -46,15 +47,20 @@ def needs_azure(spec: Spec) -> bool:
     A variable that is not set is no matter here: whoever uses the place says so.
     """
     sources = [spec.source, *([spec.prepare.calendar] if spec.prepare.calendar else [])]
-    places = [spec.lake, *(getattr(source, "path", None) for source in sources), getattr(spec.warehouse, "staging", None)]
+    places = [
+        spec.lake,
+        *(getattr(source, "path", None) for source in sources),
+        getattr(spec.warehouse, "staging", None),
+    ]
     return any(_resolved(place).startswith(SCHEMES) for place in places if place)
 
 
 def azure_settings(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Hadoop's settings for the storage account that the environment names; none where it names none.
 
-    In this order: a connection string (with Azurite's endpoint, too), an account with its key, a service principal,
-    a workload identity, a managed identity. Raises ManyModelsError for a connection string without account and key.
+    In this order: a connection string (with Azurite's endpoint, too), an account with its key, a service
+    principal, a workload identity, a managed identity. Raises ManyModelsError for a connection string without
+    account and key.
     """
     if connection := environ.get(CONNECTION):
         return _by_connection(connection)
@@ -71,7 +77,8 @@ def _by_connection(connection: str) -> dict[str, str]:
     account, key = parts.get("AccountName"), parts.get("AccountKey")
     if not account or not key:
         raise ManyModelsError(
-            f"{CONNECTION} holds no AccountName and AccountKey. Copy it from the storage account's page 'Access keys', or "
+            f"{CONNECTION} holds no AccountName and AccountKey. Copy it from the storage account's page "
+            "'Access keys', or "
             "sign in by identity instead: AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_CLIENT_SECRET"
         )
     keys = {f"fs.azure.account.key.{account}.{_DFS}": key}

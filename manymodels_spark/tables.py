@@ -1,7 +1,8 @@
 """The Delta tables of one spec in the lake: their names, and reads and writes that may be repeated safely.
 
 A lake is a path (`/data/lake`, `abfss://...`) or a schema of a catalog (`main.forecasts`). Everything goes
-through DataFrames and SQL, so that Spark Connect runs all of it. This module must know no stage and no MLflow.
+through DataFrames and SQL, so that Spark Connect runs all of it. This module must know no stage and no
+MLflow.
 """
 
 from __future__ import annotations
@@ -44,13 +45,31 @@ PROGRESS = "progress"
 SCORING = "scoring"
 # Every table, and the stage that writes it.
 WRITERS = {
-    BRONZE: "ingest", CALENDAR: "ingest", SILVER: "prepare", PARTITIONS: "prepare", QUALITY: "prepare", FITS: "train",
-    MODELS: "train", QUARANTINE: "train", PROGRESS: "train", PROMOTIONS: "promote", CHAMPIONS: "promote", PREDICTIONS: "score",
-    UNSCORED: "score", SCORING: "score", STREAMED: "stream-score", MONITORING: "monitor", ALERTS: "monitor", ACTUALS: "load",
-    METRICS: "load", RUNS: "run",
-}  # fmt: skip
+    BRONZE: "ingest",
+    CALENDAR: "ingest",
+    SILVER: "prepare",
+    PARTITIONS: "prepare",
+    QUALITY: "prepare",
+    FITS: "train",
+    MODELS: "train",
+    QUARANTINE: "train",
+    PROGRESS: "train",
+    PROMOTIONS: "promote",
+    CHAMPIONS: "promote",
+    PREDICTIONS: "score",
+    UNSCORED: "score",
+    SCORING: "score",
+    STREAMED: "stream-score",
+    MONITORING: "monitor",
+    ALERTS: "monitor",
+    ACTUALS: "load",
+    METRICS: "load",
+    RUNS: "run",
+}
 
-_CONFLICT = re.compile(r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception")
+_CONFLICT = re.compile(
+    r"DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)|Concurrent(Append|Delete|Write|Transaction)\w*Exception"
+)
 _UNUSUAL = re.compile(r"[ ,;{}()\n\t=]")
 _CATALOG = re.compile(r"\w+(\.\w+)?\Z")
 
@@ -88,7 +107,9 @@ class Lake:
         return f"delta.{quote(self.location(table))}"
 
     def exists(self, table: str) -> bool:
-        """Whether the table has been written. Asked of the lake until it says yes: tables are never taken away."""
+        """Whether the table has been written. Asked of the lake until it says yes: tables are never taken
+        away.
+        """
         if table not in self._found and self._is_there(table):
             self._found.add(table)
         return table in self._found
@@ -107,7 +128,9 @@ class Lake:
         return True
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
-        """The table, at a version where one is given. Raises ManyModelsError naming the stage to run first."""
+        """The table, at a version where one is given. Raises ManyModelsError naming the stage to run
+        first.
+        """
         self._require(table)
         reader = self.spark.read.format("delta")
         if version is not None:
@@ -116,17 +139,31 @@ class Lake:
 
     def _require(self, table: str) -> None:
         if not self.exists(table):
-            raise ManyModelsError(f"table {self.location(table)} does not exist yet. Run the stage that writes it: {_writer(table)}")
+            raise ManyModelsError(
+                f"table {self.location(table)} does not exist yet. Run the stage that writes it: "
+                f"{_writer(table)}"
+            )
 
     def ensure(self, table: str, schema: str) -> None:
-        """Create the table, empty, where it does not exist: the first writers at work at once must not race for it."""
+        """Create the table, empty, where it does not exist: the first writers at work at once must not race
+        for it.
+        """
         if not self.exists(table):
             self.append(table, self.spark.createDataFrame([], schema))
 
     def append(
-        self, table: str, rows: DataFrame, *, once: str | None = None, number: int = 1, by: Sequence[str] = (), note: str | None = None
+        self,
+        table: str,
+        rows: DataFrame,
+        *,
+        once: str | None = None,
+        number: int = 1,
+        by: Sequence[str] = (),
+        note: str | None = None,
     ) -> None:
-        """Add rows. With `once` (a token of the writer) a call with a number that is not above the last adds nothing."""
+        """Add rows. With `once` (a token of the writer) a call with a number that is not above the last adds
+        nothing.
+        """
         writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
         if by:
             writer = writer.partitionBy(*by)
@@ -135,7 +172,13 @@ class Lake:
         self._save(writer, table, note, _needs_mapping(rows))
 
     def overwrite(
-        self, table: str, rows: DataFrame, *, where: str | None = None, by: Sequence[str] = (), note: str | None = None
+        self,
+        table: str,
+        rows: DataFrame,
+        *,
+        where: str | None = None,
+        by: Sequence[str] = (),
+        note: str | None = None,
     ) -> None:
         """Replace the whole table, or only the rows that `where` (SQL) selects, in one commit."""
         writer = rows.write.format("delta").mode("overwrite")
@@ -148,19 +191,29 @@ class Lake:
         self._save(writer, table, note, _needs_mapping(rows))
 
     def merge(
-        self, table: str, rows: DataFrame, keys: Sequence[str], *, delete_where: str | None = None, only_new: bool = False
+        self,
+        table: str,
+        rows: DataFrame,
+        keys: Sequence[str],
+        *,
+        delete_where: str | None = None,
+        only_new: bool = False,
     ) -> None:
-        """Update the rows with equal keys (null-safe) and insert the others, in one commit; `only_new` inserts alone.
+        """Update the rows with equal keys (null-safe) and insert the others, in one commit; `only_new`
+        inserts alone.
 
-        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks go. Raises
-        ConcurrentWrite where another writer was quicker: unlike two appends, two merges never both succeed unseen.
+        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks
+        go. Raises ConcurrentWrite where another writer was quicker: unlike two appends, two merges never both
+        succeed unseen.
         """
         if not self.exists(table):
             self.append(table, rows)
             return
         present = set(self.read(table).columns)
         if any(name not in present for name in rows.columns if name != delete_where):
-            self.append(table, rows.drop(*([delete_where] if delete_where else [])).limit(0))  # a new column is kept
+            self.append(
+                table, rows.drop(*([delete_where] if delete_where else [])).limit(0)
+            )  # a new column is kept
         view = f"merge_{uuid.uuid4().hex}"  # another thread may be merging too
         rows.createOrReplaceTempView(view)
         on = " AND ".join(f"t.{quote(key)} <=> s.{quote(key)}" for key in keys)
@@ -171,7 +224,8 @@ class Lake:
         change = "" if only_new else f"{delete}WHEN MATCHED THEN UPDATE SET {update} "
         with one_writer(table):
             self.spark.sql(
-                f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {change}WHEN NOT MATCHED THEN INSERT {insert}"
+                f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {change}WHEN NOT MATCHED THEN "
+                f"INSERT {insert}"
             )
         self.spark.catalog.dropTempView(view)
 
@@ -185,13 +239,17 @@ class Lake:
         """What the newest commit that says anything says of itself (see `note` of the writers)."""
         if not self.exists(table):
             return None
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 50").select("version", "userMetadata")
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 50").select(
+            "version", "userMetadata"
+        )
         row = history.filter("userMetadata IS NOT NULL").orderBy("version", ascending=False).first()
         return str(row["userMetadata"]) if row else None
 
     def notes(self, table: str, since: int) -> list[str]:
         """What the commits after version `since` say of themselves, in the order in which they were made."""
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 100").select("version", "userMetadata")
+        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 100").select(
+            "version", "userMetadata"
+        )
         rows = history.filter(f"version > {since} AND userMetadata IS NOT NULL").orderBy("version").collect()
         return [str(row["userMetadata"]) for row in rows]
 
@@ -235,7 +293,9 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def _needs_mapping(rows: DataFrame) -> bool:
-    """Whether a column's name holds a character that Parquet takes only under another name, which Delta then maps."""
+    """Whether a column's name holds a character that Parquet takes only under another name, which Delta then
+    maps.
+    """
     return any(_UNUSUAL.search(name) for name in rows.columns)
 
 

@@ -1,7 +1,8 @@
-"""The backtest of one partition once more, for someone who wants to see it: every candidate's prediction of every fold.
+"""The backtest of one partition once more, for someone who wants to see it: every candidate's prediction of
+every fold.
 
-A run keeps the champions' predictions of their folds; those of all candidates would outweigh the models. A fit is
-pure, so the same rows and spec give the same predictions again. Pure pandas, as the fit itself.
+A run keeps the champions' predictions of their folds; those of all candidates would outweigh the models. A
+fit is pure, so the same rows and spec give the same predictions again. Pure pandas, as the fit itself.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ CHAMPION = "champion"
 
 
 def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.DataFrame:
-    """A row per candidate, fold and step of one partition's rows: candidate, champion (whether it did best), fold (1 is the
-    latest), the time column (or `row`, the place among the rows given), actual and prediction. A combination of candidates
-    is a candidate of its own.
+    """A row per candidate, fold and step of one partition's rows: candidate, champion (whether it did best),
+    fold (1 is the latest), the time column (or `row`, the place among the rows given), actual and prediction.
+    A combination of candidates is a candidate of its own.
 
     Raises FitError where the rows allow no fold. A candidate that failed is left out.
     """
@@ -35,11 +36,16 @@ def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.
         trials, folds, _ = trials_of(cleaned, spec, problem)
     ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(cleaned))
     if not ranked:
-        return pd.DataFrame(columns=["candidate", CHAMPION, "fold", problem.time or "row", "actual", "prediction"])
+        return pd.DataFrame(
+            columns=["candidate", CHAMPION, "fold", problem.time or "row", "actual", "prediction"]
+        )
     named = {trial.name: _predicted(trial, folds) for trial in ranked}
     best, combined = _champion(ranked, spec)
     named |= combined
-    tables = [_table(name, values, cleaned, folds, problem).assign(champion=name == best) for name, values in named.items()]
+    tables = [
+        _table(name, values, cleaned, folds, problem).assign(champion=name == best)
+        for name, values in named.items()
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -68,7 +74,15 @@ def _table(
     parts = []
     for number, (fold, predicted) in enumerate(zip(folds, predictions, strict=True), start=1):
         test = rows.iloc[fold.test]
-        place = {"row": test.index.to_numpy()} if problem.time is None else {problem.time: test[problem.time].to_numpy()}
+        place = (
+            {"row": test.index.to_numpy()}
+            if problem.time is None
+            else {problem.time: test[problem.time].to_numpy()}
+        )
         actual = test[problem.target].to_numpy()
-        parts.append(pd.DataFrame({"candidate": name, "fold": number, **place, "actual": actual, "prediction": predicted}))
+        parts.append(
+            pd.DataFrame(
+                {"candidate": name, "fold": number, **place, "actual": actual, "prediction": predicted}
+            )
+        )
     return pd.concat(parts, ignore_index=True)

@@ -1,4 +1,6 @@
-"""Functions that Spark's Python workers run: columns of any name come to them, and what they import stays imported."""
+"""Functions that Spark's Python workers run: columns of any name come to them, and what they import stays
+imported.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ Batches = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]
 
 
 def mapped(rows: DataFrame, run: Batches, schema: StructType | str) -> DataFrame:
-    """`mapInArrow`, which looks columns up as expressions: they travel by number, and `run` sees their names."""
+    """`mapInArrow`, which looks columns up as expressions: they travel by number, and `run` sees their
+    names.
+    """
     names = rows.columns
 
     def named(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -27,8 +31,12 @@ def mapped(rows: DataFrame, run: Batches, schema: StructType | str) -> DataFrame
     return _numbered(rows).mapInArrow(named, schema)
 
 
-def cogrouped(left: DataFrame, right: DataFrame, by: str, run: Together, schema: StructType | str) -> DataFrame:
-    """`run` on the rows of both frames for every value of column `by`, which both have; columns travel by number."""
+def cogrouped(
+    left: DataFrame, right: DataFrame, by: str, run: Together, schema: StructType | str
+) -> DataFrame:
+    """`run` on the rows of both frames for every value of column `by`, which both have; columns travel by
+    number.
+    """
     names = [left.columns, right.columns]
     groups = [_numbered(frame).groupBy(f"c{frame.columns.index(by)}") for frame in (left, right)]
 

@@ -1,4 +1,5 @@
-"""A headless Chromium for tests: pages as they are after their scripts, and a browser to point, type and press keys in.
+"""A headless Chromium for tests: pages as they are after their scripts, and a browser to point, type and
+press keys in.
 
 `Browser` speaks Chromium's own protocol through a pipe, so that no driver has to be installed.
 """
@@ -19,9 +20,15 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MISSING = "no Chromium on PATH (Debian: apt-get install chromium)"
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--hide-scrollbars",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--hide-scrollbars",
+)
 PATIENCE = 30.0
 KEYS = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9}
 
@@ -32,8 +39,16 @@ def printed(url: str, profile: Path, *more: str, forgiven: str = "\n") -> str:
     Fails where the console has a complaint that does not hold the text `forgiven`.
     """
     assert CHROMIUM is not None
-    logged = ("--enable-logging=stderr", "--v=0", f"--user-data-dir={profile}", "--virtual-time-budget=8000", "--window-size=1200,800")
-    found = subprocess.run([CHROMIUM, *FLAGS, *logged, *more, url], capture_output=True, text=True, timeout=120, check=True)
+    logged = (
+        "--enable-logging=stderr",
+        "--v=0",
+        f"--user-data-dir={profile}",
+        "--virtual-time-budget=8000",
+        "--window-size=1200,800",
+    )
+    found = subprocess.run(
+        [CHROMIUM, *FLAGS, *logged, *more, url], capture_output=True, text=True, timeout=120, check=True
+    )
     complaints = [line for line in found.stderr.splitlines() if "CONSOLE" in line and forgiven not in line]
     assert not complaints, complaints
     return found.stdout
@@ -48,7 +63,9 @@ class Browser:
         self._in, write = os.pipe()
         command = [CHROMIUM, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
         wired = ["bash", "-c", f'exec "$@" 3<&{read} 4>&{write}', "bash", *command]
-        self.process = subprocess.Popen(wired, pass_fds=(read, write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            wired, pass_fds=(read, write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         os.close(read), os.close(write)
         self.complaints: list[str] = []
         self._number, self._rest, self._session = 0, b"", ""
@@ -60,7 +77,9 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._out), os.close(self._in)  # Chromium ends when nobody talks to it any more
         try:
             self.process.wait(10)
@@ -93,7 +112,13 @@ class Browser:
 
     def look(self, width: int, height: int = 900, *, dark: bool = False) -> None:
         """Set the window's size and the colours that its user prefers."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
@@ -125,7 +150,8 @@ class Browser:
         """Click in the middle of the first element of a selector."""
         x, y = self.value(
             f"(e => {{ e.scrollIntoView({{block: 'nearest'}}); const b = e.getBoundingClientRect(); "
-            f"return [b.x + b.width / 2, b.y + b.height / 2]; }})(document.querySelector({json.dumps(selector)}))"
+            "return [b.x + b.width / 2, b.y + b.height / 2]; "
+            f"}})(document.querySelector({json.dumps(selector)}))"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
@@ -142,7 +168,13 @@ class Browser:
         if text:
             self.call("Input.insertText", text=text)
         else:
-            self.call("Input.dispatchKeyEvent", type="keyDown", key="Delete", code="Delete", windowsVirtualKeyCode=46)
+            self.call(
+                "Input.dispatchKeyEvent",
+                type="keyDown",
+                key="Delete",
+                code="Delete",
+                windowsVirtualKeyCode=46,
+            )
 
     def picture(self, path: Path) -> None:
         """The whole page as a PNG."""

@@ -17,7 +17,9 @@ from manymodels_spark.spec import Spec
 
 
 def make_spec(folder: Path, **changes: Any) -> Spec:
-    """A forecast of daily units by store and item from `sales.csv`; `changes` replace whole parts of the spec."""
+    """A forecast of daily units by store and item from `sales.csv`; `changes` replace whole parts of the
+    spec.
+    """
     return Spec.model_validate(_parts(folder, changes))
 
 
@@ -29,7 +31,9 @@ def write_spec(folder: Path, **changes: Any) -> Path:
 
 
 def outside() -> dict[str, str]:
-    """The environment of another process, with a session of two cores of its own wherever the tests' session is."""
+    """The environment of another process, with a session of two cores of its own wherever the tests' session
+    is.
+    """
     own = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
     return own | {"MANYMODELS_MASTER": "local[2]"}
 
@@ -45,8 +49,14 @@ def _parts(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         "candidates": ["seasonal_naive"],
         "backtest": {"folds": 1},
         "mlflow": {
-            "development": {"tracking": f"sqlite:///{folder}/dev.db", "artifacts": str(folder / "dev-artifacts")},
-            "production": {"tracking": f"sqlite:///{folder}/prod.db", "artifacts": str(folder / "prod-artifacts")},
+            "development": {
+                "tracking": f"sqlite:///{folder}/dev.db",
+                "artifacts": str(folder / "dev-artifacts"),
+            },
+            "production": {
+                "tracking": f"sqlite:///{folder}/prod.db",
+                "artifacts": str(folder / "prod-artifacts"),
+            },
         },
         "lake": str(folder / "lake"),
         "warehouse": {"duckdb": str(folder / "warehouse.duckdb")},

@@ -20,25 +20,58 @@ from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
 
 
 def lay_out(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dict[str, FitResult]:
-    """Fit each partition (its values in the order of the spec, and its rows) and write `partitions`, `silver`, `fits`
-    and `champions`. Gives the fits by partition id.
+    """Fit each partition (its values in the order of the spec, and its rows) and write `partitions`,
+    `silver`, `fits` and `champions`. Gives the fits by partition id.
     """
     spec, lake = job.spec, job.lake
-    keys = {values: PartitionKey.of(dict(zip(spec.partition_by, values, strict=True))) for values in histories}
+    keys = {
+        values: PartitionKey.of(dict(zip(spec.partition_by, values, strict=True))) for values in histories
+    }
     fits = {keys[values].id: fit_partition(rows, spec, keys[values]) for values, rows in histories.items()}
-    silver = pd.concat([
-        rows.assign(partition_id=keys[values].id, bucket=0, **keys[values].as_dict()) for values, rows in histories.items()
-    ])
-    lake.overwrite(SILVER, job.spark.createDataFrame(silver).withColumn("bucket", _int("bucket")), by=["bucket"], note="silver")
-    people = [{"partition_id": key.id, "bucket": 0, "key": key.canonical, **key.as_dict(), "end": _end(job, histories[values])}
-              for values, key in keys.items()]  # fmt: skip
+    silver = pd.concat(
+        [
+            rows.assign(partition_id=keys[values].id, bucket=0, **keys[values].as_dict())
+            for values, rows in histories.items()
+        ]
+    )
+    lake.overwrite(
+        SILVER,
+        job.spark.createDataFrame(silver).withColumn("bucket", _int("bucket")),
+        by=["bucket"],
+        note="silver",
+    )
+    people = [
+        {
+            "partition_id": key.id,
+            "bucket": 0,
+            "key": key.canonical,
+            **key.as_dict(),
+            "end": _end(job, histories[values]),
+        }
+        for values, key in keys.items()
+    ]
     table = job.spark.createDataFrame(pd.DataFrame(people)).withColumn("bucket", _int("bucket"))
-    lake.overwrite(PARTITIONS, table.selectExpr("*", "cast(null as string) AS problem", "cast(null as string) AS problem_detail"))
-    facts = [{"partition_id": key.id, "key": key.canonical, "status": "fitted", "family": fits[key.id].family,
-              "sha256": fits[key.id].sha256, "payload": fits[key.id].payload, "model_id": f"m-{key.id}",
-              "promoted_at": datetime(2026, 1, 1)} for key in keys.values()]  # fmt: skip
+    lake.overwrite(
+        PARTITIONS,
+        table.selectExpr("*", "cast(null as string) AS problem", "cast(null as string) AS problem_detail"),
+    )
+    facts = [
+        {
+            "partition_id": key.id,
+            "key": key.canonical,
+            "status": "fitted",
+            "family": fits[key.id].family,
+            "sha256": fits[key.id].sha256,
+            "payload": fits[key.id].payload,
+            "model_id": f"m-{key.id}",
+            "promoted_at": datetime(2026, 1, 1),
+        }
+        for key in keys.values()
+    ]
     lake.append(FITS, job.spark.createDataFrame(_rows(facts, FITS_SCHEMA), FITS_SCHEMA))
-    lake.overwrite(CHAMPIONS, job.spark.createDataFrame(_rows(facts, INDEX_SCHEMA), INDEX_SCHEMA), note="champions")
+    lake.overwrite(
+        CHAMPIONS, job.spark.createDataFrame(_rows(facts, INDEX_SCHEMA), INDEX_SCHEMA), note="champions"
+    )
     return fits
 
 

@@ -33,7 +33,9 @@ def spark() -> Iterator[SparkSession]:
         # Its workers run in a folder of their own, and tests have families of theirs.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     azure = not pyspark.__version__.startswith("3.")  # the ABFS driver of that Hadoop knows no Azurite
-    session = get_session("manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"})
+    session = get_session(
+        "manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"}
+    )
     yield session
     session.stop()
 
@@ -75,7 +77,9 @@ def _postgres() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(_postgres: Server) -> str:
-    """`postgresql://user:password@127.0.0.1:port/database` of an empty database; `integration.postgres.jdbc` turns it."""
+    """`postgresql://user:password@127.0.0.1:port/database` of an empty database; `integration.postgres.jdbc`
+    turns it.
+    """
     return _postgres.new_database()
 
 

@@ -36,7 +36,12 @@ def texts(data: Any) -> Iterator[str]:
 
 def wanted(spec: Path) -> set[str]:
     """The environment variables without a default that a spec asks for."""
-    return {found[1] for text in texts(read(spec)) for found in re.finditer(r"\$\{(\w+)(:-)?", text) if not found[2]}
+    return {
+        found[1]
+        for text in texts(read(spec))
+        for found in re.finditer(r"\$\{(\w+)(:-)?", text)
+        if not found[2]
+    }
 
 
 def module(path: Path) -> ModuleType:

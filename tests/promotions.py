@@ -1,4 +1,6 @@
-"""A job with production models, through all stages: `from promotions import promoted`, for tests of what changes champions."""
+"""A job with production models, through all stages: `from promotions import promoted`, for tests of what
+changes champions.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,11 @@ PARTITIONS = 3
 
 def promoted(make_job: Callable[..., Job], folder: Path, times: int, **changes: Any) -> tuple[Job, list[str]]:
     """A job of three stores whose models were trained and promoted `times` times; the promotions' ids."""
-    rows = [{"store": store, "item": 1, "date": day, "units": store + number % 7}
-            for store in range(PARTITIONS) for number, day in enumerate(days(35))]  # fmt: skip
+    rows = [
+        {"store": store, "item": 1, "date": day, "units": store + number % 7}
+        for store in range(PARTITIONS)
+        for number, day in enumerate(days(35))
+    ]
     write_csv(folder / "sales.csv", rows)
     job = make_job(**changes)
     ingest(job)

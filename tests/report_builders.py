@@ -36,7 +36,15 @@ def partitions_of(count: int) -> pd.DataFrame:
 def report_of(partitions: pd.DataFrame, **changes: Any) -> r.ReportData:
     """A report about these partitions; `changes` replace parts."""
     parts: dict[str, Any] = {
-        "spec": "sales", "task": "forecast", "metric": "wape", "higher_is_better": False, "partition_by": ["store", "item"],
-        "target": "units", "horizon": 7, "made_at": "2026-11-24 03:10 UTC", "cores": 2, "partitions": partitions,
-    }  # fmt: skip
+        "spec": "sales",
+        "task": "forecast",
+        "metric": "wape",
+        "higher_is_better": False,
+        "partition_by": ["store", "item"],
+        "target": "units",
+        "horizon": 7,
+        "made_at": "2026-11-24 03:10 UTC",
+        "cores": 2,
+        "partitions": partitions,
+    }
     return r.ReportData(**{**parts, **changes})

@@ -27,7 +27,9 @@ def key_of(store: int = 1, item: Value = "a") -> PartitionKey:
 
 
 def forecast_payload(add: float = 0.0, candidate: Any = "seasonal_naive", **columns: Any) -> bytes:
-    """A daily model of 70 days up to CUTOFF, a Wednesday; by default it repeats the week 10 ... 16, plus `add`."""
+    """A daily model of 70 days up to CUTOFF, a Wednesday; by default it repeats the week 10 ... 16, plus
+    `add`.
+    """
     dates = pd.date_range("2026-01-01", periods=70, freq="D")
     rows = pd.DataFrame({"date": dates, "units": np.resize(WEEK, 70) + add, "promotion": np.arange(70) % 2})
     parts = {"time": "date", "target": "units", **columns}
@@ -54,7 +56,9 @@ def classification_payload() -> bytes:
 def champions(count: int, payload: bytes | None = None) -> tuple[MemoryChampions, list[Champion]]:
     """A source with `count` partitions (store 0 ... count - 1, item a), all with one payload."""
     source, payload = MemoryChampions(), payload or forecast_payload()
-    return source, [source.put(key_of(store), payload, f"m-{store}", family="seasonal_naive") for store in range(count)]
+    return source, [
+        source.put(key_of(store), payload, f"m-{store}", family="seasonal_naive") for store in range(count)
+    ]
 
 
 class Running(uvicorn.Server):

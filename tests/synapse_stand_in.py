@@ -1,8 +1,9 @@
 """A stand-in for a Synapse dedicated pool: a DB-API connection that runs the generated T-SQL in DuckDB.
 
-It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays the lake, and keeps the pool's
-rule that no DDL may stand in a transaction. It records every statement, and can die before or after any of them. What
-it cannot tell is what Synapse itself would say: types, collations, limits and permissions are DuckDB's here.
+It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays the lake, and keeps the
+pool's rule that no DDL may stand in a transaction. It records every statement, and can die before or after
+any of them. What it cannot tell is what Synapse itself would say: types, collations, limits and permissions
+are DuckDB's here.
 """
 
 from __future__ import annotations
@@ -23,16 +24,27 @@ from sqlglot import exp
 from manymodels_spark.warehouse.digest import SYNAPSE_CELLS
 
 TYPES = {
-    "NVARCHAR": "VARCHAR", "VARCHAR": "VARCHAR", "FLOAT": "DOUBLE", "REAL": "FLOAT", "BIT": "BOOLEAN", "VARBINARY": "BLOB",
+    "NVARCHAR": "VARCHAR",
+    "VARCHAR": "VARCHAR",
+    "FLOAT": "DOUBLE",
+    "REAL": "FLOAT",
+    "BIT": "BOOLEAN",
+    "VARBINARY": "BLOB",
     "DATETIME2": "TIMESTAMP",
 }
 _IDENTIFIER = r"((?:\[(?:[^\]]|\]\])+\]))"
-_OPTIONS = re.compile(r"\bWITH \(DISTRIBUTION = (?:HASH\((?:\[(?:[^\]]|\]\])+\])\)|\w+), (?:HEAP|CLUSTERED COLUMNSTORE INDEX)\)")
+_OPTIONS = re.compile(
+    r"\bWITH \(DISTRIBUTION = (?:HASH\((?:\[(?:[^\]]|\]\])+\])\)|\w+), (?:HEAP|CLUSTERED COLUMNSTORE INDEX)\)"
+)
 _TABLE = r"(\[(?:[^\]]|\]\])+\]\.\[(?:[^\]]|\]\])+\])"
 _RENAME = re.compile(rf"RENAME OBJECT {_TABLE} TO {_IDENTIFIER}\Z")
 _SWITCH = re.compile(rf"ALTER TABLE {_TABLE} SWITCH TO {_TABLE} WITH \(TRUNCATE_TARGET = ON\)\Z")
 _DDL = re.compile(r"(CREATE|DROP|ALTER|RENAME|COPY)\b")
-_TRANSACTIONS = {"BEGIN TRANSACTION": "BEGIN", "COMMIT TRANSACTION": "COMMIT", "ROLLBACK TRANSACTION": "ROLLBACK"}
+_TRANSACTIONS = {
+    "BEGIN TRANSACTION": "BEGIN",
+    "COMMIT TRANSACTION": "COMMIT",
+    "ROLLBACK TRANSACTION": "ROLLBACK",
+}
 
 
 class Killed(BaseException):
@@ -47,8 +59,12 @@ class StandIn:
         self.database = database or duckdb.connect(":memory:")
         if database is None:
             self.database.execute("CREATE SCHEMA dbo; SET TimeZone = 'UTC'")
-            self.database.create_function("cell_digest", _digest, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special")
-            self.database.create_function("float_digest", _float_digest, ["DOUBLE"], "BIGINT", null_handling="special")
+            self.database.create_function(
+                "cell_digest", _digest, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special"
+            )
+            self.database.create_function(
+                "float_digest", _float_digest, ["DOUBLE"], "BIGINT", null_handling="special"
+            )
         self.statements: list[str] = []
         self.before: Callable[[int, str], None] = lambda number, statement: None
         self.after: Callable[[int, str], None] = lambda number, statement: None
@@ -111,7 +127,8 @@ class StandIn:
         columns = ", ".join(column.sql("duckdb") for column in tree.this.expressions)
         files = [str(self.lake / file.name.split("/", 3)[3]) for file in tree.args["files"]]
         self.database.execute(
-            f"INSERT INTO {tree.this.this.sql('duckdb')} ({columns}) SELECT * FROM read_parquet({files!r}, hive_partitioning = false)"
+            f"INSERT INTO {tree.this.this.sql('duckdb')} ({columns}) SELECT * FROM read_parquet({files!r}, "
+            "hive_partitioning = false)"
         )
 
     def _switch(self, source: str, target: str) -> None:
@@ -190,8 +207,10 @@ def _type(node: exp.DataType) -> exp.DataType:
 def _cells() -> list[tuple[re.Pattern[str], str]]:
     """The digests' expressions by their own templates, and what computes the same here."""
     functions = {
-        "float": r"float_digest(\1)", "string": r"cell_digest(CAST(\1 AS VARCHAR(max)), typeof(\1))",
-        "decimal": r"cell_digest(CAST(\1 AS VARCHAR(max)), 'TEXT8')", "date": r"DATEDIFF(DAY, CAST('1970-01-01' AS DATE), \1)",
+        "float": r"float_digest(\1)",
+        "string": r"cell_digest(CAST(\1 AS VARCHAR(max)), typeof(\1))",
+        "decimal": r"cell_digest(CAST(\1 AS VARCHAR(max)), 'TEXT8')",
+        "date": r"DATEDIFF(DAY, CAST('1970-01-01' AS DATE), \1)",
         "timestamp": r"epoch_us(\1)",
     }
     patterns = []

@@ -62,13 +62,16 @@ def environment(settings: Mapping[str, str], secret: Any) -> dict[str, str]:
 
 
 def read_secret(setting: str, place: str, secret: Any) -> str:
-    """A secret by its VAULT/SECRET. Ends the job, naming setting, vault and secret, where it cannot be read."""
+    """A secret by its VAULT/SECRET. Ends the job, naming setting, vault and secret, where it cannot be
+    read.
+    """
     vault, _, name = place.partition("/")
     try:
         return str(secret(vault, name))
     except Exception as error:
         raise SystemExit(
-            f"{setting}: secret {name!r} of vault {vault!r} cannot be read ({type(error).__name__}). Write the secret, and give "
+            f"{setting}: secret {name!r} of vault {vault!r} cannot be read ({type(error).__name__}). Write "
+            "the secret, and give "
             "the workspace's identity the role Key Vault Secrets User there"
         ) from error
 

@@ -1,4 +1,6 @@
-"""The command line: `manymodels COMMAND SPEC`. Thin: every command calls one function and prints what it returns."""
+"""The command line: `manymodels COMMAND SPEC`. Thin: every command calls one function and prints what it
+returns.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from manymodels_spark.cli.common import FriendlyGroup
 
 @click.group(cls=FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="manymodels")
-@click.option("--log-json", is_flag=True, help="Write what happens as JSON lines to standard error (or set MANYMODELS_LOG_JSON=1).")
+@click.option(
+    "--log-json",
+    is_flag=True,
+    help="Write what happens as JSON lines to standard error (or set MANYMODELS_LOG_JSON=1).",
+)
 def main(log_json: bool) -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
     observe.configure(log_json)

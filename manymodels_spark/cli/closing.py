@@ -41,7 +41,8 @@ def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
         ("", ""),
         (
             "partitions",
-            f"{counts['partitions']:,} in = {counts['fitted']:,} fitted + {counts['unchanged']:,} unchanged + "
+            f"{counts['partitions']:,} in = {counts['fitted']:,} fitted + {counts['unchanged']:,} "
+            "unchanged + "
             f"{counts['quarantined']:,} quarantined",
         ),
     ]
@@ -49,12 +50,21 @@ def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
         lines.append(("quarantine", f"{_shares(job, QUARANTINE, 'reason')}     manymodels quarantine {path}"))
     promoted = report["promote"].counts
     lines += [
-        ("promoted", f"{promoted['promoted']:,} new, {promoted['kept']:,} kept, {promoted['refused']:,} refused"),
+        (
+            "promoted",
+            f"{promoted['promoted']:,} new, {promoted['kept']:,} kept, {promoted['refused']:,} refused",
+        ),
         ("champions", f"{promoted['champions']:,}: {_shares(job, CHAMPIONS, 'family')}"),
-        ("scored", f"{scored['scored']:,} partitions, {scored['rows']:,} rows, {scored['unscored']:,} unscored"),
+        (
+            "scored",
+            f"{scored['scored']:,} partitions, {scored['rows']:,} rows, {scored['unscored']:,} unscored",
+        ),
         ("loaded", report["load"].note),
-        ("mlflow", f"{report.calls:,} calls{_calls_per_model(report)}     mlflow ui --backend-store-uri "
-                   f"{job.spec.mlflow.development.tracking}"),
+        (
+            "mlflow",
+            f"{report.calls:,} calls{_calls_per_model(report)}     mlflow ui --backend-store-uri "
+            f"{job.spec.mlflow.development.tracking}",
+        ),
         ("lake", job.lake.location("")),
         ("report", f"manymodels report {path}     predictions by SQL: {_sql(job)}"),
     ]

@@ -27,7 +27,9 @@ errors = Console(stderr=True, soft_wrap=True)
 EXIT_ERROR, EXIT_SPEC, EXIT_FAILURES = 1, 2, 3
 
 spec_argument = click.argument("spec", type=click.Path(dir_okay=False))
-only_option = click.option("--only", metavar="SQL", help="Only these partitions, e.g. 'store = 12 and item < 5'.")
+only_option = click.option(
+    "--only", metavar="SQL", help="Only these partitions, e.g. 'store = 12 and item < 5'."
+)
 
 
 class FriendlyGroup(click.Group):
@@ -62,7 +64,8 @@ def _tell(error: ManyModelsError, style: str = "") -> None:
 def job_of(path: str) -> Job:
     """A job on the platform's session, with a bar where somebody is watching.
 
-    First the spec is checked, then what the command needs of this machine: both end within seconds where they fail.
+    First the spec is checked, then what the command needs of this machine: both end within seconds where they
+    fail.
     """
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))

@@ -17,22 +17,38 @@ def deploy() -> None:
 
 
 @deploy.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("deploy/azureml"), show_default=True,
-              help="Where the files are.")  # fmt: skip
-@click.option("--part", "parts", type=click.Choice(list(azure.PARTS)), multiple=True, help="Only this part; may be repeated.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("deploy/azureml"),
+    show_default=True,
+    help="Where the files are.",
+)
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(list(azure.PARTS)),
+    multiple=True,
+    help="Only this part; may be repeated.",
+)
 @click.option("--subscription", envvar="AZURE_SUBSCRIPTION_ID", help="Or AZURE_SUBSCRIPTION_ID.")
 @click.option("--resource-group", envvar="AZURE_RESOURCE_GROUP", help="Or AZURE_RESOURCE_GROUP.")
 @click.option("--workspace", envvar="AZUREML_WORKSPACE", help="Or AZUREML_WORKSPACE.")
 @click.option("--registry", envvar="AZUREML_REGISTRY", help="Or AZUREML_REGISTRY; for the part `registry`.")
 @click.option("--dry-run", is_flag=True, help="Check the files and print what would be done; asks no cloud.")
 def azureml(
-    folder: Path, parts: tuple[str, ...], subscription: str | None, resource_group: str | None, workspace: str | None,
-    registry: str | None, dry_run: bool,
+    folder: Path,
+    parts: tuple[str, ...],
+    subscription: str | None,
+    resource_group: str | None,
+    workspace: str | None,
+    registry: str | None,
+    dry_run: bool,
 ) -> None:
     """Create or update environment, components, nightly schedule and endpoint in an Azure ML workspace.
 
-    Only by name: `--part registry` shares environment and components, `--part production` schedules the production
-    pipeline, `--part pipeline` starts a run now.
+    Only by name: `--part registry` shares environment and components, `--part production` schedules the
+    production pipeline, `--part pipeline` starts a run now.
     """
     steps = azure.plan(folder, parts or azure.DEFAULT)
     if dry_run:
@@ -41,7 +57,10 @@ def azureml(
         console.print(f"{len(steps)} steps, none was done", highlight=False)
         return
     if not (subscription and resource_group and workspace):
-        raise ManyModelsError("--subscription, --resource-group and --workspace are expected, or --dry-run to see what would be done")
+        raise ManyModelsError(
+            "--subscription, --resource-group and --workspace are expected, or --dry-run to see what would "
+            "be done"
+        )
     to = azure.Workspace.signed_in(subscription, resource_group, workspace, registry)
     azure.carry_out(steps, to, lambda line: console.print(line, markup=False, highlight=False))
     console.print(f"{len(steps)} steps done", highlight=False)

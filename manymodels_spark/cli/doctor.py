@@ -14,7 +14,9 @@ _MARKS = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "skipped": "[di
 
 @click.command()
 @click.argument("spec", required=False, type=click.Path(dir_okay=False))
-@click.option("--spark", is_flag=True, help="Also start a session: packages of the executors, a table in the lake.")
+@click.option(
+    "--spark", is_flag=True, help="Also start a session: packages of the executors, a table in the lake."
+)
 def doctor(spec: str | None, spark: bool) -> None:
     """Check this machine, and with a SPEC everything that it names; say what to do about each failure."""
     if spark and spec is None:
@@ -31,7 +33,9 @@ def doctor(spec: str | None, spark: bool) -> None:
     if wrong:
         console.print(f"\n[bold red]{len(wrong)} of {len(findings)} failed[/]", highlight=False)
         raise SystemExit(EXIT_ERROR)
-    console.print("\nnothing is missing" if spec else "\nthis machine is fit; give a SPEC to check what it names")
+    console.print(
+        "\nnothing is missing" if spec else "\nthis machine is fit; give a SPEC to check what it names"
+    )
 
 
 def _table(findings: list[Finding]) -> Table:

@@ -18,8 +18,11 @@ def check(spec: str) -> None:
     """Check the spec: every mistake at once, without starting anything."""
     loaded = load_spec(spec)
     families = ", ".join(candidate.family for candidate in loaded.candidates)
-    console.print(f"{spec} is valid: {loaded.task} of {loaded.columns.target} by {', '.join(loaded.partition_by)} with {families}",
-                  highlight=False)
+    console.print(
+        f"{spec} is valid: {loaded.task} of {loaded.columns.target} by {', '.join(loaded.partition_by)} "
+        f"with {families}",
+        highlight=False,
+    )
 
 
 @click.command()
@@ -75,7 +78,13 @@ def index(spec: str, verifying: bool) -> None:
 
 @click.command()
 @spec_argument
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("powerbi"), show_default=True, help="The folder.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("powerbi"),
+    show_default=True,
+    help="The folder.",
+)
 @click.option("--server", help="The SQL server, by default that of the spec's Synapse.")
 @click.option("--database", help="The database, by default that of the spec's Synapse.")
 def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> None:

@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 @spec_argument
 @only_option
 @click.option("--force", is_flag=True, help="As if every partition were to be fitted again.")
-@click.option("--cores", type=click.IntRange(1), help="Estimate for this many cores, by default those of the session.")
-@click.option("--sample", type=click.IntRange(1), default=20, show_default=True, help="Partitions to fit for the estimate.")
+@click.option(
+    "--cores", type=click.IntRange(1), help="Estimate for this many cores, by default those of the session."
+)
+@click.option(
+    "--sample",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Partitions to fit for the estimate.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def plan(spec: str, only: str | None, force: bool, cores: int | None, sample: int, as_json: bool) -> None:
     """Say what a training run would cost before it is spent; fits a small sample, logs nothing."""
@@ -46,7 +54,11 @@ def print_lines(lines: list[tuple[str, str]]) -> None:
 
 @click.command()
 @spec_argument
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write, by default .manymodels/reports/RUN.html.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write, by default .manymodels/reports/RUN.html.",
+)
 def report(spec: str, out: Path | None) -> None:
     """Write one HTML file of what the newest run did; it opens without a network."""
     from manymodels_spark.stages.report import report as write
@@ -58,7 +70,9 @@ def report(spec: str, out: Path | None) -> None:
 @click.command()
 @spec_argument
 def status(spec: str) -> None:
-    """Say how the spec stands: the last runs, the present one, counts, quarantine, champions, what is stale."""
+    """Say how the spec stands: the last runs, the present one, counts, quarantine, champions, what is
+    stale.
+    """
     from manymodels_spark.stages.status import status as look
 
     print_lines(status_lines(look(job_of(spec))))
@@ -66,9 +80,17 @@ def status(spec: str) -> None:
 
 @click.command()
 @spec_argument
-@click.option("--examples", type=click.IntRange(1), default=3, show_default=True, help="Partitions to name of each kind of alert.")
+@click.option(
+    "--examples",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Partitions to name of each kind of alert.",
+)
 def monitor(spec: str, examples: int) -> None:
-    """Hold former forecasts against the actuals that came since; ends with 3 where too many partitions have alerts."""
+    """Hold former forecasts against the actuals that came since; ends with 3 where too many partitions have
+    alerts.
+    """
     from manymodels_spark.errors import TooManyAlerts
     from manymodels_spark.stages.monitor import alerts_by_check
     from manymodels_spark.stages.monitor import monitor as watch
@@ -79,15 +101,27 @@ def monitor(spec: str, examples: int) -> None:
     except TooManyAlerts as error:
         print_lines(alert_lines(alerts_by_check(job.lake, examples)))
         raise error from None
-    none = "none" if report.counts["monitored"] else "none yet. Ingest and prepare the days that were forecast, then look again"
-    print_lines(alert_lines(alerts_by_check(job.lake, examples)) if report.counts["alerts"] else [("alerts", none)])
+    none = (
+        "none"
+        if report.counts["monitored"]
+        else "none yet. Ingest and prepare the days that were forecast, then look again"
+    )
+    print_lines(
+        alert_lines(alerts_by_check(job.lake, examples)) if report.counts["alerts"] else [("alerts", none)]
+    )
 
 
 def alert_lines(found: list[AlertShare]) -> list[tuple[str, str]]:
     """What `monitor` prints, a (label, text) a line."""
     lines = []
     for share in found:
-        lines.append((share.check, f"{several(share.partitions, 'partition')} by {share.subject}, such as {';  '.join(share.examples)}"))
+        lines.append(
+            (
+                share.check,
+                f"{several(share.partitions, 'partition')} by {share.subject}, such as "
+                f"{';  '.join(share.examples)}",
+            )
+        )
         lines.append(("", share.advice))
     return lines
 
@@ -98,31 +132,68 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
 
     skew = found.skew
     lines = [
-        ("partitions", f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} fitted before) + "
-                       f"{found.unchanged:,} unchanged + {found.quarantined:,} in quarantine + {found.broken:,} broken"),
-        *([("too short", f"{found.too_short:,} of those to fit, for even one fold: they get the spec's fallback, or the quarantine")]
-          if found.too_short else []),
-        ("rows", f"{skew.rows:,}; a partition has {skew.smallest:,} to {skew.largest:,}, median {skew.median:,}"),
+        (
+            "partitions",
+            f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} fitted "
+            "before) + "
+            f"{found.unchanged:,} unchanged + {found.quarantined:,} in quarantine + {found.broken:,} broken",
+        ),
+        *(
+            [
+                (
+                    "too short",
+                    f"{found.too_short:,} of those to fit, for even one fold: they get the spec's "
+                    "fallback, or the quarantine",
+                )
+            ]
+            if found.too_short
+            else []
+        ),
+        (
+            "rows",
+            f"{skew.rows:,}; a partition has {skew.smallest:,} to {skew.largest:,}, median {skew.median:,}",
+        ),
         *(("", line) for line in bars(skew.bins)),
-    ]  # fmt: skip
+    ]
     return [*lines, *(_cost_lines(found) if found.todo else [("train", "nothing to fit")])]
 
 
 def _cost_lines(found: Plan) -> list[tuple[str, str]]:
     made, calls = found.estimate, found.calls
     waves = several(made.waves, "wave")
-    limit = f"{calls.server} allows them in {span(calls.least_seconds)} at best" if calls.least_seconds else "no limit of this server"
-    predictions = f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
+    limit = (
+        f"{calls.server} allows them in {span(calls.least_seconds)} at best"
+        if calls.least_seconds
+        else "no limit of this server"
+    )
+    predictions = (
+        f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
+    )
     others = "  ".join(f"{name} {span(seconds)}" for name, seconds in found.others.items())
     return [
-        ("sample", f"{found.sampled} fits, {found.failed_in_sample} failed; median {found.fit_median:.2f} s, "
-                   f"slowest {found.fit_slowest:.2f} s"),
-        ("train", f"about {span(made.seconds)} on {made.cores} cores in {waves}: {hours(made.core_hours)} core-hours, of them "
-                  f"{hours(made.fit_seconds / 3600)} inside fits"),
-        ("mlflow", f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; {limit}"),
-        ("storage", f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in MLflow{predictions}"),
+        (
+            "sample",
+            f"{found.sampled} fits, {found.failed_in_sample} failed; median {found.fit_median:.2f} s, "
+            f"slowest {found.fit_slowest:.2f} s",
+        ),
+        (
+            "train",
+            f"about {span(made.seconds)} on {made.cores} cores in {waves}: {hours(made.core_hours)} "
+            "core-hours, of them "
+            f"{hours(made.fit_seconds / 3600)} inside fits",
+        ),
+        (
+            "mlflow",
+            f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; "
+            f"{limit}",
+        ),
+        (
+            "storage",
+            f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in "
+            f"MLflow{predictions}",
+        ),
         *([("others", f"{others}  (the last time)")] if others else []),
-    ]  # fmt: skip
+    ]
 
 
 def hours(count: float) -> str:
@@ -149,16 +220,24 @@ def size(count: int) -> str:
 
 def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
     """What `status` prints, a (label, text) a line."""
-    lines = [(row.stage, f"{row.status:<8} {row.started_at}  {row.seconds:8.1f} s  {row.note}") for row in found.stages]
+    lines = [
+        (row.stage, f"{row.status:<8} {row.started_at}  {row.seconds:8.1f} s  {row.note}")
+        for row in found.stages
+    ]
     if not found.partitions:
         return [*lines, ("partitions", "none yet: run `manymodels run SPEC`")]
-    counts = f"{found.partitions:,} = {found.unchanged:,} up to date + {found.due:,} to fit + {found.quarantined:,} in quarantine"
+    counts = (
+        f"{found.partitions:,} = {found.unchanged:,} up to date + {found.due:,} to fit + "
+        f"{found.quarantined:,} in quarantine"
+    )
     lines.append(("partitions", counts))
     if found.live is not None:
         lines.append(live_line(found.live))
     listed = (
-        ("quarantine", found.reasons, "{}     manymodels quarantine SPEC"), ("champions", found.families, "{}"),
-        ("promoted", found.ages, "{} ago"), ("alerts", found.alerts, "{}     manymodels train SPEC --only-degraded"),
+        ("quarantine", found.reasons, "{}     manymodels quarantine SPEC"),
+        ("champions", found.families, "{}"),
+        ("promoted", found.ages, "{} ago"),
+        ("alerts", found.alerts, "{}     manymodels train SPEC --only-degraded"),
     )
     for label, shares, text in listed:
         if shares:

@@ -11,8 +11,13 @@ from manymodels_spark.cli.common import age, console, job_of, only_option, spec_
 @spec_argument
 @only_option
 @click.option("--where", metavar="SQL", help="The same as --only.")
-@click.option("--to", default="previous", show_default=True, metavar="previous|RUN",
-              help="The former champion, or the model of this training run or promotion.")
+@click.option(
+    "--to",
+    default="previous",
+    show_default=True,
+    metavar="previous|RUN",
+    help="The former champion, or the model of this training run or promotion.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 def rollback(spec: str, only: str | None, where: str | None, to: str, dry_run: bool) -> None:
     """Make an earlier model champion again."""

@@ -20,7 +20,9 @@ def run(spec: str) -> None:
     from manymodels_spark.pipeline import run as run_all
 
     job = job_of(spec)
-    console.print(f"[bold]{job.spec.name}[/]   MLflow {job.spec.mlflow.development.tracking}\n", highlight=False)
+    console.print(
+        f"[bold]{job.spec.name}[/]   MLflow {job.spec.mlflow.development.tracking}\n", highlight=False
+    )
     report = run_all(job)
     print_closing(job, report, spec)
     if report.too_many_failures is not None:
@@ -52,8 +54,14 @@ def prepare(spec: str) -> None:
 @click.option("--failed", is_flag=True, help="Only partitions whose last fit failed.")
 @click.option("--older-than", metavar="AGE", help="Also partitions whose model is older, e.g. 7d.")
 @click.option("--force", is_flag=True, help="Also partitions in which nothing changed.")
-@click.option("--only-degraded", is_flag=True, help="Only partitions for which `monitor` raised an alert since their last fit.")
-def train(spec: str, only: str | None, failed: bool, older_than: str | None, force: bool, only_degraded: bool) -> None:
+@click.option(
+    "--only-degraded",
+    is_flag=True,
+    help="Only partitions for which `monitor` raised an alert since their last fit.",
+)
+def train(
+    spec: str, only: str | None, failed: bool, older_than: str | None, force: bool, only_degraded: bool
+) -> None:
     """Fit every partition that changed and log each model to MLflow."""
     from manymodels_spark.stages.select import Choice
     from manymodels_spark.stages.train import train as stage
@@ -66,7 +74,11 @@ def train(spec: str, only: str | None, failed: bool, older_than: str | None, for
 @spec_argument
 @only_option
 @click.option("--dry-run", is_flag=True, help="Judge, but copy nothing.")
-@click.option("--write", type=click.Path(dir_okay=False, path_type=Path), help="With --dry-run: write what passed, for approval.")
+@click.option(
+    "--write",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --dry-run: write what passed, for approval.",
+)
 @click.option("--all", "every", is_flag=True, help=f"Tell of every partition, not only of the first {TOLD}.")
 def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, every: bool) -> None:
     """Apply the gates and copy the models that pass to the production MLflow."""
@@ -76,13 +88,17 @@ def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, ever
     for line in lines if every else lines[:TOLD]:
         console.print(line, markup=False, highlight=False)
     if len(lines) > TOLD and not every:
-        console.print(f"and {len(lines) - TOLD} more: --all tells of each, table promotions keeps them", highlight=False)
+        console.print(
+            f"and {len(lines) - TOLD} more: --all tells of each, table promotions keeps them", highlight=False
+        )
 
 
 @click.command()
 @spec_argument
 @only_option
-@click.option("--at", type=click.DateTime(), help="Forecast from this time instead of each partition's last one.")
+@click.option(
+    "--at", type=click.DateTime(), help="Forecast from this time instead of each partition's last one."
+)
 @click.option("--force", is_flag=True, help="Also where nothing changed since the last scoring.")
 def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None:
     """Predict every partition with its champion."""
@@ -93,7 +109,9 @@ def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None
 
 @click.command()
 @spec_argument
-@click.option("--full", is_flag=True, help="Load everything again, also in place of rows that no load brought.")
+@click.option(
+    "--full", is_flag=True, help="Load everything again, also in place of rows that no load brought."
+)
 def load(spec: str, full: bool) -> None:
     """Load the newest predictions into the warehouse, exactly once."""
     from manymodels_spark.stages.load import load as stage
@@ -104,7 +122,13 @@ def load(spec: str, full: bool) -> None:
 @click.command("stream-score")
 @spec_argument
 @click.option("--once", is_flag=True, help="Answer the rows that are there, then end.")
-@click.option("--every", default="10 seconds", show_default=True, metavar="INTERVAL", help="How often to look for new rows.")
+@click.option(
+    "--every",
+    default="10 seconds",
+    show_default=True,
+    metavar="INTERVAL",
+    help="How often to look for new rows.",
+)
 def stream_score(spec: str, once: bool, every: str) -> None:
     """Answer rows as they arrive in the spec's stream (a folder, Kafka or Event Hubs)."""
     from manymodels_spark.stages.stream import stream_score as stage
@@ -114,8 +138,12 @@ def stream_score(spec: str, once: bool, every: str) -> None:
 
 @click.command()
 @spec_argument
-@click.option("--file-size", default=128, show_default=True, metavar="MB", help="Size of the files that are made.")
-@click.option("--vacuum", metavar="AGE", help="Also remove the files of versions older than this, at least 7d.")
+@click.option(
+    "--file-size", default=128, show_default=True, metavar="MB", help="Size of the files that are made."
+)
+@click.option(
+    "--vacuum", metavar="AGE", help="Also remove the files of versions older than this, at least 7d."
+)
 def maintain(spec: str, file_size: int, vacuum: str | None) -> None:
     """Put the small files of the lake's growing tables together, so that they are quick to read."""
     from manymodels_spark.stages.maintain import maintain as stage

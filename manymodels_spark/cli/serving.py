@@ -14,21 +14,50 @@ from manymodels_spark.errors import ManyModelsError
 
 @click.command()
 @spec_argument
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all addresses of this machine.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all addresses of this machine."
+)
 @click.option("--port", default=8000, show_default=True)
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes, each with a cache of its own.")
-@click.option("--models", type=click.Path(path_type=Path), help="A folder of model files instead of the production MLflow.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes, each with a cache of its own.",
+)
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path),
+    help="A folder of model files instead of the production MLflow.",
+)
 @click.option("--cache-mb", type=float, help="Models' bytes kept in memory, by default 512.")
 @click.option("--cache-models", type=int, help="At most so many models in memory.")
 @click.option("--rss-mb", type=float, help="Memory of the whole process above which models are dropped.")
 @click.option("--ttl", type=float, help="Seconds until a champion is asked for again, by default 300.")
-@click.option("--disk", type=click.Path(path_type=Path), help="A folder for verified payloads: restarts are warm.")
-@click.option("--warm", type=click.Path(path_type=Path), help="A file of partitions to load at the start: ids or JSON keys.")
-@click.option("--key-file", type=click.Path(path_type=Path), help="A file of bearer keys, one a line (or MANYMODELS_SERVE_KEYS).")
+@click.option(
+    "--disk", type=click.Path(path_type=Path), help="A folder for verified payloads: restarts are warm."
+)
+@click.option(
+    "--warm",
+    type=click.Path(path_type=Path),
+    help="A file of partitions to load at the start: ids or JSON keys.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    help="A file of bearer keys, one a line (or MANYMODELS_SERVE_KEYS).",
+)
 @click.option("--entra-tenant", help="Tenant whose tokens are taken, with --entra-audience.")
 @click.option("--entra-audience", help="The application that tokens must be for.")
-@click.option("--allow-pickle", is_flag=True, default=None, help="Also load pickled models: whoever writes them runs code here.")
-def serve(spec: str, host: str, port: int, workers: int, warm: Path | None, key_file: Path | None, **given: Any) -> None:
+@click.option(
+    "--allow-pickle",
+    is_flag=True,
+    default=None,
+    help="Also load pickled models: whoever writes them runs code here.",
+)
+def serve(
+    spec: str, host: str, port: int, workers: int, warm: Path | None, key_file: Path | None, **given: Any
+) -> None:
     """Answer score requests for every partition, each with its champion, loaded on first use."""
     from manymodels_spark.serving.launch import launch
     from manymodels_spark.serving.settings import ServingSettings
@@ -47,7 +76,9 @@ def _lines(path: Path | None) -> tuple[str, ...] | None:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ManyModelsError(f"{path} cannot be read ({error.strerror}). Correct the option or the file's rights") from error
+        raise ManyModelsError(
+            f"{path} cannot be read ({error.strerror}). Correct the option or the file's rights"
+        ) from error
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 

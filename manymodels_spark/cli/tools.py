@@ -10,7 +10,9 @@ from manymodels_spark.cli.common import console
 
 
 @click.command("demo-data")
-@click.option("--path", type=click.Path(path_type=Path), default=Path(".manymodels/demo.duckdb"), show_default=True)
+@click.option(
+    "--path", type=click.Path(path_type=Path), default=Path(".manymodels/demo.duckdb"), show_default=True
+)
 @click.option("--stores", default=10, show_default=True)
 @click.option("--items", default=20, show_default=True)
 @click.option("--days", default=1095, show_default=True)
@@ -29,10 +31,14 @@ def demo_data(path: Path, stores: int, items: int, days: int, seed: int, replace
 
 
 @click.command("spark-conf")
-@click.option("--master", default="local[*]", show_default=True, help="What they are for, e.g. spark://host:7077.")
+@click.option(
+    "--master", default="local[*]", show_default=True, help="What they are for, e.g. spark://host:7077."
+)
 @click.option("--azure", is_flag=True, help="With the libraries that abfs:// needs.")
 def spark_conf(master: str, azure: bool) -> None:
-    """Print Spark's settings for a machine or a cluster of one's own, for `spark-submit --properties-file`."""
+    """Print Spark's settings for a machine or a cluster of one's own, for `spark-submit
+    --properties-file`.
+    """
     from manymodels_spark.session import own_settings
 
     for name, value in own_settings(master, azure=azure).items():
@@ -42,7 +48,9 @@ def spark_conf(master: str, azure: bool) -> None:
 @click.command()
 @click.argument("group", type=click.Choice(["core", "azure"]), default="core")
 def jars(group: str) -> None:
-    """Fetch the Java libraries of a local session, or of abfs:// (azure), where they are missing; print their paths."""
+    """Fetch the Java libraries of a local session, or of abfs:// (azure), where they are missing; print their
+    paths.
+    """
     from manymodels_spark.jars import jar_paths
 
     for path in jar_paths(group):

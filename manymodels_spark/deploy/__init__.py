@@ -1,1 +1,3 @@
-"""Bring the files of a deployment folder into a cloud. Each platform is one module; none knows Spark or MLflow."""
+"""Bring the files of a deployment folder into a cloud. Each platform is one module; none knows Spark or
+MLflow.
+"""

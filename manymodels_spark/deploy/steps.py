@@ -1,4 +1,6 @@
-"""What every deployment is made of: steps, the workspace that they go to, and files read by azure-ai-ml's own loaders."""
+"""What every deployment is made of: steps, the workspace that they go to, and files read by azure-ai-ml's own
+loaders.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,12 @@ class Workspace:
     registry: str | None = None
 
     @classmethod
-    def signed_in(cls, subscription: str, resource_group: str, name: str, registry: str | None = None) -> Workspace:
-        """With the identity that azure-identity finds: a sign-in of `az`, a managed identity, the environment."""
+    def signed_in(
+        cls, subscription: str, resource_group: str, name: str, registry: str | None = None
+    ) -> Workspace:
+        """With the identity that azure-identity finds: a sign-in of `az`, a managed identity, the
+        environment.
+        """
         from azure.identity import DefaultAzureCredential
 
         return cls(subscription, resource_group, name, DefaultAzureCredential(), registry)
@@ -51,8 +57,8 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to bring into being: its kind, its name, the file that describes it, what a reader wants to know of
-    it, and how it is done.
+    """One thing to bring into being: its kind, its name, the file that describes it, what a reader wants to
+    know of it, and how it is done.
     """
 
     kind: str
@@ -67,14 +73,17 @@ class Step:
 
 
 def carry_out(steps: Iterable[Step], workspace: Workspace, tell: Callable[[str], None]) -> None:
-    """Do the steps one after another; the first that fails ends it. Raises ManyModelsError. Repeating is safe."""
+    """Do the steps one after another; the first that fails ends it. Raises ManyModelsError. Repeating is
+    safe.
+    """
     for step in steps:
         tell(f"{step.kind} {step.name}")
         try:
             step.apply(workspace)
         except Exception as error:
             raise ManyModelsError(
-                f"{step.kind} {step.name} of {step.path}: Azure refused it ({type(error).__name__}: {error}). "
+                f"{step.kind} {step.name} of {step.path}: Azure refused it ({type(error).__name__}: "
+                f"{error}). "
                 "What came before it is done; correct this and run the command again"
             ) from error
 
@@ -84,7 +93,9 @@ def load(kind: str, path: Path) -> Any:
     try:
         from azure.ai import ml
     except ImportError as error:
-        raise ManyModelsError("deploying needs more packages: pip install 'manymodels-spark[azure]'") from error
+        raise ManyModelsError(
+            "deploying needs more packages: pip install 'manymodels-spark[azure]'"
+        ) from error
     if not path.is_file():
         raise ManyModelsError(f"{path} is not there. Give the folder that holds it with --folder")
     try:

@@ -1,4 +1,6 @@
-"""What only a session can tell: do the executors have the packages, and may the session write where the tables go?"""
+"""What only a session can tell: do the executors have the packages, and may the session write where the
+tables go?
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def cluster(spark: SparkSession, spec: Spec) -> Iterator[Finding]:
 
 def executors(spark: SparkSession, spec: Spec) -> Finding:
     """Whether a worker runs this package and the families' libraries under the driver's Python."""
-    advice = "Install the wheel with its requirements on every node: a cluster library, a workspace package, or a packed environment"
+    advice = (
+        "Install the wheel with its requirements on every node: a cluster library, a workspace package, or "
+        "a packed environment"
+    )
     try:
         row = spark.range(1).mapInPandas(_probe(spec), "python string, missing string").first()
     except Exception as error:
@@ -52,7 +57,8 @@ def lake(spark: SparkSession, spec: Spec) -> Finding:
         rows = tables.read(PROBE).count()
     except Exception as error:
         advice = (
-            "Give the session Delta, and its identity the right to write there: USE SCHEMA and CREATE TABLE in a catalog, "
+            "Give the session Delta, and its identity the right to write there: USE SCHEMA and CREATE "
+            "TABLE in a catalog, "
             "Storage Blob Data Contributor in a lake"
         )
         return failed("write lake by Spark", f"{tables.location(PROBE)}: {first_line(error)}", advice)

@@ -39,12 +39,16 @@ def write_to(check: str, location: str) -> Finding:
     if by_server(location):
         return skipped(check, "the tracking server writes there")
     if CATALOG.match(location):
-        return skipped(check, f"{location} is a catalog's: `manymodels doctor SPEC --spark` writes a table there")
+        return skipped(
+            check, f"{location} is a catalog's: `manymodels doctor SPEC --spark` writes a table there"
+        )
     return skipped(check, f"{urlparse(location).scheme}: is reached from the platform only")
 
 
 def local_folder(location: str) -> Path | None:
-    """The folder on this machine that a location names, or None; a volume of Databricks is one on its clusters."""
+    """The folder on this machine that a location names, or None; a volume of Databricks is one on its
+    clusters.
+    """
     parsed = urlparse(location)
     if parsed.scheme == "file":
         return Path(unquote(parsed.path))
@@ -74,7 +78,11 @@ def places(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
 def disk(spec: Spec | None) -> Iterator[Finding]:
     """Free room for temporary files and for a lake on this machine."""
     folders = {"disk for temporary files": Path(tempfile.gettempdir())}
-    if spec is not None and not unset(spec, ("lake",)) and (lake := local_folder(resolve(spec.lake))) is not None:
+    if (
+        spec is not None
+        and not unset(spec, ("lake",))
+        and (lake := local_folder(resolve(spec.lake))) is not None
+    ):
         folders["disk for the lake"] = lake
     for check, folder in folders.items():
         there = _existing(folder)
@@ -83,7 +91,11 @@ def disk(spec: Spec | None) -> Iterator[Finding]:
         if free >= LEAST_FREE:
             yield ok(check, room)
         else:
-            yield failed(check, room, "Make room (old files of Spark in the temporary folder), or set TMPDIR to a larger disk")
+            yield failed(
+                check,
+                room,
+                "Make room (old files of Spark in the temporary folder), or set TMPDIR to a larger disk",
+            )
 
 
 def _write_local(check: str, folder: Path) -> Finding:
@@ -104,18 +116,31 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_blob(check: str, container: str, host: str, path: str) -> Finding:
-    """Write a file into Azure storage without Spark, signed in as Spark would be: by what the environment says."""
+    """Write a file into Azure storage without Spark, signed in as Spark would be: by what the environment
+    says.
+    """
     try:
         with _service(host) as service:
-            blob = service.get_blob_client(container, f"{path}/.manymodels-doctor-{uuid.uuid4().hex[:8]}".lstrip("/"))
+            blob = service.get_blob_client(
+                container, f"{path}/.manymodels-doctor-{uuid.uuid4().hex[:8]}".lstrip("/")
+            )
             blob.upload_blob(b"probe", overwrite=True)
             blob.delete_blob()
     except ImportError as error:
-        return skipped(check, f"{error.name} is not installed: pip install 'manymodels-spark[azure]', or `--spark`")
+        return skipped(
+            check, f"{error.name} is not installed: pip install 'manymodels-spark[azure]', or `--spark`"
+        )
     except ManyModelsError as error:
-        return failed(check, first_line(error), "Give the spec's location the form abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER")
+        return failed(
+            check,
+            first_line(error),
+            "Give the spec's location the form abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/FOLDER",
+        )
     except Exception as error:
-        advice = f"Give this identity the role Storage Blob Data Contributor on container {container}, and check the account's firewall"
+        advice = (
+            f"Give this identity the role Storage Blob Data Contributor on container {container}, and "
+            "check the account's firewall"
+        )
         return failed(check, f"{container} at {host} cannot be written to: {first_line(error)}", advice)
     return ok(check, f"{container} at {host}")
 
@@ -125,7 +150,11 @@ def _service(host: str) -> Any:
 
     if ".dfs." not in host:
         raise ManyModelsError(f"{host} is no host of a data lake")
-    limits: dict[str, Any] = {"retry_total": 0, "connection_timeout": _BLOB_SECONDS, "read_timeout": _BLOB_SECONDS}
+    limits: dict[str, Any] = {
+        "retry_total": 0,
+        "connection_timeout": _BLOB_SECONDS,
+        "read_timeout": _BLOB_SECONDS,
+    }
     if connection := os.environ.get(CONNECTION):
         return BlobServiceClient.from_connection_string(connection, **limits)
     from azure.identity import DefaultAzureCredential

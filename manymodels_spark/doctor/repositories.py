@@ -40,7 +40,9 @@ def mlflow_answers(name: str, tracking: str) -> Finding | None:
 
 
 def _databricks(name: str, tracking: str) -> Finding | None:
-    """Outside of Databricks its workspace must be named: by variables, or by a profile of its command line."""
+    """Outside of Databricks its workspace must be named: by variables, or by a profile of its command
+    line.
+    """
     profile = tracking.partition("://")[2] or os.environ.get("DATABRICKS_CONFIG_PROFILE") or "DEFAULT"
     settings = configparser.ConfigParser()
     settings.read(os.environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg")
@@ -48,7 +50,9 @@ def _databricks(name: str, tracking: str) -> Finding | None:
     if known or "DATABRICKS_HOST" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ:
         return None
     advice = f"Set DATABRICKS_HOST with DATABRICKS_TOKEN, or run: databricks auth login --profile {profile}"
-    return failed(f"mlflow {name}", f"{tracking}: neither DATABRICKS_HOST nor the profile {profile} is there", advice)
+    return failed(
+        f"mlflow {name}", f"{tracking}: neither DATABRICKS_HOST nor the profile {profile} is there", advice
+    )
 
 
 def mlflow(spec: Spec, path: str) -> Iterator[Finding]:
@@ -70,7 +74,10 @@ def _search(name: str, tracking: str) -> Finding:
         client = Client.connect(tracking)
         client.call(client.mlflow.search_experiments, max_results=1, patience=1)
     except Exception as error:
-        advice = "Check the address, MLFLOW_TRACKING_TOKEN or DATABRICKS_HOST, and that this identity may read and write experiments"
+        advice = (
+            "Check the address, MLFLOW_TRACKING_TOKEN or DATABRICKS_HOST, and that this identity may read "
+            "and write experiments"
+        )
         return failed(check, f"{address}: {first_line(error)}", advice)
     return ok(check, address)
 
@@ -81,5 +88,9 @@ def _sqlite(check: str, path: Path) -> Finding:
             with sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=2) as database:
                 database.execute("SELECT count(*) FROM sqlite_master")
         except sqlite3.Error as error:
-            return failed(check, f"{path}: {first_line(error)}", "Name another file in mlflow.*.tracking, or correct its permissions")
+            return failed(
+                check,
+                f"{path}: {first_line(error)}",
+                "Name another file in mlflow.*.tracking, or correct its permissions",
+            )
     return write_to(check, str(path.absolute().parent))

@@ -1,4 +1,5 @@
-"""Is this machine fit for the spec: Python, Java, the pair of Spark and Delta, packages with their versions, Stan.
+"""Is this machine fit for the spec: Python, Java, the pair of Spark and Delta, packages with their versions,
+Stan.
 
 Nothing here starts a session or opens a connection.
 """
@@ -38,11 +39,17 @@ def python() -> Iterator[Finding]:
     try:
         wanted = str(metadata(DISTRIBUTION).json.get("requires_python") or wanted)
     except PackageNotFoundError:
-        yield skipped("package", f"{DISTRIBUTION} is not installed but on the path, so its requirements are not known")
+        yield skipped(
+            "package", f"{DISTRIBUTION} is not installed but on the path, so its requirements are not known"
+        )
     if SpecifierSet(wanted).contains(found):
         yield ok("python", f"{found} at {sys.executable}")
     else:
-        yield failed("python", f"{found}, and {wanted} is needed", "Use a newer Python, or a runtime of the platform that brings one")
+        yield failed(
+            "python",
+            f"{found}, and {wanted} is needed",
+            "Use a newer Python, or a runtime of the platform that brings one",
+        )
 
 
 def java() -> Iterator[Finding]:
@@ -54,7 +61,11 @@ def java() -> Iterator[Finding]:
         require_java(JAVA)
         found = java_version()
     except (ManyModelsError, OSError, subprocess.SubprocessError) as error:
-        yield failed("java", first_line(error), f"Install Java {JAVA} (Debian, Ubuntu: apt-get install openjdk-{JAVA}-jre-headless)")
+        yield failed(
+            "java",
+            first_line(error),
+            f"Install Java {JAVA} (Debian, Ubuntu: apt-get install openjdk-{JAVA}-jre-headless)",
+        )
         return
     if found >= JAVA:
         yield ok("java", str(found))
@@ -102,19 +113,31 @@ def _delta(release: str, pair: list[str]) -> Iterator[Finding]:
         yield skipped("delta", "its jars are the platform's or the server's")
         return
     missing = [name for name in map(_jar, pair) if not (jars_folder() / name).exists()]
-    where = f"{wanted} in {jars_folder()}" if not missing else f"{wanted}: {len(missing)} jars are fetched at the first start"
+    where = (
+        f"{wanted} in {jars_folder()}"
+        if not missing
+        else f"{wanted}: {len(missing)} jars are fetched at the first start"
+    )
     yield ok("delta", where)
 
 
 def packages(spec: Spec | None, *, warehouse: bool = True) -> Iterator[Finding]:
-    """Every package that this one, the spec's families and, if asked, its warehouse need, with its version."""
+    """Every package that this one, the spec's families and, if asked, its warehouse need, with its
+    version.
+    """
     needed = dict(_of_families(spec))
     drivers = _DRIVERS[spec.warehouse.kind] if spec is not None and warehouse else ()
     wrong = list(_requirements({*needed, *drivers}))
     named = {finding.check for finding in wrong}
     for package, family in needed.items():
         if _version(package) is None and f"package {package}" not in named:
-            wrong.append(failed(f"package {package}", f"is not installed, and {family} needs it", f"Run: pip install {package}"))
+            wrong.append(
+                failed(
+                    f"package {package}",
+                    f"is not installed, and {family} needs it",
+                    f"Run: pip install {package}",
+                )
+            )
     yield from wrong or [ok("packages", "all that is required")]
 
 
@@ -148,8 +171,17 @@ def _of_families(spec: Spec | None) -> Iterator[tuple[str, str]]:
 
 def native(spec: Spec | None) -> Iterator[Finding]:
     """Libraries of the system that a wheel cannot bring."""
-    if spec is not None and spec.warehouse.kind == "synapse" and sys.platform == "linux" and ctypes.util.find_library("ltdl") is None:
-        yield failed("libltdl", "the driver of SQL Server needs it and it is not there", "Run: apt-get install libltdl7")
+    if (
+        spec is not None
+        and spec.warehouse.kind == "synapse"
+        and sys.platform == "linux"
+        and ctypes.util.find_library("ltdl") is None
+    ):
+        yield failed(
+            "libltdl",
+            "the driver of SQL Server needs it and it is not there",
+            "Run: apt-get install libltdl7",
+        )
 
 
 def stan(spec: Spec | None) -> Iterator[Finding]:
@@ -159,7 +191,9 @@ def stan(spec: Spec | None) -> Iterator[Finding]:
     import pandas as pd
     from prophet import Prophet
 
-    rows = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=14), "y": [float(day % 7) for day in range(14)]})
+    rows = pd.DataFrame(
+        {"ds": pd.date_range("2026-01-01", periods=14), "y": [float(day % 7) for day in range(14)]}
+    )
     try:
         Prophet(weekly_seasonality=False, yearly_seasonality=False).fit(rows)
     except Exception as error:

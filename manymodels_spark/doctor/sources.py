@@ -32,7 +32,11 @@ def source(spec: Spec) -> Iterator[Finding]:
         case Files() as files:
             yield _files(resolve(files.path))
         case Delta() as delta:
-            yield _files(resolve(delta.path)) if delta.path else skipped("read source", f"table {delta.table} is asked with a session")
+            yield (
+                _files(resolve(delta.path))
+                if delta.path
+                else skipped("read source", f"table {delta.table} is asked with a session")
+            )
 
 
 def _files(path: str) -> Finding:
@@ -40,17 +44,23 @@ def _files(path: str) -> Finding:
         return skipped("read source", f"{path.partition('://')[0]}:// is asked by ingest, with a session")
     found = [path] if Path(path).exists() else glob(path, recursive=True)
     if not found:
-        return failed("read source", f"nothing is at {path}", "Correct source in the spec, or bring the files there")
+        return failed(
+            "read source", f"nothing is at {path}", "Correct source in the spec, or bring the files there"
+        )
     try:
         for one in found[:1]:
             next(Path(one).iterdir(), None) if Path(one).is_dir() else Path(one).open("rb").close()
     except OSError as error:
-        return failed("read source", f"{found[0]} cannot be read ({error.strerror})", "Correct its permissions")
+        return failed(
+            "read source", f"{found[0]} cannot be read ({error.strerror})", "Correct its permissions"
+        )
     return ok("read source", path)
 
 
 def _database(jdbc: Jdbc, url: str) -> Finding:
-    """The table itself where a driver of Python is there (DuckDB, Postgres), else whether the server listens."""
+    """The table itself where a driver of Python is there (DuckDB, Postgres), else whether the server
+    listens.
+    """
     if url.startswith("jdbc:duckdb:"):
         return _duckdb_table(jdbc, url.removeprefix("jdbc:duckdb:").partition(";")[0])
     address = _ADDRESS.match(url)
@@ -58,22 +68,36 @@ def _database(jdbc: Jdbc, url: str) -> Finding:
         return skipped("read source", "this kind of address is asked by ingest, with a session")
     kind, host, port = address.groups()
     if wrong := listens(host, int(port or _PORTS.get(kind, 1433))):
-        return failed("read source", wrong, "Start the database, open the network to it, or correct source.jdbc.url")
-    return _postgres_table(jdbc, url) if kind == "postgresql" else ok("read source", f"{host} listens (its table is read by ingest)")
+        return failed(
+            "read source", wrong, "Start the database, open the network to it, or correct source.jdbc.url"
+        )
+    return (
+        _postgres_table(jdbc, url)
+        if kind == "postgresql"
+        else ok("read source", f"{host} listens (its table is read by ingest)")
+    )
 
 
 def _duckdb_table(jdbc: Jdbc, path: str) -> Finding:
     import duckdb
 
     if not Path(path).exists():
-        return failed("read source", f"there is no file {path}", "Correct source.jdbc.url, or make the file (`manymodels demo-data`)")
+        return failed(
+            "read source",
+            f"there is no file {path}",
+            "Correct source.jdbc.url, or make the file (`manymodels demo-data`)",
+        )
     try:
         with duckdb.connect(path, read_only=True) as connection:
             connection.execute(f"SELECT * FROM {_from(jdbc)} LIMIT 0")
     except duckdb.Error as error:
         if "configuration" in str(error):
             return skipped("read source", f"{path} is open in this process")
-        return failed("read source", first_line(error), "Correct source.jdbc.table, or close the program that has the file open")
+        return failed(
+            "read source",
+            first_line(error),
+            "Correct source.jdbc.table, or close the program that has the file open",
+        )
     return ok("read source", f"{jdbc.table or 'query'} in {path}")
 
 
@@ -85,10 +109,14 @@ def _postgres_table(jdbc: Jdbc, url: str) -> Finding:
     own = {"user": jdbc.user, "password": jdbc.password}
     options: dict[str, Any] = {name: resolve(value) for name, value in own.items() if value is not None}
     try:
-        with psycopg.connect(_OPTION.sub("", url.removeprefix("jdbc:")), connect_timeout=int(CONNECT_SECONDS) + 2, **options) as connection:
+        with psycopg.connect(
+            _OPTION.sub("", url.removeprefix("jdbc:")), connect_timeout=int(CONNECT_SECONDS) + 2, **options
+        ) as connection:
             connection.execute(f"SELECT * FROM {_from(jdbc)} LIMIT 0")
     except psycopg.Error as error:
-        return failed("read source", first_line(error), "Grant SELECT on the table to the user, or correct source.jdbc")
+        return failed(
+            "read source", first_line(error), "Grant SELECT on the table to the user, or correct source.jdbc"
+        )
     return ok("read source", f"{jdbc.table or 'query'} answers")
 
 

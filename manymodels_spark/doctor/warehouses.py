@@ -16,7 +16,9 @@ from manymodels_spark.spec.source import resolve
 
 
 def warehouse_answers(spec: Spec) -> Iterator[Finding]:
-    """What can be asked of the warehouse within seconds: its file, its schema, or whether its server listens."""
+    """What can be asked of the warehouse within seconds: its file, its schema, or whether its server
+    listens.
+    """
     if not unset(spec, (WAREHOUSE,)) and isinstance(spec.warehouse, Synapse):
         yield from [finding] if (finding := _synapse_listens(spec.warehouse)) else []
     else:
@@ -49,7 +51,11 @@ def _duckdb_file(path: Path) -> Finding:
         except duckdb.Error as error:
             if "lock" in str(error).lower() or "configuration" in str(error):
                 return skipped("write warehouse", f"{path} is open elsewhere; a load waits a little for it")
-            return failed("write warehouse", first_line(error), "Close the program that has the file open, or correct its permissions")
+            return failed(
+                "write warehouse",
+                first_line(error),
+                "Close the program that has the file open, or correct its permissions",
+            )
     return write_to("write warehouse", str(path.absolute().parent))
 
 
@@ -58,17 +64,25 @@ def _postgres_schema(part: Postgres) -> Finding:
     import psycopg
 
     sql = (
-        "SELECT CASE WHEN to_regnamespace(quote_ident(%(s)s)) IS NULL THEN has_database_privilege(current_database(), 'CREATE') "
+        "SELECT CASE WHEN to_regnamespace(quote_ident(%(s)s)) IS NULL THEN "
+        "has_database_privilege(current_database(), 'CREATE') "
         "ELSE has_schema_privilege(%(s)s, 'CREATE') END, current_user"
     )
     try:
         with psycopg.connect(resolve(part.url), connect_timeout=int(CONNECT_SECONDS) + 2) as connection:
             may, user = connection.execute(sql, {"s": part.schema_name}).fetchone() or (False, "?")
     except psycopg.Error as error:
-        return failed("write warehouse", first_line(error), "Correct warehouse.postgres.url, its user or the server's pg_hba.conf")
+        return failed(
+            "write warehouse",
+            first_line(error),
+            "Correct warehouse.postgres.url, its user or the server's pg_hba.conf",
+        )
     if not may:
-        return failed("write warehouse", f"{user} may not create tables in schema {part.schema_name}",
-                      f'GRANT CREATE, USAGE ON SCHEMA "{part.schema_name}" TO "{user}"')
+        return failed(
+            "write warehouse",
+            f"{user} may not create tables in schema {part.schema_name}",
+            f'GRANT CREATE, USAGE ON SCHEMA "{part.schema_name}" TO "{user}"',
+        )
     return ok("write warehouse", f"schema {part.schema_name} as {user}")
 
 

@@ -1,7 +1,7 @@
 """The protocol that every model family implements, and what a family is told of the task.
 
-A family fits one model on the rows of one partition and predicts with it. It knows pandas and its own library,
-never Spark, Delta, MLflow or the spec's file.
+A family fits one model on the rows of one partition and predicts with it. It knows pandas and its own
+library, never Spark, Delta, MLflow or the spec's file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Options(BaseModel):
 
 
 def pandas_step(frequency: str) -> str:
-    """The step to the next time, as pandas names it: a plain `W` goes on in seven days from any weekday, pandas' own to Sunday."""
+    """The step to the next time, as pandas names it: a plain `W` goes on in seven days from any weekday,
+    pandas' own to Sunday.
+    """
     return "7D" if frequency == "W" else frequency
 
 
@@ -37,7 +39,8 @@ def pandas_step(frequency: str) -> str:
 class Problem:
     """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed.
 
-    `start` is the state (as `dump` gave it) of an earlier model of the same family to begin the fit at, or None.
+    `start` is the state (as `dump` gave it) of an earlier model of the same family to begin the fit at, or
+    None.
     """
 
     task: str
@@ -55,7 +58,9 @@ class Problem:
 
     @classmethod
     def of(cls, spec: Spec, seed: int = 0) -> Problem:
-        """The part of a spec that families may see; a place of holidays that a column names is the partition's to add."""
+        """The part of a spec that families may see; a place of holidays that a column names is the
+        partition's to add.
+        """
         columns = spec.columns
         return cls(
             task=spec.task,
@@ -81,8 +86,9 @@ class Family(ABC, Generic[Model]):
     """One way to fit a model to a partition. One instance holds the options and serves many partitions.
 
     Rows come sorted by time, with a float target without NaN (forecast, regression) or labels as text
-    (classification), and the spec's own column names. `Model` is what `fit` returns and `predict` takes; it is
-    stored as JSON by `dump` and `load`, exactly: a loaded model predicts what the fitted one did, bit for bit.
+    (classification), and the spec's own column names. `Model` is what `fit` returns and `predict` takes; it
+    is stored as JSON by `dump` and `load`, exactly: a loaded model predicts what the fitted one did, bit for
+    bit.
     """
 
     name: ClassVar[str]
@@ -96,7 +102,9 @@ class Family(ABC, Generic[Model]):
 
     @property
     def warm_start(self) -> bool:
-        """Whether the fit on all rows begins at the partition's present champion, `problem.start`, where it has one."""
+        """Whether the fit on all rows begins at the partition's present champion, `problem.start`, where it
+        has one.
+        """
         return False
 
     def min_rows(self, problem: Problem) -> int:
@@ -109,7 +117,9 @@ class Family(ABC, Generic[Model]):
 
     @abstractmethod
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Model:
-        """A model of these rows. Raises FitError with a reason, or any exception, which becomes `fit_failed`."""
+        """A model of these rows. Raises FitError with a reason, or any exception, which becomes
+        `fit_failed`.
+        """
 
     @abstractmethod
     def predict(self, model: Model, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
@@ -120,8 +130,11 @@ class Family(ABC, Generic[Model]):
         probabilities of the classes in the order of `classes(model)`, shape (len(future), n classes).
         """
 
-    def predict_table(self, model: Model, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
-        """As `predict` for a tabular task, of columns by name: float64 for numbers, what may be text as it comes.
+    def predict_table(
+        self, model: Model, table: Mapping[str, NDArray[Any]], problem: Problem
+    ) -> NDArray[np.float64]:
+        """As `predict` for a tabular task, of columns by name: float64 for numbers, what may be text as it
+        comes.
 
         A family overrides it where it can do without the DataFrame.
         """

@@ -1,4 +1,6 @@
-"""Fitted state as JSON and back, exactly: nested dicts, lists, tuples, numbers and NumPy arrays, bit for bit."""
+"""Fitted state as JSON and back, exactly: nested dicts, lists, tuples, numbers and NumPy arrays, bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ def encode(value: Any) -> Any:
         return value
     if isinstance(value, np.ndarray):
         array = np.ascontiguousarray(value)
-        return {_KIND: "array", "type": array.dtype.str, "shape": list(value.shape), "data": _text(array.tobytes())}
+        return {
+            _KIND: "array",
+            "type": array.dtype.str,
+            "shape": list(value.shape),
+            "data": _text(array.tobytes()),
+        }
     if isinstance(value, np.generic):
         return {_KIND: "scalar", "type": value.dtype.str, "data": _text(value.tobytes())}
     if isinstance(value, int):

@@ -38,7 +38,9 @@ def mistake(place: str) -> str | None:
     country, _, region = place.partition("-")
     known = holidays.list_supported_countries(include_aliases=True)
     if country not in known:
-        return f"no holidays are known for country {country!r}. Use an ISO code, e.g. ES, or ES-MD for a region"
+        return (
+            f"no holidays are known for country {country!r}. Use an ISO code, e.g. ES, or ES-MD for a region"
+        )
     if region and region not in known[country]:
         regions = ", ".join(f"{country}-{name}" for name in known[country]) or "none"
         return f"no region {region!r} in {country}. Known: {regions}"
@@ -57,4 +59,7 @@ def _of_year(place: str, year: int) -> tuple[pd.Timestamp, ...]:
     import holidays
 
     country, _, region = place.partition("-")
-    return tuple(pd.Timestamp(day) for day in sorted(holidays.country_holidays(country, subdiv=region or None, years=year)))
+    return tuple(
+        pd.Timestamp(day)
+        for day in sorted(holidays.country_holidays(country, subdiv=region or None, years=year))
+    )

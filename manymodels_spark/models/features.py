@@ -1,4 +1,6 @@
-"""Rows into numbers for scikit-learn: lags, calendar and known-future columns of a series; columns of a table."""
+"""Rows into numbers for scikit-learn: lags, calendar and known-future columns of a series; columns of a
+table.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class LagFeatures:
         """The fields, as JSON holds them."""
         return {**asdict(self), "known_future": list(self.known_future)}
 
-    def matrix(self, target: NDArray[np.float64], rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+    def matrix(
+        self, target: NDArray[np.float64], rows: pd.DataFrame, problem: Problem
+    ) -> NDArray[np.float64]:
         """Features of every row, shape (rows, features); the first `max(lags)` rows hold NaN lags."""
         past = [np.concatenate([np.full(min(lag, len(target)), np.nan), target[:-lag]]) for lag in self.lags]
         return np.column_stack([*past, self._known(rows, problem)])
@@ -55,12 +59,18 @@ class LagFeatures:
         if self.calendar and problem.time is not None:
             times = pd.DatetimeIndex(rows[problem.time])
             columns += calendar(times, problem.frequency)
-            columns += [is_holiday(times, self.holidays)] if self.holidays and problem.frequency in _DAYS_OR_LESS else []
+            columns += (
+                [is_holiday(times, self.holidays)]
+                if self.holidays and problem.frequency in _DAYS_OR_LESS
+                else []
+            )
         return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
 def calendar(times: pd.DatetimeIndex, frequency: str) -> list[NDArray[np.float64]]:
-    """Day of week as six indicators, day of year as two waves, hour as two waves where the steps are that short."""
+    """Day of week as six indicators, day of year as two waves, hour as two waves where the steps are that
+    short.
+    """
     columns: list[NDArray[np.float64]] = []
     if frequency in _DAYS_OR_LESS:
         day = times.dayofweek.to_numpy()

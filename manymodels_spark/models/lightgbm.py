@@ -1,7 +1,8 @@
-"""LightGBM on lags, calendar and known-future columns for forecasts, on features with native categories for tables.
+"""LightGBM on lags, calendar and known-future columns for forecasts, on features with native categories for
+tables.
 
-The booster is stored as its own text, categories beside it; nothing is pickled. One thread, so that the same rows
-give the same trees and Spark's tasks do not fight for cores.
+The booster is stored as its own text, categories beside it; nothing is pickled. One thread, so that the same
+rows give the same trees and Spark's tasks do not fight for cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Floats = NDArray[np.float64]
 
 
 class LightGBMOptions(Options):
-    """LightGBM's own, under plain names; `lags` and `calendar` shape a forecast's features, `objective` is for numbers."""
+    """LightGBM's own, under plain names; `lags` and `calendar` shape a forecast's features, `objective` is
+    for numbers.
+    """
 
     iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
     learning_rate: Annotated[float, Field(gt=0)] = 0.1
@@ -56,7 +59,9 @@ class Booster:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A booster, and how rows become its matrix: lags for forecasts, a category list per text column for tables."""
+    """A booster, and how rows become its matrix: lags for forecasts, a category list per text column for
+    tables.
+    """
 
     booster: Booster
     labels: list[str]
@@ -66,7 +71,9 @@ class Fitted:
 
 
 class LightGBM(Family[Fitted]):
-    """Gradient boosted trees by LightGBM; missing values and categories unseen in training are its own 'missing'."""
+    """Gradient boosted trees by LightGBM; missing values and categories unseen in training are its own
+    'missing'.
+    """
 
     name = "lightgbm"
     tasks = frozenset({"forecast", "regression", "classification"})
@@ -94,7 +101,9 @@ class LightGBM(Family[Fitted]):
         labels = [str(label) for label in sorted(target.unique())] if classify else []
         numbers = np.searchsorted(labels, target.to_numpy(dtype=str)) if classify else target.to_numpy()
         categories = _categories(frame)
-        booster = self._train(_matrix(frame, categories), numbers.astype(np.float64), labels, categories, problem.seed)
+        booster = self._train(
+            _matrix(frame, categories), numbers.astype(np.float64), labels, categories, problem.seed
+        )
         return Fitted(booster, labels, categories)
 
     def predict(self, model: Fitted, future: pd.DataFrame, problem: Problem) -> Floats:
@@ -103,7 +112,9 @@ class LightGBM(Family[Fitted]):
             return model.features.forecast(model.booster, model.tail, future, problem)
         missing = [name for name in problem.inputs if name not in future]
         if missing:
-            raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict")
+            raise FitError(
+                Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict"
+            )
         predicted = model.booster.predict(_matrix(future[list(problem.inputs)], model.categories))
         if not model.labels or predicted.ndim == 2:
             return predicted
@@ -130,7 +141,9 @@ class LightGBM(Family[Fitted]):
         return Fitted(Booster.of(state["booster"]), state["labels"], state["categories"], features, tail)
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
-        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar, problem.holidays)
+        features = LagFeatures(
+            self._lags(problem), problem.known_future, self.options.calendar, problem.holidays
+        )
         target = rows[problem.target].to_numpy(dtype=np.float64)
         matrix = features.matrix(target, rows, problem)
         start = features.lags[-1]
@@ -155,12 +168,21 @@ class LightGBM(Family[Fitted]):
         if len(labels) > 2:
             task = {"objective": "multiclass", "num_class": len(labels)}
         return {
-            **task, "learning_rate": o.learning_rate, "num_leaves": o.leaves, "max_depth": o.depth or -1,
+            **task,
+            "learning_rate": o.learning_rate,
+            "num_leaves": o.leaves,
+            "max_depth": o.depth or -1,
             # Its default of 100 rows per category would leave text unused in most partitions.
             "min_data_per_group": o.leaf,
-            "min_data_in_leaf": o.leaf, "lambda_l2": o.l2, "seed": seed % 2**31, "num_threads": 1, "verbose": -1,
-            "deterministic": True, "force_row_wise": True, "feature_pre_filter": False,
-        }  # fmt: skip
+            "min_data_in_leaf": o.leaf,
+            "lambda_l2": o.l2,
+            "seed": seed % 2**31,
+            "num_threads": 1,
+            "verbose": -1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "feature_pre_filter": False,
+        }
 
     def _lags(self, problem: Problem) -> list[int]:
         season = problem.season
@@ -171,7 +193,10 @@ def _categories(frame: pd.DataFrame) -> list[list[str] | None]:
     """For each column None where it is numeric, else the values that it takes, as text."""
     text = set(tabular_columns(frame)[1])
     columns = [frame.iloc[:, index].dropna() for index in range(frame.shape[1])]
-    return [sorted(column.astype(object).map(str).unique()) if index in text else None for index, column in enumerate(columns)]
+    return [
+        sorted(column.astype(object).map(str).unique()) if index in text else None
+        for index, column in enumerate(columns)
+    ]
 
 
 def _matrix(frame: pd.DataFrame, categories: list[list[str] | None]) -> Floats:

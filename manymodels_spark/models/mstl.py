@@ -1,4 +1,6 @@
-"""MSTL of statsforecast: a series taken apart into seasons and a rest, on its own scale or that of its logarithms."""
+"""MSTL of statsforecast: a series taken apart into seasons and a rest, on its own scale or that of its
+logarithms.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,23 @@ from pydantic import Field
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.models.base import Json, Options, Problem
 from manymodels_spark.models.codec import decode, encode
-from manymodels_spark.models.statsforecast import AutoETS, Drift, EtsOptions, Holt, SeasonOptions, Stats, Theta
+from manymodels_spark.models.statsforecast import (
+    AutoETS,
+    Drift,
+    EtsOptions,
+    Holt,
+    SeasonOptions,
+    Stats,
+    Theta,
+)
 
 
 class MstlOptions(Options):
-    """`seasons`: the lengths, by default the spec's one; `trend`: what forecasts the rest without its seasons.
+    """`seasons`: the lengths, by default the spec's one; `trend`: what forecasts the rest without its
+    seasons.
 
-    `log`: decompose logarithms where all values are positive, so that seasons grow with the level; `last`: fit on the last
-    so many rows only.
+    `log`: decompose logarithms where all values are positive, so that seasons grow with the level; `last`:
+    fit on the last so many rows only.
     """
 
     seasons: list[Annotated[int, Field(ge=2)]] = []
@@ -30,7 +41,9 @@ class MstlOptions(Options):
 
 
 class MSTL(Stats):
-    """Decomposition by several seasons (Bandara, Hyndman, Bergmeir 2021); the rest by a model without seasons."""
+    """Decomposition by several seasons (Bandara, Hyndman, Bergmeir 2021); the rest by a model without
+    seasons.
+    """
 
     name, library = "mstl", "MSTL"
     Options = MstlOptions
@@ -51,7 +64,9 @@ class MSTL(Stats):
         model = self._class()(season_length=seasons, trend_forecaster=unfitted)
         model.fit(np.log(values) if logged else np.ascontiguousarray(values))
         names = [name for name in model.model_.columns if name.startswith("seasonal")]
-        cycles = [model.model_[name].to_numpy()[-season:] for name, season in zip(names, seasons, strict=False)]
+        cycles = [
+            model.model_[name].to_numpy()[-season:] for name, season in zip(names, seasons, strict=False)
+        ]
         return _Mstl(cycles, model.trend_forecaster, logged)
 
     def dump(self, model: _Mstl) -> Json:
@@ -65,14 +80,18 @@ class MSTL(Stats):
     def _seasons(self, problem: Problem) -> list[int]:
         seasons = self.options.seasons or [problem.season]
         if min(seasons) < 2:
-            raise FitError(Reason.FIT_FAILED, "mstl wants seasons of two steps or more. Name them: mstl: {seasons: [52]}")
+            raise FitError(
+                Reason.FIT_FAILED, "mstl wants seasons of two steps or more. Name them: mstl: {seasons: [52]}"
+            )
         return seasons
 
     def _trend(self) -> Stats:
         families: dict[str, Stats] = {
-            "ets": AutoETS(EtsOptions()), "theta": Theta(SeasonOptions()), "drift": Drift(SeasonOptions()),
+            "ets": AutoETS(EtsOptions()),
+            "theta": Theta(SeasonOptions()),
+            "drift": Drift(SeasonOptions()),
             "holt": Holt(SeasonOptions()),
-        }  # fmt: skip
+        }
         return families[self.options.trend]
 
     def _trend_arguments(self) -> dict[str, Any]:

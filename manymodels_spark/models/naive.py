@@ -1,4 +1,6 @@
-"""The simplest families: the last value, the last season, the mean, the majority. References and fallbacks."""
+"""The simplest families: the last value, the last season, the mean, the majority. References and
+fallbacks.
+"""
 
 from __future__ import annotations
 

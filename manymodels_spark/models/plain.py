@@ -1,8 +1,8 @@
 """Fitted scikit-learn pipelines as a few operations of numpy, with the same results to the bit.
 
-Scikit-learn checks every array anew at every step of a pipeline. For one row, which is what an endpoint is asked and
-what a forecast asks of itself at each step, that takes many times what the arithmetic does. Only what this package
-builds is known here; any other estimator predicts as it is.
+Scikit-learn checks every array anew at every step of a pipeline. For one row, which is what an endpoint is
+asked and what a forecast asks of itself at each step, that takes many times what the arithmetic does. Only
+what this package builds is known here; any other estimator predicts as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Step = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class Plain:
-    """A predictor of float rows: `steps` shape them, `last` predicts; `columns` makes them of a table's columns."""
+    """A predictor of float rows: `steps` shape them, `last` predicts; `columns` makes them of a table's
+    columns.
+    """
 
     columns: Columns | None
     steps: tuple[Step, ...]

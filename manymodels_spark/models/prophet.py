@@ -1,5 +1,5 @@
-"""Prophet, with the same results in half the time: the data goes to Stan by a fast writer, and a payload leaves
-the training history behind, which predictions do not need.
+"""Prophet, with the same results in half the time: the data goes to Stan by a fast writer, and a payload
+leaves the training history behind, which predictions do not need.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ _YEARS_AHEAD = 10
 
 
 class ProphetOptions(Options):
-    """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores known-future columns.
+    """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores
+    known-future columns.
 
-    `warm_start` has the fit on all rows begin at the parameters of the partition's present champion. Fits of the
-    backtest never do: that champion may have seen the rows they are tested on.
+    `warm_start` has the fit on all rows begin at the parameters of the partition's present champion. Fits of
+    the backtest never do: that champion may have seen the rows they are tested on.
     """
 
     growth: Literal["linear", "logistic", "flat"] = "linear"
@@ -56,7 +57,9 @@ class ProphetOptions(Options):
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if self.growth == "logistic" and (self.cap is None or self.cap <= (self.floor or 0.0)):
-            raise ValueError("growth: logistic wants `cap`, above `floor`: the most that the target can reach")
+            raise ValueError(
+                "growth: logistic wants `cap`, above `floor`: the most that the target can reach"
+            )
         return self
 
 
@@ -126,7 +129,8 @@ class ProphetFamily(Family[Prophet]):
         return 0.04 + 2.5e-5 * rows
 
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Prophet:
-        """Fit by maximum a posteriori, from the parameters of an earlier model where `problem.start` holds one.
+        """Fit by maximum a posteriori, from the parameters of an earlier model where `problem.start` holds
+        one.
 
         A start from which Stan finds no way (that of a constant series, say) gives way to Prophet's own.
         """
@@ -141,17 +145,25 @@ class ProphetFamily(Family[Prophet]):
             model.add_regressor(name)
         years = pd.DatetimeIndex(rows[problem.time]).year
         model.holidays = regional_holidays(problem.holidays, years.min(), years.max())
-        model.fit(self.frame(rows, problem).assign(y=rows[problem.target].to_numpy(dtype=np.float64)), **start)
+        model.fit(
+            self.frame(rows, problem).assign(y=rows[problem.target].to_numpy(dtype=np.float64)), **start
+        )
         model.holidays = regional_holidays(problem.holidays, years.max(), years.max() + _YEARS_AHEAD)
         return model
 
     def predict(self, model: Prophet, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         """Prophet's yhat."""
         frame = self.frame(future, problem)
-        return model.yhat(frame) if isinstance(model, LeanProphet) else np.asarray(model.predict(frame)["yhat"], dtype=np.float64)
+        return (
+            model.yhat(frame)
+            if isinstance(model, LeanProphet)
+            else np.asarray(model.predict(frame)["yhat"], dtype=np.float64)
+        )
 
     def dump(self, model: Prophet) -> Json:
-        """Prophet's own serialisation with the history cut to its last row, and without what else grows with it."""
+        """Prophet's own serialisation with the history cut to its last row, and without what else grows with
+        it.
+        """
         if isinstance(model, LeanProphet) and model.state is not None:
             return model.state
         full: Any = model.history
@@ -200,7 +212,8 @@ class ProphetFamily(Family[Prophet]):
 
 
 def regional_holidays(place: str | None, first: int, last: int) -> pd.DataFrame | None:
-    """The holidays of a region (`ES-MD`) from year to year, as Prophet takes them; None for a whole country or no place.
+    """The holidays of a region (`ES-MD`) from year to year, as Prophet takes them; None for a whole country
+    or no place.
 
     Prophet's own `add_country_holidays` knows countries only, and adds what predictions need by itself.
     """
@@ -209,7 +222,12 @@ def regional_holidays(place: str | None, first: int, last: int) -> pd.DataFrame 
 
 
 def _write(path: Path, values: dict[str, Any]) -> str:
-    """Values as the JSON file that Stan reads; each number in the shortest form that reads back to the same bits."""
-    arrays = {name: np.ascontiguousarray(v) if isinstance(v, (np.ndarray, pd.Series)) else v for name, v in values.items()}
+    """Values as the JSON file that Stan reads; each number in the shortest form that reads back to the same
+    bits.
+    """
+    arrays = {
+        name: np.ascontiguousarray(v) if isinstance(v, (np.ndarray, pd.Series)) else v
+        for name, v in values.items()
+    }
     path.write_bytes(orjson.dumps(arrays, option=_NUMPY))
     return str(path)

@@ -1,5 +1,6 @@
-"""Predictions of a fitted Prophet without what Prophet does beside them: no components, no second design of columns
-that the fit has designed, no history. The numbers are stock Prophet's, bit for bit (see tests/unit/test_prophet.py).
+"""Predictions of a fitted Prophet without what Prophet does beside them: no components, no second design of
+columns that the fit has designed, no history. The numbers are stock Prophet's, bit for bit (see
+tests/unit/test_prophet.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _SHARED = 16
 
 
 class LeanProphet(Prophet):
-    """A Prophet that predicts `yhat` alone; `state` is what it was loaded from, None where it was fitted here."""
+    """A Prophet that predicts `yhat` alone; `state` is what it was loaded from, None where it was fitted
+    here.
+    """
 
     state: dict[str, Any] | None = None
 
@@ -36,7 +39,9 @@ class LeanProphet(Prophet):
         multiplied, added = self._terms(columns, "multiplicative"), self._terms(columns, "additive")
         return np.asarray(trend * (1 + multiplied) + added, dtype=np.float64)
 
-    def regressor_column_matrix(self, seasonal_features: pd.DataFrame, modes: Any) -> tuple[pd.DataFrame, Any]:
+    def regressor_column_matrix(
+        self, seasonal_features: pd.DataFrame, modes: Any
+    ) -> tuple[pd.DataFrame, Any]:
         """Which column belongs to which component: as the fit has found, else as the parent finds."""
         known = self.train_component_cols
         if known is not None and len(known) == seasonal_features.shape[1]:
@@ -44,7 +49,9 @@ class LeanProphet(Prophet):
         return super().regressor_column_matrix(seasonal_features, modes)
 
     @classmethod
-    def make_seasonality_features(cls, dates: Any, period: float, series_order: int, prefix: str) -> pd.DataFrame:
+    def make_seasonality_features(
+        cls, dates: Any, period: float, series_order: int, prefix: str
+    ) -> pd.DataFrame:
         """The parent's, computed once for the same dates."""
         return _features(dates.to_numpy().tobytes(), str(dates.dtype), period, series_order, prefix)
 
@@ -67,7 +74,9 @@ def lean_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> LeanProphet:
-    """The model of `prophet.serialize.model_from_dict`, with what a prediction reads, in a fifth of its time."""
+    """The model of `prophet.serialize.model_from_dict`, with what a prediction reads, in a fifth of its
+    time.
+    """
     model = copy.copy(_blank())
     model.state = state
     for name in SIMPLE_ATTRIBUTES:
@@ -102,7 +111,9 @@ class _Blank(LeanProphet):
 def _features(dates: bytes, kind: str, period: float, order: int, prefix: str) -> pd.DataFrame:
     rows = pd.Series(np.frombuffer(dates, dtype=np.dtype(kind)))
     features = Prophet.fourier_series(rows, period, order)
-    return pd.DataFrame(features, columns=[f"{prefix}_delim_{number + 1}" for number in range(features.shape[1])])
+    return pd.DataFrame(
+        features, columns=[f"{prefix}_delim_{number + 1}" for number in range(features.shape[1])]
+    )
 
 
 @lru_cache(maxsize=_SHARED)

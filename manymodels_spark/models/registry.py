@@ -48,11 +48,16 @@ _BUILT_IN = {
 def addresses() -> dict[str, str]:
     """Family name to `module:Class`: the built-in ones and those of installed packages (entry points)."""
     # A point's value may name extras, too.
-    return {**{point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)}, **_BUILT_IN}
+    return {
+        **{point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)},
+        **_BUILT_IN,
+    }
 
 
 def family(name: str) -> type[Family[Any]]:
-    """The class of a family by its name, or by `module:Class`. Raises ManyModelsError where it cannot be had."""
+    """The class of a family by its name, or by `module:Class`. Raises ManyModelsError where it cannot be
+    had.
+    """
     address = name if ":" in name else addresses().get(name)
     if address is None:
         raise ManyModelsError(f"unknown model {name!r}.{_nearest(name)}")
@@ -60,9 +65,13 @@ def family(name: str) -> type[Family[Any]]:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ManyModelsError(f"model {name!r} ({address}) cannot be imported: {error}. Install its package") from error
+        raise ManyModelsError(
+            f"model {name!r} ({address}) cannot be imported: {error}. Install its package"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Family)):
-        raise ManyModelsError(f"model {name!r}: {address} is no subclass of manymodels_spark.models.base.Family")
+        raise ManyModelsError(
+            f"model {name!r}: {address} is no subclass of manymodels_spark.models.base.Family"
+        )
     return found
 
 
@@ -88,7 +97,9 @@ def build(candidate: Candidate) -> Family[Any]:
 def candidate_mistakes(data: Any, task: str) -> Iterator[Mistake]:
     """What is wrong with the candidates and the fallback in a spec's raw data."""
     listed = data.get("candidates")
-    places = [(f"candidates[{index}]", raw) for index, raw in enumerate(listed if isinstance(listed, list) else [])]
+    places = [
+        (f"candidates[{index}]", raw) for index, raw in enumerate(listed if isinstance(listed, list) else [])
+    ]
     if data.get("fallback"):
         places.append(("fallback", data["fallback"]))
     for path, raw in places:
@@ -112,7 +123,9 @@ def _mistakes(path: str, name: str, options: Any, task: str) -> Iterator[Mistake
     except ValidationError as error:
         for detail in error.errors():
             where = ".".join(str(part) for part in detail["loc"])
-            yield Mistake(f"{path}.{name}.{where}" if where else f"{path}.{name}", _option_message(cls, detail))
+            yield Mistake(
+                f"{path}.{name}.{where}" if where else f"{path}.{name}", _option_message(cls, detail)
+            )
 
 
 def _option_message(cls: type[Family[Any]], detail: Any) -> str:

@@ -1,4 +1,5 @@
-"""Scikit-learn pipelines: on lags, calendar and known-future columns for forecasts, on features for tabular tasks.
+"""Scikit-learn pipelines: on lags, calendar and known-future columns for forecasts, on features for tabular
+tasks.
 
 Stored by skops inside JSON; nothing is pickled.
 """
@@ -39,7 +40,9 @@ class SklearnOptions(Options):
 
 @dataclass
 class Fitted:
-    """A fitted pipeline and which of its columns are text; for forecasts how its rows are made and the last targets."""
+    """A fitted pipeline and which of its columns are text; for forecasts how its rows are made and the last
+    targets.
+    """
 
     estimator: Any
     labels: list[str]
@@ -77,10 +80,17 @@ class Sklearn(Family[Fitted]):
 
         frame, target = rows[list(problem.inputs)], rows[problem.target]
         if not problem.inputs:
-            raise FitError(Reason.MISSING_FEATURE, f"{self.name} wants columns.features to learn from, and the spec names none")
+            raise FitError(
+                Reason.MISSING_FEATURE,
+                f"{self.name} wants columns.features to learn from, and the spec names none",
+            )
         classify = problem.task == "classification"
         labels = sorted(target.unique()) if classify else []
-        values = np.searchsorted(labels, target.to_numpy(dtype=str)) if classify else target.to_numpy(dtype=np.float64)
+        values = (
+            np.searchsorted(labels, target.to_numpy(dtype=str))
+            if classify
+            else target.to_numpy(dtype=np.float64)
+        )
         numeric, text = tabular_columns(frame)
         model = self._pipeline(self.estimator(problem, classify), numeric, text)
         with one_thread():
@@ -95,13 +105,21 @@ class Sklearn(Family[Fitted]):
                 return np.exp(found) if model.log else found
             missing = [name for name in problem.inputs if name not in future]
             if missing:
-                raise FitError(Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict")
+                raise FitError(
+                    Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the rows to predict"
+                )
             columns = [future[name] for name in problem.inputs]
-            return _predicted(model, [_text(one) if i in model.text else _numbers(one) for i, one in enumerate(columns)])
+            return _predicted(
+                model, [_text(one) if i in model.text else _numbers(one) for i, one in enumerate(columns)]
+            )
 
-    def predict_table(self, model: Fitted, table: Mapping[str, NDArray[Any]], problem: Problem) -> NDArray[np.float64]:
+    def predict_table(
+        self, model: Fitted, table: Mapping[str, NDArray[Any]], problem: Problem
+    ) -> NDArray[np.float64]:
         """Without a DataFrame on the way, which for one row costs more than the prediction."""
-        columns = [_words(table[name]) if i in model.text else table[name] for i, name in enumerate(problem.inputs)]
+        columns = [
+            _words(table[name]) if i in model.text else table[name] for i, name in enumerate(problem.inputs)
+        ]
         if len(columns[0]) <= FEW and model.quick is not None:
             return _predicted(model, columns)
         with one_thread():
@@ -126,10 +144,19 @@ class Sklearn(Family[Fitted]):
         """The inverse of `dump`. Raises PayloadError for a type that no pipeline of this package holds."""
         features = None if state["features"] is None else LagFeatures(**state["features"])
         tail = None if state["tail"] is None else np.asarray(state["tail"], dtype=np.float64)
-        return Fitted(skops.load(state["skops"]), state["labels"], state["text"], features, tail, state.get("log", False))
+        return Fitted(
+            skops.load(state["skops"]),
+            state["labels"],
+            state["text"],
+            features,
+            tail,
+            state.get("log", False),
+        )
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
-        features = LagFeatures(self._lags(problem), problem.known_future, self.options.calendar, problem.holidays)
+        features = LagFeatures(
+            self._lags(problem), problem.known_future, self.options.calendar, problem.holidays
+        )
         target = rows[problem.target].to_numpy(dtype=np.float64)
         log = self.options.log and bool((target > 0).all())
         target = np.log(target) if log else target
@@ -206,8 +233,14 @@ class GradientBoosting(Sklearn):
 
         o = self.options
         cls = HistGradientBoostingClassifier if classify else HistGradientBoostingRegressor
-        return cls(max_iter=o.iterations, learning_rate=o.learning_rate, max_depth=o.depth, min_samples_leaf=o.leaf,
-                   early_stopping=False, random_state=problem.seed)
+        return cls(
+            max_iter=o.iterations,
+            learning_rate=o.learning_rate,
+            max_depth=o.depth,
+            min_samples_leaf=o.leaf,
+            early_stopping=False,
+            random_state=problem.seed,
+        )
 
 
 class ForestOptions(SklearnOptions):
@@ -234,7 +267,13 @@ class RandomForest(Sklearn):
 
         o = self.options
         cls = RandomForestClassifier if classify else RandomForestRegressor
-        return cls(n_estimators=o.trees, max_depth=o.depth, min_samples_leaf=o.leaf, n_jobs=1, random_state=problem.seed)
+        return cls(
+            n_estimators=o.trees,
+            max_depth=o.depth,
+            min_samples_leaf=o.leaf,
+            n_jobs=1,
+            random_state=problem.seed,
+        )
 
 
 @lru_cache(maxsize=1)
@@ -246,7 +285,9 @@ def _pools() -> Any:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Holds OpenMP and BLAS to one thread: a task has one core, and sums then never depend on how many there are."""
+    """Holds OpenMP and BLAS to one thread: a task has one core, and sums then never depend on how many there
+    are.
+    """
     limit: AbstractContextManager[Any] = _pools().limit(limits=1)
     return limit
 
@@ -262,7 +303,9 @@ def _predicted(model: Fitted, columns: Sequence[NDArray[Any]]) -> NDArray[np.flo
 
 def _plain(frame: pd.DataFrame, text: list[int]) -> NDArray[Any]:
     """The rows of a table as an object array, as the pipeline is fitted on."""
-    return _rows([_text(column) if i in text else _numbers(column) for i, (_, column) in enumerate(frame.items())])
+    return _rows(
+        [_text(column) if i in text else _numbers(column) for i, (_, column) in enumerate(frame.items())]
+    )
 
 
 def _rows(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:

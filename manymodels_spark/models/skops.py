@@ -1,8 +1,8 @@
 """A fitted scikit-learn pipeline as JSON values and back: skops' own schema and arrays, made canonical.
 
-skops names arrays and objects by their memory addresses and stores what happens to lie in a structure's padding, so
-that one model gives different bytes at each dump. Here objects are numbered in the order of the schema and padding
-is zeroed: the same model always gives the same values. Nothing is pickled.
+skops names arrays and objects by their memory addresses and stores what happens to lie in a structure's
+padding, so that one model gives different bytes at each dump. Here objects are numbered in the order of the
+schema and padding is zeroed: the same model always gives the same values. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def _checked(types: list[str]) -> list[str]:
     """The types, all of them from libraries that pipelines are made of."""
     foreign = [name for name in types if not name.startswith(_TRUSTED)]
     if foreign:
-        raise PayloadError(f"the stored pipeline holds {', '.join(foreign)}, which is not loaded. Train it again")
+        raise PayloadError(
+            f"the stored pipeline holds {', '.join(foreign)}, which is not loaded. Train it again"
+        )
     return types
 
 

@@ -1,6 +1,8 @@
-"""Nixtla's statsforecast: one adapter, and a small class per model that says how it is made and what it costs.
+"""Nixtla's statsforecast: one adapter, and a small class per model that says how it is made and what it
+costs.
 
-State is the library's own `model_` without what only describes the past (residuals, fitted values), stored exactly.
+State is the library's own `model_` without what only describes the past (residuals, fitted values), stored
+exactly.
 """
 
 from __future__ import annotations
@@ -64,8 +66,16 @@ class Stats(Family[Any]):
 
     def dump(self, model: Any) -> Json:
         """How the model was made, and its state."""
-        made = {name: value for name, value in vars(model).items() if name not in ("model_", "prediction_intervals")}
-        simple = {name: value for name, value in made.items() if isinstance(value, (bool, int, float, str, type(None)))}
+        made = {
+            name: value
+            for name, value in vars(model).items()
+            if name not in ("model_", "prediction_intervals")
+        }
+        simple = {
+            name: value
+            for name, value in made.items()
+            if isinstance(value, (bool, int, float, str, type(None)))
+        }
         return {"made": encode(simple), "state": encode(_portable(model.model_))}
 
     def load(self, state: Json) -> Any:
@@ -85,7 +95,11 @@ def _portable(state: Any) -> Any:
         return {"~class": type(state).__name__, **_portable(vars(state))}
     if not isinstance(state, dict):
         return state
-    lean = {name: np.empty(0) if name in _PAST else _portable(v) for name, v in state.items() if name not in _DROPPED}
+    lean = {
+        name: np.empty(0) if name in _PAST else _portable(v)
+        for name, v in state.items()
+        if name not in _DROPPED
+    }
     if "components" in lean:
         # Exponential smoothing goes on from its last state.
         lean["states"] = lean["states"][-1:]
@@ -151,7 +165,11 @@ class AutoETS(Stats):
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """Season, form and damping."""
-        return {**super().arguments(problem, rows), "model": self.options.model, "damped": self.options.damped}
+        return {
+            **super().arguments(problem, rows),
+            "model": self.options.model,
+            "damped": self.options.damped,
+        }
 
 
 class AutoCES(Stats):
@@ -234,7 +252,9 @@ class Croston(Stats):
         return {}
 
     def _class(self) -> Any:
-        name = {"classic": "CrostonClassic", "sba": "CrostonSBA", "optimized": "CrostonOptimized"}[self.options.variant]
+        name = {"classic": "CrostonClassic", "sba": "CrostonSBA", "optimized": "CrostonOptimized"}[
+            self.options.variant
+        ]
         return getattr(importlib.import_module("statsforecast.models"), name)
 
 

@@ -14,7 +14,9 @@ _PROPERTIES = "https://developer.microsoft.com/json-schemas/fabric"
 
 
 def project_files(star: views.Star, server: str, database: str, schema: str) -> dict[str, str]:
-    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids, SPEC.SemanticModel/ and SPEC.Report/."""
+    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids, SPEC.SemanticModel/ and
+    SPEC.Report/.
+    """
     made = views.star(star, views.SYNAPSE, schema)
     tables = [(view.name.removeprefix(f"{star.spec}_"), view) for view in made]
     told = measures(star.intervals, forecast=star.time is not None)
@@ -23,24 +25,48 @@ def project_files(star: views.Star, server: str, database: str, schema: str) -> 
     report = report_files(star.partition_by, level)
     return {
         "views.sql": views_script(made, schema),
-        f"{star.spec}.pbip": _json({"$schema": f"{_PROPERTIES}/pbip/pbipProperties/1.0.0/schema.json", "version": "1.0",
-                                    "artifacts": [{"report": {"path": f"{star.spec}.Report"}}],
-                                    "settings": {"enableAutoRecovery": True}}),
-        f"{star.spec}.pbids": _json({"version": "0.1", "connections": [{"details": {"protocol": "tds", "address": {
-                                     "server": server, "database": database}}, "options": {}, "mode": "Import"}]}),
+        f"{star.spec}.pbip": _json(
+            {
+                "$schema": f"{_PROPERTIES}/pbip/pbipProperties/1.0.0/schema.json",
+                "version": "1.0",
+                "artifacts": [{"report": {"path": f"{star.spec}.Report"}}],
+                "settings": {"enableAutoRecovery": True},
+            }
+        ),
+        f"{star.spec}.pbids": _json(
+            {
+                "version": "0.1",
+                "connections": [
+                    {
+                        "details": {"protocol": "tds", "address": {"server": server, "database": database}},
+                        "options": {},
+                        "mode": "Import",
+                    }
+                ],
+            }
+        ),
         f"{star.spec}.SemanticModel/definition.pbism": _json({"version": "4.0", "settings": {}}),
-        f"{star.spec}.Report/definition.pbir": _json({
-            "$schema": f"{_PROPERTIES}/item/report/definitionProperties/1.0.0/schema.json", "version": "4.0",
-            "datasetReference": {"byPath": {"path": f"../{star.spec}.SemanticModel"}}}),
+        f"{star.spec}.Report/definition.pbir": _json(
+            {
+                "$schema": f"{_PROPERTIES}/item/report/definitionProperties/1.0.0/schema.json",
+                "version": "4.0",
+                "datasetReference": {"byPath": {"path": f"../{star.spec}.SemanticModel"}},
+            }
+        ),
         **{f"{star.spec}.SemanticModel/definition/{path}": text for path, text in model.items()},
         **{f"{star.spec}.Report/definition/{path}": text for path, text in report.items()},
-    }  # fmt: skip
+    }
 
 
 def views_script(made: list[views.View], schema: str) -> str:
-    """One script that makes the views, for those who make them by hand: `manymodels load` does it by itself."""
+    """One script that makes the views, for those who make them by hand: `manymodels load` does it by
+    itself.
+    """
     quote = views.SYNAPSE.quote
-    parts = [f"CREATE VIEW {quote(schema)}.{quote(view.name)} AS\n{view.select(views.SYNAPSE)};\nGO\n" for view in made]
+    parts = [
+        f"CREATE VIEW {quote(schema)}.{quote(view.name)} AS\n{view.select(views.SYNAPSE)};\nGO\n"
+        for view in made
+    ]
     return "-- Made by `manymodels powerbi`; `manymodels load` makes the same views.\n" + "\n".join(parts)
 
 

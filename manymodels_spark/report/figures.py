@@ -1,4 +1,6 @@
-"""The numbers behind the report's pictures: picks, bins and grids from the table of partitions. No markup here."""
+"""The numbers behind the report's pictures: picks, bins and grids from the table of partitions. No markup
+here.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ GRID = 40
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts between `edges` (one more than counts); what lies beyond the last edge is counted in the last bin."""
+    """Counts between `edges` (one more than counts); what lies beyond the last edge is counted in the last
+    bin.
+    """
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -41,7 +45,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picks:
-    """The partitions worth a look, by id: lowest and highest error, and most changed since the model before."""
+    """The partitions worth a look, by id: lowest and highest error, and most changed since the model
+    before.
+    """
 
     best: list[str]
     worst: list[str]
@@ -76,7 +82,9 @@ def finite(partitions: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def histogram(values: Sequence[float] | np.ndarray, bins: int = BINS) -> Histogram | None:
-    """Bins from the lowest value to the 99th percentile, so that one wild partition does not flatten all others."""
+    """Bins from the lowest value to the 99th percentile, so that one wild partition does not flatten all
+    others.
+    """
     found = np.asarray(values, float)
     found = found[np.isfinite(found)]
     if not len(found):
@@ -84,12 +92,18 @@ def histogram(values: Sequence[float] | np.ndarray, bins: int = BINS) -> Histogr
     low, high = float(found.min()), float(np.quantile(found, 0.99))
     if high <= low:
         high = low + (abs(low) or 1.0) * 0.1
-    counts, edges = np.histogram(np.clip(found, low, high), bins=min(bins, max(4, len(found))), range=(low, high))
-    return Histogram(tuple(map(float, edges)), tuple(map(int, counts)), float(np.median(found)), float(found.max()) > high)
+    counts, edges = np.histogram(
+        np.clip(found, low, high), bins=min(bins, max(4, len(found))), range=(low, high)
+    )
+    return Histogram(
+        tuple(map(float, edges)), tuple(map(int, counts)), float(np.median(found)), float(found.max()) > high
+    )
 
 
 def grid(partitions: pd.DataFrame, rows: str, columns: str, limit: int = GRID) -> Grid | None:
-    """The median metric by two partition columns; of each only the `limit` values with most partitions are shown."""
+    """The median metric by two partition columns; of each only the `limit` values with most partitions are
+    shown.
+    """
     known = finite(partitions, "metric")
     by_row, by_column = column(rows), column(columns)
     kept_rows, kept_columns = _frequent(known[by_row], limit), _frequent(known[by_column], limit)
@@ -98,7 +112,9 @@ def grid(partitions: pd.DataFrame, rows: str, columns: str, limit: int = GRID) -
         return None
     cells = shown.groupby([by_row, by_column], sort=False)["metric"].median().unstack(by_column)
     cells = cells.reindex(index=kept_rows, columns=kept_columns)
-    return Grid(rows, columns, tuple(kept_rows), tuple(kept_columns), cells.to_numpy(float), len(known) - len(shown))
+    return Grid(
+        rows, columns, tuple(kept_rows), tuple(kept_columns), cells.to_numpy(float), len(known) - len(shown)
+    )
 
 
 @dataclass(frozen=True)
@@ -113,9 +129,14 @@ class Slice:
 
 
 def slices(partitions: pd.DataFrame, name: str, limit: int = 30) -> tuple[list[Slice], int]:
-    """The metric by the values of one partition column, highest median first, and how many values are not shown."""
+    """The metric by the values of one partition column, highest median first, and how many values are not
+    shown.
+    """
     grouped = finite(partitions, "metric").groupby(column(name), sort=True)["metric"]
-    found = [Slice(str(value), len(rows), *(float(q) for q in np.quantile(rows, [0.25, 0.5, 0.75]))) for value, rows in grouped]
+    found = [
+        Slice(str(value), len(rows), *(float(q) for q in np.quantile(rows, [0.25, 0.5, 0.75])))
+        for value, rows in grouped
+    ]
     found.sort(key=lambda one: -one.median)
     return found[:limit], max(len(found) - limit, 0)
 

@@ -13,12 +13,19 @@ Time = TypeVar("Time")
 
 
 def placed(folds: str | None, rows: Sequence[tuple[Time, float | None]]) -> list[list[tuple[Time, float]]]:
-    """Each fold as (time, prediction), latest first. `folds` is the column of `fits`, `rows` (time, target) in order of time.
+    """Each fold as (time, prediction), latest first. `folds` is the column of `fits`, `rows` (time, target)
+    in order of time.
 
-    A fit sees no row without a target, so those have no prediction. Folds that begin before the rows are left out; of fits
-    that older versions made (null) there are none.
+    A fit sees no row without a target, so those have no prediction. Folds that begin before the rows are left
+    out; of fits that older versions made (null) there are none.
     """
     known = [time for time, value in rows if value is not None and math.isfinite(value)]
     place = {pd.Timestamp(time): number for number, time in enumerate(known)}  # type: ignore[arg-type]
-    starts = [(place.get(pd.Timestamp(fold["start"])), fold["predictions"]) for fold in orjson.loads(folds or "[]")]
-    return [list(zip(known[start:], predictions, strict=False)) for start, predictions in starts if start is not None]
+    starts = [
+        (place.get(pd.Timestamp(fold["start"])), fold["predictions"]) for fold in orjson.loads(folds or "[]")
+    ]
+    return [
+        list(zip(known[start:], predictions, strict=False))
+        for start, predictions in starts
+        if start is not None
+    ]

@@ -1,4 +1,5 @@
-"""Partitions from near, for the report: their last rows, newest forecast, candidates' folds, decision and champion.
+"""Partitions from near, for the report: their last rows, newest forecast, candidates' folds, decision and
+champion.
 
 Reads the lake, as the only module here that does; the page knows only the records that it gives.
 """
@@ -30,7 +31,9 @@ LEAST_HISTORY, MOST_HISTORY = 90, 400
 
 
 def details(lake: Lake, spec: Spec, partitions: pd.DataFrame) -> dict[str, Detail]:
-    """The best, worst and most changed partitions, then quarantined ones, then others spread over the error, by id."""
+    """The best, worst and most changed partitions, then quarantined ones, then others spread over the error,
+    by id.
+    """
     wanted = chosen(partitions, higher_is_better=spec.metric in HIGHER_IS_BETTER)
     found = {partition: Detail() for partition in wanted}
     if not found:
@@ -78,7 +81,9 @@ def _fits(lake: Lake, metric: str, found: dict[str, Detail]) -> dict[str, str | 
     if not lake.exists(FITS):
         return {}
     rows, folds = _of(lake, FITS, found), dict[str, str | None]()
-    kept = F.col("folds") if "folds" in rows.columns else F.lit(None).alias("folds")  # older versions kept none
+    kept = (
+        F.col("folds") if "folds" in rows.columns else F.lit(None).alias("folds")
+    )  # older versions kept none
     fits = rows.select("partition_id", "scores", kept, "message", "advice", "fitted_at", "run_id")
     # The newest comes last and stays.
     for row in fits.orderBy(F.col("fitted_at"), F.col("run_id")).collect():
@@ -93,16 +98,31 @@ def _slim(score: dict[str, Any], metric: str) -> dict[str, object]:
     """A candidate's score with the spec's metric only: the page shows no other."""
     value, folds = score["metrics"].get(metric), [{metric: fold.get(metric)} for fold in score["folds"]]
     return {
-        "candidate": score["candidate"], "metrics": {metric: value}, "folds": folds, "seconds": score["seconds"], "error": score["error"],
-    }  # fmt: skip
+        "candidate": score["candidate"],
+        "metrics": {metric: value},
+        "folds": folds,
+        "seconds": score["seconds"],
+        "error": score["error"],
+    }
 
 
 def _said(lake: Lake, found: dict[str, Detail]) -> None:
     if lake.exists(CHAMPIONS):
-        for row in _of(lake, CHAMPIONS, found).selectExpr("partition_id", "family", "model_id", "string(promoted_at) AS since").collect():
-            found[row["partition_id"]].champion = f"{row['family']}, {row['model_id']}, since {shown(row['since'])}"
+        for row in (
+            _of(lake, CHAMPIONS, found)
+            .selectExpr("partition_id", "family", "model_id", "string(promoted_at) AS since")
+            .collect()
+        ):
+            found[
+                row["partition_id"]
+            ].champion = f"{row['family']}, {row['model_id']}, since {shown(row['since'])}"
     if lake.exists(PROMOTIONS):
-        for row in _of(lake, PROMOTIONS, found).orderBy("decided_at").select("partition_id", "outcome", "reason").collect():
+        for row in (
+            _of(lake, PROMOTIONS, found)
+            .orderBy("decided_at")
+            .select("partition_id", "outcome", "reason")
+            .collect()
+        ):
             found[row["partition_id"]].decision = f"{row['outcome']}: {row['reason']}"
     if lake.exists(UNSCORED):
         for row in _of(lake, UNSCORED, found).select("partition_id", "error").collect():
@@ -130,7 +150,9 @@ def _history(lake: Lake, spec: Spec, found: dict[str, Detail], folds: Mapping[st
 
 
 def _reach(spec: Spec) -> int:
-    """How many of a partition's last rows are worth showing: all folds and a horizon before them, within bounds."""
+    """How many of a partition's last rows are worth showing: all folds and a horizon before them, within
+    bounds.
+    """
     folds = spec.horizon + (spec.backtest.folds - 1) * (spec.backtest.step or spec.horizon)
     return max(LEAST_HISTORY, 3 * spec.horizon, min(folds + spec.horizon, MOST_HISTORY))
 
@@ -145,8 +167,16 @@ def _forecasts(lake: Lake, spec: Spec, found: dict[str, Detail]) -> None:
     rows = _of(lake, PREDICTIONS, found)
     newest = F.max("cutoff").over(Window.partitionBy("partition_id"))
     time = quote(str(spec.columns.time))
-    told = rows.withColumn("_newest", newest).filter("cutoff = _newest").withColumn("_time", F.col(time).cast("string"))
+    told = (
+        rows.withColumn("_newest", newest)
+        .filter("cutoff = _newest")
+        .withColumn("_time", F.col(time).cast("string"))
+    )
     levels = [int(name.removeprefix("lower_")) for name in rows.columns if name.startswith("lower_")]
     for row in told.orderBy("partition_id", "_time").collect():
-        bands = {level: (row[f"lower_{level}"], row[f"upper_{level}"]) for level in levels if row[f"lower_{level}"] is not None}
+        bands = {
+            level: (row[f"lower_{level}"], row[f"upper_{level}"])
+            for level in levels
+            if row[f"lower_{level}"] is not None
+        }
         found[row["partition_id"]].forecast.append((shown(row["_time"]), row["prediction"], bands))

@@ -21,8 +21,8 @@ STEPS_OF_HISTORY = 6
 def forecast_figure(
     history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, target: str, title: str, folds: Folds = ()
 ) -> Figure:
-    """A matplotlib figure of the last rows of `history` (time, target), `forecast` (time, prediction, lower_*, ...) and
-    what the champion predicted on its `folds` ((time, prediction) of each).
+    """A matplotlib figure of the last rows of `history` (time, target), `forecast` (time, prediction,
+    lower_*, ...) and what the champion predicted on its `folds` ((time, prediction) of each).
 
     Raises ManyModelsError where matplotlib is not installed.
     """
@@ -33,8 +33,13 @@ def forecast_figure(
     axes.plot(shown[time], shown[target], color="#52606d", linewidth=1, label="history")
     for number, level in enumerate(sorted(_levels(forecast), reverse=True)):
         axes.fill_between(
-            forecast[time], forecast[f"lower_{level}"], forecast[f"upper_{level}"], color="#2b7de9",
-            alpha=0.15 + 0.1 * number, linewidth=0, label=f"{level} % interval",
+            forecast[time],
+            forecast[f"lower_{level}"],
+            forecast[f"upper_{level}"],
+            color="#2b7de9",
+            alpha=0.15 + 0.1 * number,
+            linewidth=0,
+            label=f"{level} % interval",
         )
     for number, fold in enumerate(tried):
         axes.plot(*zip(*fold, strict=True), color="#e07b39", linewidth=1.2, label=None if number else "folds")

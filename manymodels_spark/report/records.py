@@ -1,4 +1,6 @@
-"""What a report shows, as plain records. Whoever collects them knows the lake; who draws them knows only these."""
+"""What a report shows, as plain records. Whoever collects them knows the lake; who draws them knows only
+these.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,20 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-# The columns of `ReportData.partitions`, beside one text column per partition column (prefixed, see `column`).
-PARTITION_COLUMNS = ("partition_id", "status", "family", "metric", "naive", "previous", "rows", "seconds", "decision", "fresh")
+# The columns of `ReportData.partitions`, beside one text column per partition column (prefixed, see
+# `column`).
+PARTITION_COLUMNS = (
+    "partition_id",
+    "status",
+    "family",
+    "metric",
+    "naive",
+    "previous",
+    "rows",
+    "seconds",
+    "decision",
+    "fresh",
+)
 FITTED, FALLBACK, FAILED, NEVER = "fitted", "fallback", "failed", "never fitted"
 
 
@@ -46,7 +60,9 @@ class TrainRow:
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """One candidate over all partitions: where it was tried, failed and won; quartiles of its error; its seconds."""
+    """One candidate over all partitions: where it was tried, failed and won; quartiles of its error; its
+    seconds.
+    """
 
     candidate: str
     tried: int
@@ -58,7 +74,9 @@ class CandidateRow:
 
 @dataclass(frozen=True)
 class SpreadRow:
-    """The quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of one metric over the partitions whose model is of one family."""
+    """The quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of one metric over the partitions whose model is of one
+    family.
+    """
 
     metric: str
     family: str
@@ -68,7 +86,9 @@ class SpreadRow:
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """How often actuals fell into the interval of `level` percent: mean, tenth and ninetieth percentile of partitions."""
+    """How often actuals fell into the interval of `level` percent: mean, tenth and ninetieth percentile of
+    partitions.
+    """
 
     level: int
     partitions: int
@@ -100,13 +120,16 @@ class ShareRow:
 class Detail:
     """One partition from near: its last rows, its newest forecast, every candidate's folds, its decision.
 
-    `history` holds (time, value), `folds` the newest fit's (time, prediction) of each fold, latest first, at times of the
-    history, `forecast` (time, prediction, {level: (lower, upper)}); `scores` are those that `fits` keeps as JSON.
+    `history` holds (time, value), `folds` the newest fit's (time, prediction) of each fold, latest first, at
+    times of the history, `forecast` (time, prediction, {level: (lower, upper)}); `scores` are those that
+    `fits` keeps as JSON.
     """
 
     history: list[tuple[str, float | None]] = field(default_factory=list)
     folds: list[list[tuple[str, float]]] = field(default_factory=list)
-    forecast: list[tuple[str, float | None, dict[int, tuple[float | None, float | None]]]] = field(default_factory=list)
+    forecast: list[tuple[str, float | None, dict[int, tuple[float | None, float | None]]]] = field(
+        default_factory=list
+    )
     scores: list[dict[str, object]] = field(default_factory=list)
     champion: str | None = None
     decision: str | None = None
@@ -115,7 +138,9 @@ class Detail:
     unscored: str | None = None
 
     def curves(self) -> list[tuple[int, list[float | None]]]:
-        """Each fold as the place in the history where it begins, and a value for each row from there, None where it has none."""
+        """Each fold as the place in the history where it begins, and a value for each row from there, None
+        where it has none.
+        """
         place = {time: number for number, (time, _) in enumerate(self.history)}
         found = []
         for fold in self.folds:
@@ -127,10 +152,12 @@ class Detail:
 
 @dataclass
 class ReportData:
-    """Everything on the page. `partitions` has `PARTITION_COLUMNS` and the key's columns, a row per partition.
+    """Everything on the page. `partitions` has `PARTITION_COLUMNS` and the key's columns, a row per
+    partition.
 
-    Of its columns `metric`, `naive` (the seasonal naive's) and `previous` (the model before) are values of the spec's
-    metric, NaN where there is none; `fresh` says that the newest training run fitted the partition.
+    Of its columns `metric`, `naive` (the seasonal naive's) and `previous` (the model before) are values of
+    the spec's metric, NaN where there is none; `fresh` says that the newest training run fitted the
+    partition.
     """
 
     spec: str

@@ -1,4 +1,6 @@
-"""Small charts as SVG text, coloured by the page's style sheet. Every text that comes from data is escaped."""
+"""Small charts as SVG text, coloured by the page's style sheet. Every text that comes from data is
+escaped.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ SPARK = (260, 48)
 
 
 def number(value: float | None) -> str:
-    """A number as a person reads it: three significant digits, thousands apart; a dash where there is none."""
+    """A number as a person reads it: three significant digits, thousands apart; a dash where there is
+    none.
+    """
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -39,7 +43,8 @@ def histogram(found: Histogram, label: str) -> str:
         reach = f"{number(found.edges[index])} to {number(found.edges[index + 1])}"
         more = " or more" if found.clipped and index == len(found.counts) - 1 else ""
         bars.append(
-            f'<rect class="bar" x="{index * step + 1:.1f}" y="{base - tall:.1f}" width="{step - 2:.1f}" height="{tall:.1f}" rx="2">'
+            f'<rect class="bar" x="{index * step + 1:.1f}" y="{base - tall:.1f}" width="{step - 2:.1f}" '
+            f'height="{tall:.1f}" rx="2">'
             f"<title>{reach}{more}: {count:,} partitions</title></rect>"
         )
     low, high = found.edges[0], found.edges[-1]
@@ -48,10 +53,12 @@ def histogram(found: Histogram, label: str) -> str:
     shift = 6 if anchor == "start" else -6
     last = number(high) + ("+" if found.clipped else "")
     return (
-        f'<svg class="histogram" viewBox="-4 0 {width + 8} {height}" role="img" aria-label="{escape(label)}">{"".join(bars)}'
+        f'<svg class="histogram" viewBox="-4 0 {width + 8} {height}" role="img" '
+        f'aria-label="{escape(label)}">{"".join(bars)}'
         f'<line class="axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>'
         f'<line class="mark" x1="{at:.1f}" y1="4" x2="{at:.1f}" y2="{base}"/>'
-        f'<text class="strong" x="{at + shift:.1f}" y="14" text-anchor="{anchor}">median {number(found.median)}</text>'
+        f'<text class="strong" x="{at + shift:.1f}" y="14" text-anchor="{anchor}">median '
+        f"{number(found.median)}</text>"
         f'<text x="0" y="{base + 18}">{number(low)}</text>'
         f'<text x="{width}" y="{base + 18}" text-anchor="end">{last}</text>'
         f'<text x="{width / 2}" y="{base + 34}" text-anchor="middle">{escape(label)}</text></svg>'
@@ -64,17 +71,22 @@ def heat_map(found: Grid, metric: str) -> str:
     left = 12 + 7 * min(max(len(value) for value in found.rows), 18)
     top = 12 + 7 * min(max(len(value) for value in found.columns), 18)
     parts = [
-        f'<text class="tick" transform="translate({left + j * size + size // 2 + 4},{top - 6}) rotate(-90)">{_short(value)}</text>'
+        f'<text class="tick" transform="translate({left + j * size + size // 2 + 4},{top - 6}) '
+        f'rotate(-90)">{_short(value)}</text>'
         for j, value in enumerate(found.columns)
     ]
     for i, row in enumerate(found.rows):
         y = top + i * size
-        parts.append(f'<text class="tick" x="{left - 6}" y="{y + size // 2 + 4}" text-anchor="end">{_short(row)}</text>')
+        parts.append(
+            f'<text class="tick" x="{left - 6}" y="{y + size // 2 + 4}" '
+            f'text-anchor="end">{_short(row)}</text>'
+        )
         for j, name in enumerate(found.columns):
             value = float(found.values[i, j])
             title = f"{found.row_name}={row}, {found.column_name}={name}: {metric} {number(value)}"
             parts.append(
-                f'<rect class="{_level(value, bounds)}" x="{left + j * size + 1}" y="{y + 1}" width="{size - 2}" '
+                f'<rect class="{_level(value, bounds)}" x="{left + j * size + 1}" y="{y + 1}" '
+                f'width="{size - 2}" '
                 f'height="{size - 2}" rx="2"><title>{escape(title)}</title></rect>'
             )
     width, height = left + len(found.columns) * size + 4, top + len(found.rows) * size + 4
@@ -95,22 +107,34 @@ def levels(values: np.ndarray) -> list[float]:
 def legend(bounds: Sequence[float]) -> str:
     """The colours of a heat map with the bounds between them."""
     width = 48
-    parts = [f'<rect class="h{i}" x="{i * width}" y="0" width="{width - 2}" height="12" rx="2"/>' for i in range(len(bounds) + 1)]
+    parts = [
+        f'<rect class="h{i}" x="{i * width}" y="0" width="{width - 2}" height="12" rx="2"/>'
+        for i in range(len(bounds) + 1)
+    ]
     parts += [
         f'<text class="tick" x="{(i + 1) * width - 1}" y="26" text-anchor="middle">{number(bound)}</text>'
         for i, bound in enumerate(bounds)
     ]
     full = width * (len(bounds) + 1)
-    return f'<svg class="fixed" width="{full}" height="30" viewBox="0 0 {full} 30" role="img" aria-label="colours">{"".join(parts)}</svg>'
+    return (
+        f'<svg class="fixed" width="{full}" height="30" viewBox="0 0 {full} 30" role="img" '
+        f'aria-label="colours">{"".join(parts)}</svg>'
+    )
 
 
 def share(part: float, label: str, promised: float | None = None) -> str:
     """A bar from 0 to 1, with a mark at what was promised."""
     width = max(0.0, min(part, 1.0)) * 100
-    mark = "" if promised is None else f'<rect class="goal" x="{promised * 100 - 0.5:.2f}" width="1" height="8"/>'
+    mark = (
+        ""
+        if promised is None
+        else f'<rect class="goal" x="{promised * 100 - 0.5:.2f}" width="1" height="8"/>'
+    )
     return (
-        f'<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
-        f'<rect class="track" width="100" height="8"/><rect class="bar" width="{width:.2f}" height="8"/>{mark}</svg>'
+        '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(label)}">'
+        f'<rect class="track" width="100" height="8"/><rect class="bar" width="{width:.2f}" '
+        f'height="8"/>{mark}</svg>'
     )
 
 
@@ -129,7 +153,9 @@ def span(low: float, middle: float, high: float, most: float) -> str:
 
 @dataclass(frozen=True)
 class Series:
-    """What a small chart shows: a history with its folds (the place where each begins, its values), a forecast, its interval."""
+    """What a small chart shows: a history with its folds (the place where each begins, its values), a
+    forecast, its interval.
+    """
 
     history: Sequence[float | None]
     folds: Sequence[tuple[int, Sequence[float | None]]]
@@ -157,12 +183,16 @@ def spark(series: Series, label: str) -> str:
         return f"{place / count * SPARK[0]:.1f},{SPARK[1] - 2 - share * (SPARK[1] - 4):.1f}"
 
     start = len(history)
-    edges = [at(start + n, pair[1]) for n, pair in enumerate(band)] + [at(start + n, band[n][0]) for n in reversed(range(len(band)))]
+    edges = [at(start + n, pair[1]) for n, pair in enumerate(band)] + [
+        at(start + n, band[n][0]) for n in reversed(range(len(band)))
+    ]
     area = f'<polygon class="band" points="{" ".join(edges)}"/>' if band else ""
     folds = "".join(f'<path class="fold" d="{_path(values, place, at)}"/>' for place, values in series.folds)
     return (
-        f'<svg class="spark" viewBox="0 0 {SPARK[0]} {SPARK[1]}" role="img" aria-label="{escape(label)}">{area}'
-        f'<path class="history" d="{_path(history, 0, at)}"/>{folds}<path class="forecast" d="{_path(forecast, start, at)}"/></svg>'
+        f'<svg class="spark" viewBox="0 0 {SPARK[0]} {SPARK[1]}" role="img" '
+        f'aria-label="{escape(label)}">{area}'
+        f'<path class="history" d="{_path(history, 0, at)}"/>{folds}<path class="forecast" '
+        f'd="{_path(forecast, start, at)}"/></svg>'
     )
 
 

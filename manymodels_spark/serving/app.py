@@ -1,4 +1,6 @@
-"""The HTTP face of the service: `create_app(source, settings)` gives a FastAPI app for uvicorn or any ASGI server."""
+"""The HTTP face of the service: `create_app(source, settings)` gives a FastAPI app for uvicorn or any ASGI
+server.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,12 @@ class Server:
                 answer = await self._answer(body)
         except TimeoutError:
             seconds = f"{self.settings.request_seconds:g}"
-            error = ScoreError(503, "timeout", f"no answer within {seconds} seconds. Send fewer items or a shorter horizon", 1)
+            error = ScoreError(
+                503,
+                "timeout",
+                f"no answer within {seconds} seconds. Send fewer items or a shorter horizon",
+                1,
+            )
             answer = self.service.failed(error)
         self.telemetry.scored(answer.outcomes, answer.model_seconds)
         headers = {"Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}"}
@@ -120,7 +127,11 @@ def create_app(source: ChampionSource, settings: ServingSettings | None = None) 
         server.stop()
 
     app = FastAPI(
-        title="Many Models", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        title="Many Models",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         description="Scores every partition with its champion, which is loaded on first use.",
     )
     app.state.server = server
@@ -157,7 +168,9 @@ def _add_operations(app: FastAPI, server: Server) -> None:
     async def healthz() -> Response:
         return json_response({"status": "alive"})
 
-    @app.get("/readyz", summary="Whether requests can be answered", responses={503: {"description": "Not yet"}})
+    @app.get(
+        "/readyz", summary="Whether requests can be answered", responses={503: {"description": "Not yet"}}
+    )
     async def readyz() -> Response:
         status, content = server.readiness.state()
         return json_response(content, status)
@@ -191,5 +204,3 @@ async def _plain(request: Request, error: Exception) -> Response:
     response = failure(ScoreError(status, code, message))
     response.headers.update(getattr(error, "headers", None) or {})
     return response
-
-

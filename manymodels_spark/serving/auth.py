@@ -1,4 +1,6 @@
-"""Who may ask: bearer keys, compared in constant time, and Entra ID tokens, verified with the tenant's public keys."""
+"""Who may ask: bearer keys, compared in constant time, and Entra ID tokens, verified with the tenant's public
+keys.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,15 @@ class Gate:
 
 
 class Entra:
-    """Tokens of one tenant for one audience; public keys are fetched once an hour, or for a key not seen yet."""
+    """Tokens of one tenant for one audience; public keys are fetched once an hour, or for a key not seen
+    yet.
+    """
 
     def __init__(self, settings: ServingSettings) -> None:
         if not settings.entra_tenant:
-            raise ManyModelsError("serving setting entra_tenant is missing beside entra_audience. Give the tenant's id")
+            raise ManyModelsError(
+                "serving setting entra_tenant is missing beside entra_audience. Give the tenant's id"
+            )
         try:
             import jwt
         except ImportError as error:
@@ -67,11 +73,18 @@ class Entra:
         try:
             key = self._client.get_signing_key_from_jwt(token)
             self._jwt.decode(
-                token, key.key, algorithms=ALGORITHMS, audience=self._audience, issuer=self._issuer, leeway=60,
+                token,
+                key.key,
+                algorithms=ALGORITHMS,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=60,
                 options={"require": ["exp", "aud", "iss"]},
             )
         except self._jwt.exceptions.PyJWKClientConnectionError as error:
-            raise ScoreError(503, "keys_unreachable", "the token cannot be verified at the moment", 5) from error
+            raise ScoreError(
+                503, "keys_unreachable", "the token cannot be verified at the moment", 5
+            ) from error
         except self._jwt.PyJWTError:
             return False
         return True

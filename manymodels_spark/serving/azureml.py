@@ -2,8 +2,9 @@
 
     from manymodels_spark.serving.azureml import init, run
 
-Requests and answers are those of POST /v1/score. The spec is found by MANYMODELS_SERVE_SPEC or as `spec.yaml` in
-AZUREML_MODEL_DIR; model files in its folder `models`, where there is one, are used instead of the production MLflow.
+Requests and answers are those of POST /v1/score. The spec is found by MANYMODELS_SERVE_SPEC or as `spec.yaml`
+in AZUREML_MODEL_DIR; model files in its folder `models`, where there is one, are used instead of the
+production MLflow.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _service: ScoringService | None = None
 
 
 def init() -> None:
-    """Called once by the inference server. Raises ManyModelsError, which its log then shows, where nothing is found."""
+    """Called once by the inference server. Raises ManyModelsError, which its log then shows, where nothing is
+    found.
+    """
     global _service
     settings = ServingSettings.of_environment()
     cache = ModelCache(source_of(*_places()), settings)
@@ -42,9 +45,14 @@ def init() -> None:
 def run(request: Any) -> Any:
     """Called with every request, as Flask knows it; keys and tokens are the endpoint's business, not ours."""
     if _service is None:
-        raise ManyModelsError("init() was not called before run(). Start the script under the inference server")
+        raise ManyModelsError(
+            "init() was not called before run(). Start the script under the inference server"
+        )
     answer = _answered(_service, request)
-    headers = {"Content-Type": "application/json", "Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}",
+    }
     if answer.retry_after is not None:
         headers["Retry-After"] = str(answer.retry_after)
     return AMLResponse(answer.body, answer.status, headers)
@@ -55,7 +63,11 @@ def _answered(service: ScoringService, request: Any) -> Answer:
     if request.method != "POST":
         return service.failed(ScoreError(405, "method_not_allowed", "rows are scored by POST"))
     if (request.content_length or 0) > limit:
-        return service.failed(ScoreError(413, "body_too_large", f"the body is larger than {limit:,} bytes. Send the items in parts"))
+        return service.failed(
+            ScoreError(
+                413, "body_too_large", f"the body is larger than {limit:,} bytes. Send the items in parts"
+            )
+        )
     return service.score(request.get_data())
 
 
@@ -66,6 +78,8 @@ def _places() -> tuple[Path, Path | None]:
     # Azure ML puts a registered model into a folder of its own below the one that the variable names.
     found = [root / given] if given else sorted([*root.glob("spec.yaml"), *root.glob("*/spec.yaml")])
     if not found:
-        raise ManyModelsError(f"no spec.yaml in {MODEL_DIR} and {SPEC} is not set. Put the spec beside the models, or set it")
+        raise ManyModelsError(
+            f"no spec.yaml in {MODEL_DIR} and {SPEC} is not set. Put the spec beside the models, or set it"
+        )
     folder = Path(models) if models else found[0].parent / "models"
     return found[0], folder if models or folder.is_dir() else None

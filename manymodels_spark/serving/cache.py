@@ -1,7 +1,8 @@
-"""The models in memory: least recently used ones go first, within measured bytes and the process's own memory.
+"""The models in memory: least recently used ones go first, within measured bytes and the process's own
+memory.
 
-One load per model however many ask at once; what is not there is remembered for a while; a new champion replaces
-the old one behind the scenes. It knows threads and futures, neither HTTP nor MLflow.
+One load per model however many ask at once; what is not there is remembered for a while; a new champion
+replaces the old one behind the scenes. It knows threads and futures, neither HTTP nor MLflow.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ class Busy(ManyModelsError):
 
 @dataclass
 class Entry:
-    """One model in memory. `checked` is the clock's time at which the source last named it champion; `partition` is
-    its key as JSON holds it, `texts` are its inputs that hold text, `seconds` what its last prediction took.
+    """One model in memory. `checked` is the clock's time at which the source last named it champion;
+    `partition` is its key as JSON holds it, `texts` are its inputs that hold text, `seconds` what its last
+    prediction took.
     """
 
     champion: Champion
@@ -50,7 +52,9 @@ class Entry:
 
 
 class ModelCache:
-    """Champions by partition id. All methods may be called from any thread; only `load` threads wait for I/O."""
+    """Champions by partition id. All methods may be called from any thread; only `load` threads wait for
+    I/O.
+    """
 
     def __init__(
         self,
@@ -83,7 +87,9 @@ class ModelCache:
         return partition_id in self._entries
 
     def get(self, partition_id: str) -> Entry | None:
-        """The model where it is in memory, without waiting for anything; a stale one is refreshed meanwhile."""
+        """The model where it is in memory, without waiting for anything; a stale one is refreshed
+        meanwhile.
+        """
         with self._lock:
             entry = self._entries.get(partition_id)
             if entry is None:
@@ -116,7 +122,9 @@ class ModelCache:
                 return waiting
             if len(self._loading) >= self.settings.pending_loads:
                 self.counts["busy"] += 1
-                return _failed(Busy(f"{len(self._loading)} models are being loaded already. Ask again in a moment"))
+                return _failed(
+                    Busy(f"{len(self._loading)} models are being loaded already. Ask again in a moment")
+                )
             self.counts["misses"] += 1
             future = _running()
             self._loading[partition_id] = future
@@ -181,14 +189,20 @@ class ModelCache:
         self._relieve()
 
     def _shrink(self, limit: float, models: int | None = None) -> None:
-        """Drop the least recently used models until the rest fit; the newest one always stays. Under the lock."""
-        while len(self._entries) > 1 and (self.bytes > limit or (models is not None and len(self._entries) > models)):
+        """Drop the least recently used models until the rest fit; the newest one always stays. Under the
+        lock.
+        """
+        while len(self._entries) > 1 and (
+            self.bytes > limit or (models is not None and len(self._entries) > models)
+        ):
             _, entry = self._entries.popitem(last=False)
             self.bytes -= entry.size
             self.counts["evictions"] += 1
 
     def _relieve(self) -> None:
-        """Where the process takes more memory than it may, drop a fifth of the models and give the pages back."""
+        """Where the process takes more memory than it may, drop a fifth of the models and give the pages
+        back.
+        """
         if self.settings.rss_mb is None or self._resident() <= self.settings.rss_mb * MIB:
             return
         with self._lock:
@@ -211,7 +225,9 @@ class ModelCache:
                 self._negative.popitem(last=False)
 
     def _refresh(self, partition_id: str, entry: Entry) -> None:
-        """Ask the source again: the same champion, a new one (which replaces it in one step), or none any more."""
+        """Ask the source again: the same champion, a new one (which replaces it in one step), or none any
+        more.
+        """
         try:
             opened = self.loader.renew(entry.champion)
             if opened is None:
@@ -226,7 +242,9 @@ class ModelCache:
         except Exception as error:
             # The model at hand goes on answering; the source is asked again soon, not at every request.
             self.counts["refresh_failures"] += 1
-            entry.checked = self._clock() - self.settings.ttl + min(self.settings.retry_after, self.settings.ttl)
+            entry.checked = (
+                self._clock() - self.settings.ttl + min(self.settings.retry_after, self.settings.ttl)
+            )
             log.warning("partition %s keeps its model: %s", partition_id, error)
         finally:
             with self._lock:
@@ -240,7 +258,9 @@ class ModelCache:
 
 def _unusable(error: Exception) -> PayloadError:
     log.error("a model cannot be opened", exc_info=error)
-    return PayloadError(f"the model cannot be opened ({type(error).__name__}). Train and promote the partition again")
+    return PayloadError(
+        f"the model cannot be opened ({type(error).__name__}). Train and promote the partition again"
+    )
 
 
 def _running() -> Future[Entry]:

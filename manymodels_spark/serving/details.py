@@ -20,7 +20,9 @@ class Catalogue:
         self._cache = cache
 
     def search(self, text: str, limit: int) -> dict[str, Any]:
-        """Partitions whose key contains every word of the text; only those in memory while the source is down. May wait for it."""
+        """Partitions whose key contains every word of the text; only those in memory while the source is
+        down. May wait for it.
+        """
         try:
             found, complete = self._cache.loader.search(text, limit), True
         except SourceDown:

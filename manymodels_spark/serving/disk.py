@@ -1,4 +1,6 @@
-"""The disk tier: verified payloads beside the server, so that a restart needs neither tracking server nor storage."""
+"""The disk tier: verified payloads beside the server, so that a restart needs neither tracking server nor
+storage.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,23 @@ from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.payload import sha256
-from manymodels_spark.serving.sources import SUFFIX, Champion, is_partition_id, model_path, read_model, write_model
+from manymodels_spark.serving.sources import (
+    SUFFIX,
+    Champion,
+    is_partition_id,
+    model_path,
+    read_model,
+    write_model,
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A champion with its verified payload; `checked` is the wall time at which the source last confirmed it."""
+    """A champion with its verified payload; `checked` is the wall time at which the source last confirmed
+    it.
+    """
 
     champion: Champion
     payload: bytes
@@ -69,7 +80,9 @@ class DiskTier:
         try:
             size = write_model(model_path(self.folder, champion.partition_id), champion, payload)
         except OSError as error:
-            log.warning("the disk tier cannot be written (%s): models are kept in memory only", type(error).__name__)
+            log.warning(
+                "the disk tier cannot be written (%s): models are kept in memory only", type(error).__name__
+            )
             return
         with self._lock:
             self.bytes += size - self._sizes.pop(champion.partition_id, 0)

@@ -63,7 +63,12 @@ _REQUESTS: dict[str, Any] = {
         },
     },
     "many partitions": {
-        "value": {"items": [{"partition": {"store": 3, "item": 7}}, {"partition": {"store": 3, "item": 8}, "horizon": 7}]},
+        "value": {
+            "items": [
+                {"partition": {"store": 3, "item": 7}},
+                {"partition": {"store": 3, "item": 8}, "horizon": 7},
+            ]
+        },
     },
 }
 _ANSWER: dict[str, Any] = {
@@ -83,20 +88,32 @@ def _errors(*statuses: int) -> dict[int | str, Any]:
 
 def _answer(description: str, schema: dict[str, Any], **examples: Any) -> dict[int | str, Any]:
     named = {name: {"value": value} for name, value in examples.items()}
-    return {200: {"description": description, "content": {"application/json": {"schema": schema, "examples": named}}}}
+    return {
+        200: {
+            "description": description,
+            "content": {"application/json": {"schema": schema, "examples": named}},
+        }
+    }
 
 
 _ONE_OR_MANY = {
     "anyOf": [
         {"$ref": "#/components/schemas/Result"},
-        {"type": "object", "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}},
-         "required": ["results"]},
+        {
+            "type": "object",
+            "properties": {"results": {"type": "array", "items": {"$ref": "#/components/schemas/Result"}}},
+            "required": ["results"],
+        },
     ]
-}  # fmt: skip
+}
 SCORE: dict[str, Any] = {
     "responses": {
-        **_answer("The predictions; of many partitions, each item with its own status", _ONE_OR_MANY,
-                  one=_ANSWER, many={"results": [_ANSWER]}),
+        **_answer(
+            "The predictions; of many partitions, each item with its own status",
+            _ONE_OR_MANY,
+            one=_ANSWER,
+            many={"results": [_ANSWER]},
+        ),
         **_errors(400, 401, 404, 408, 413, 422, 424, 503),
     },
     "openapi_extra": {
@@ -104,20 +121,24 @@ SCORE: dict[str, Any] = {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"anyOf": [{"$ref": _REF.format(model="Item")}, {"$ref": _REF.format(model="Batch")}]},
+                    "schema": {
+                        "anyOf": [{"$ref": _REF.format(model="Item")}, {"$ref": _REF.format(model="Batch")}]
+                    },
                     "examples": _REQUESTS,
                 }
             },
         }
     },
-}  # fmt: skip
+}
 MODELS: dict[str, Any] = {
     "responses": {**_answer("Partitions with a champion", {"type": "object"}), **_errors(401, 422, 503)},
 }
 MODEL: dict[str, Any] = {
-    "responses": {**_answer("The champion and the end of its history", {"type": "object"}),
-                  **_errors(401, 404, 422, 424, 503)},
-}  # fmt: skip
+    "responses": {
+        **_answer("The champion and the end of its history", {"type": "object"}),
+        **_errors(401, 404, 422, 424, 503),
+    },
+}
 
 
 def complete(app: FastAPI) -> None:

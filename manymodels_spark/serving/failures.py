@@ -1,6 +1,7 @@
 """Every way in which a request fails: an HTTP status, a code for programs and a plain reason for people.
 
-No key, path or trace ever gets into an answer: whatever is not listed here becomes `internal`, without detail.
+No key, path or trace ever gets into an answer: whatever is not listed here becomes `internal`, without
+detail.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def explained(error: BaseException, retry_after: int) -> ScoreError:
         case Busy():
             return ScoreError(503, "busy", str(error), 1)
         case TimeoutError():
-            return ScoreError(503, "timeout", "the model is still being loaded. Ask again in a moment", retry_after)
+            return ScoreError(
+                503, "timeout", "the model is still being loaded. Ask again in a moment", retry_after
+            )
         case PayloadError():
             # The model, not the request, has to be corrected, and repeating the request is of no use.
             message = "the partition's model failed its verification and is not loaded. Promote it again"
@@ -50,4 +53,6 @@ def explained(error: BaseException, retry_after: int) -> ScoreError:
         case FitError():
             return invalid(str(error))
         case _:
-            return ScoreError(500, "internal", "the model failed on this request; the server's log has the reason")
+            return ScoreError(
+                500, "internal", "the model failed on this request; the server's log has the reason"
+            )

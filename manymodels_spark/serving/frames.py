@@ -1,6 +1,7 @@
 """JSON rows into what a model wants, checked by name and value; predictions into JSON.
 
-Columns stay lists and arrays wherever a model takes them: for one row, a DataFrame costs more than its prediction.
+Columns stay lists and arrays wherever a model takes them: for one row, a DataFrame costs more than its
+prediction.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ _TEXTS = frozenset({str})
 _NULL = type(None)
 
 
-def steps_of(item: Item, model: LoadedPartition, others: Collection[str], most: int, steps: int) -> pd.DataFrame | None:
-    """The rows of a forecast's item as a DataFrame, None where it has none: times at most `steps` after the cutoff,
-    and known-future columns. `others` are columns allowed beside them.
+def steps_of(
+    item: Item, model: LoadedPartition, others: Collection[str], most: int, steps: int
+) -> pd.DataFrame | None:
+    """The rows of a forecast's item as a DataFrame, None where it has none: times at most `steps` after the
+    cutoff, and known-future columns. `others` are columns allowed beside them.
 
     Raises ScoreError (422, 413) for unknown, missing or ill-typed columns and for times that are no steps.
     """
@@ -46,15 +49,19 @@ def steps_of(item: Item, model: LoadedPartition, others: Collection[str], most: 
 def table_of(
     item: Item, model: LoadedPartition, others: Collection[str], most: int, texts: Collection[str]
 ) -> dict[str, NDArray[Any]] | None:
-    """The rows of a table's item as its model's inputs, None where it has none: float64 with NaN for null, or, for
-    `texts`, which may hold text, as pandas reads them. Raises ScoreError (422, 413) as `steps_of` does.
+    """The rows of a table's item as its model's inputs, None where it has none: float64 with NaN for null,
+    or, for `texts`, which may hold text, as pandas reads them. Raises ScoreError (422, 413) as `steps_of`
+    does.
     """
     columns = _columns(item, most)
     if columns is None:
         return None
     problem = model.problem
     _check_names(columns, list(problem.inputs), {*others, *([problem.time] if problem.time else [])})
-    return {name: _texts(columns[name]) if name in texts else _floats(name, columns[name]) for name in problem.inputs}
+    return {
+        name: _texts(columns[name]) if name in texts else _floats(name, columns[name])
+        for name in problem.inputs
+    }
 
 
 def last_step(model: LoadedPartition, steps: int) -> pd.Timestamp | None:
@@ -74,7 +81,9 @@ def step_of(problem: Problem) -> Any:
 
 
 def predictions_of(table: Mapping[str, Any], item: Item) -> Any:
-    """The predictions in the orientation asked for; what is not finite becomes null. Times are ISO 8601 text."""
+    """The predictions in the orientation asked for; what is not finite becomes null. Times are ISO 8601
+    text.
+    """
     names = [name for name in table if item.intervals or not name.startswith(("lower_", "upper_"))]
     columns = [_values(np.asarray(table[name])) for name in names]
     if item.orient == "split":
@@ -88,7 +97,11 @@ def _columns(item: Item, most: int) -> Columns | None:
     if split is None and records is None:
         return None
     if item.rows > most:
-        raise ScoreError(413, "too_many_rows", f"{item.rows} rows in one item, at most {most} are taken. Send them in parts")
+        raise ScoreError(
+            413,
+            "too_many_rows",
+            f"{item.rows} rows in one item, at most {most} are taken. Send them in parts",
+        )
     if split is not None:
         columns = _turned(split)
     else:
@@ -104,16 +117,28 @@ def _turned(split: Split) -> Columns:
         repeated = sorted({name for name in split.columns if split.columns.count(name) > 1})
         _refuse("repeated column", repeated, "Each column is expected once")
     if any(len(row) != len(split.columns) for row in split.data):
-        raise invalid(f"dataframe_split.data: {len(split.columns)} values are expected in every row, one per column")
-    return {name: list(values) for name, values in zip(split.columns, zip(*split.data, strict=True), strict=False)}
+        raise invalid(
+            f"dataframe_split.data: {len(split.columns)} values are expected in every row, one per column"
+        )
+    return {
+        name: list(values) for name, values in zip(split.columns, zip(*split.data, strict=True), strict=False)
+    }
 
 
 def _check_names(columns: Columns, wanted: list[str], others: Collection[str]) -> None:
     if columns.keys() == set(wanted):
         return
     allowed = {*wanted, *others}
-    _refuse("unknown column", [name for name in columns if name not in allowed], f"The model takes {_listed(wanted)}")
-    _refuse("missing column", [name for name in wanted if name not in columns], f"The model takes {_listed(wanted)}")
+    _refuse(
+        "unknown column",
+        [name for name in columns if name not in allowed],
+        f"The model takes {_listed(wanted)}",
+    )
+    _refuse(
+        "missing column",
+        [name for name in wanted if name not in columns],
+        f"The model takes {_listed(wanted)}",
+    )
 
 
 def _check_types(name: str, values: list[Any], kinds: frozenset[type], expected: str) -> None:
@@ -136,22 +161,33 @@ def _texts(values: list[Any]) -> NDArray[Any]:
 def _times(values: pd.Series, model: LoadedPartition, latest: pd.Timestamp | None) -> pd.Series:
     """Steps after the cutoff, none later than `latest`."""
     if not all(isinstance(value, str) for value in values):
-        raise invalid(f"column {values.name!r}: times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00")
+        raise invalid(
+            f"column {values.name!r}: times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00"
+        )
     try:
         times = pd.to_datetime(values, format="ISO8601")
     except pd.errors.OutOfBoundsDatetime:
         raise invalid(f"column {values.name!r}: times between the years 1678 and 2262 are expected") from None
     except (ValueError, TypeError, OverflowError):
-        raise invalid(f"column {values.name!r}: times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00") from None
+        raise invalid(
+            f"column {values.name!r}: times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00"
+        ) from None
     if getattr(times.dt, "tz", None) is not None or times.isna().any():
-        raise invalid(f"column {values.name!r}: times without a zone are expected, in the time zone of the training rows")
+        raise invalid(
+            f"column {values.name!r}: times without a zone are expected, in the time zone of the training "
+            "rows"
+        )
     if latest is not None and times.max() > latest:
-        raise invalid(f"column {values.name!r}: {times.max()} is too far ahead. The last step answered is {latest}")
+        raise invalid(
+            f"column {values.name!r}: {times.max()} is too far ahead. The last step answered is {latest}"
+        )
     return times
 
 
 def _values(column: NDArray[Any]) -> list[Any]:
-    found: list[Any] = (np.datetime_as_string(column, unit="s") if column.dtype.kind == "M" else column).tolist()
+    found: list[Any] = (
+        np.datetime_as_string(column, unit="s") if column.dtype.kind == "M" else column
+    ).tolist()
     return found
 
 
@@ -163,4 +199,6 @@ def _refuse(what: str, names: list[str], expected: str) -> None:
 
 def _listed(names: list[str]) -> str:
     shown = ", ".join(repr(name[:80]) for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") if names else "no columns"
+    return (
+        shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "") if names else "no columns"
+    )

@@ -22,11 +22,15 @@ BACKLOG = 2048
 
 
 def source_of(spec: str | Path, models: str | Path | None = None) -> ChampionSource:
-    """The production MLflow of a spec, or a folder of model files. Raises ManyModelsError before anything starts."""
+    """The production MLflow of a spec, or a folder of model files. Raises ManyModelsError before anything
+    starts.
+    """
     loaded = load_spec(spec)
     if models:
         if not Path(models).is_dir():
-            raise ManyModelsError(f"{models} is no folder. Give the folder that holds the model files, or leave it out")
+            raise ManyModelsError(
+                f"{models} is no folder. Give the folder that holds the model files, or leave it out"
+            )
         return FolderChampions(Path(models))
     from manymodels_spark.serving.mlflow_source import MlflowChampions
 
@@ -35,7 +39,13 @@ def source_of(spec: str | Path, models: str | Path | None = None) -> ChampionSou
 
 
 def launch(
-    spec: str, settings: ServingSettings, *, host: str, port: int, workers: int = 1, models: Path | None = None
+    spec: str,
+    settings: ServingSettings,
+    *,
+    host: str,
+    port: int,
+    workers: int = 1,
+    models: Path | None = None,
 ) -> None:
     """Serve until interrupted. Raises ManyModelsError where the server's packages are missing."""
     try:
@@ -46,14 +56,24 @@ def launch(
     _to_environment(spec, settings, models)
     log_requests()
     uvicorn.run(
-        "manymodels_spark.serving.launch:from_environment", factory=True, host=host, port=port, workers=workers,
-        access_log=False, log_level="warning", server_header=False, backlog=BACKLOG, timeout_keep_alive=30,
+        "manymodels_spark.serving.launch:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=30,
         timeout_graceful_shutdown=20,
     )
 
 
 def from_environment() -> FastAPI:
-    """The app as MANYMODELS_SERVE_SPEC and its fellows say; for `uvicorn --factory` and other ASGI servers."""
+    """The app as MANYMODELS_SERVE_SPEC and its fellows say; for `uvicorn --factory` and other ASGI
+    servers.
+    """
     from manymodels_spark.serving.app import create_app
 
     spec = os.environ.get(SPEC)

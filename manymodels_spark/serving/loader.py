@@ -25,8 +25,8 @@ Observer = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Opened:
-    """A verified, open model; `checked` is when the source named it, by the loader's clock, `texts` are the inputs
-    that hold text.
+    """A verified, open model; `checked` is when the source named it, by the loader's clock, `texts` are the
+    inputs that hold text.
     """
 
     champion: Champion
@@ -62,8 +62,8 @@ class Loader:
     def open(self, partition_id: str) -> Opened:
         """The open champion of a partition. Raises UnknownPartition, PayloadError or SourceDown.
 
-        What the disk has is taken without asking while it is fresher than `ttl`, and at any age while the source
-        is down.
+        What the disk has is taken without asking while it is fresher than `ttl`, and at any age while the
+        source is down.
         """
         begin = time.perf_counter()
         stored = self.disk.get(partition_id) if self.disk else None
@@ -102,7 +102,9 @@ class Loader:
             return
 
     def columns(self) -> dict[str, str]:
-        """Partition column to type as keys name them (int, string, date, ...); empty where no champion is known."""
+        """Partition column to type as keys name them (int, string, date, ...); empty where no champion is
+        known.
+        """
         if not self.kinds:
             self.search("", 1)
         return self.kinds
@@ -125,11 +127,15 @@ class Loader:
     def _gone(self, partition_id: str) -> NoReturn:
         if self.disk:
             self.disk.drop(partition_id)
-        raise UnknownPartition(f"partition {partition_id} has no champion. Train and promote it, or correct the key")
+        raise UnknownPartition(
+            f"partition {partition_id} has no champion. Train and promote it, or correct the key"
+        )
 
     def _opened(self, champion: Champion, stored: Stored | None, checked: float) -> tuple[Opened, str]:
         if not champion.sha256:
-            raise PayloadError("the champion has no checksum among its tags and is not loaded. Promote it again")
+            raise PayloadError(
+                "the champion has no checksum among its tags and is not loaded. Promote it again"
+            )
         if stored is not None and stored.champion.sha256 == champion.sha256:
             payload, origin = stored.payload, "disk"
         else:
@@ -171,16 +177,22 @@ class Loader:
 
 
 def _unburden(model: LoadedPartition) -> frozenset[str]:
-    """Drop the stored form of the fitted members, of which the open form is all that predicts; the text inputs."""
+    """Drop the stored form of the fitted members, of which the open form is all that predicts; the text
+    inputs.
+    """
     members = model.document["members"]
-    positions = {position for member in members for position in _texts(member["state"], len(model.problem.inputs))}
+    positions = {
+        position for member in members for position in _texts(member["state"], len(model.problem.inputs))
+    }
     lean = [{name: value for name, value in member.items() if name != "state"} for member in members]
     model.document = {**model.document, "members": lean}
     return frozenset(model.problem.inputs[position] for position in positions)
 
 
 def _texts(state: Any, inputs: int) -> list[int]:
-    """Positions of the inputs that a member takes as text; a family that does not say may take any of them so."""
+    """Positions of the inputs that a member takes as text; a family that does not say may take any of them
+    so.
+    """
     if isinstance(state, dict) and isinstance(state.get("text"), list):
         return [int(position) for position in state["text"]]
     return list(range(inputs))

@@ -1,4 +1,6 @@
-"""Around every request: an id, who may ask, how much and how long, a line in the log, and no trace in an answer."""
+"""Around every request: an id, who may ask, how much and how long, a line in the log, and no trace in an
+answer.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,16 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Guard:
     """The one middleware, in plain ASGI: a framework's own would cost more than the rest of a request.
 
-    `direct` are the routes (method and path) that are answered without a look at the framework's routing, which costs
-    more than a small model; the framework knows them too, for its document and for other methods.
+    `direct` are the routes (method and path) that are answered without a look at the framework's routing,
+    which costs more than a small model; the framework knows them too, for its document and for other methods.
     """
 
     def __init__(
-        self, app: ASGIApp, gate: Gate, telemetry: Telemetry, direct: Mapping[tuple[str, str], Endpoint] | None = None
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        telemetry: Telemetry,
+        direct: Mapping[tuple[str, str], Endpoint] | None = None,
     ) -> None:
         self._app, self._gate, self._telemetry, self._direct = app, gate, telemetry, direct or {}
 
@@ -131,4 +137,6 @@ async def body_of(request: Request, limit: int, seconds: float) -> bytes:
 
 
 def _too_large(limit: int) -> ScoreError:
-    return ScoreError(413, "body_too_large", f"the body is larger than {limit:,} bytes. Send the items in parts")
+    return ScoreError(
+        413, "body_too_large", f"the body is larger than {limit:,} bytes. Send the items in parts"
+    )

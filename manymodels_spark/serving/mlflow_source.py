@@ -1,5 +1,5 @@
-"""Champions in a production MLflow, found by their tags in whatever form they have there: logged models, versions of
-registered models, or runs (Azure ML). It connects when first asked, and fails fast.
+"""Champions in a production MLflow, found by their tags in whatever form they have there: logged models,
+versions of registered models, or runs (Azure ML). It connects when first asked, and fails fast.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ PAGE = 200
 class MlflowChampions:
     """The champions of one spec in its production repository; reads only, never writes.
 
-    After a failure further calls fail at once for `pause` seconds, so that a dead server costs no request more
-    than the first its waiting time.
+    After a failure further calls fail at once for `pause` seconds, so that a dead server costs no request
+    more than the first its waiting time.
     """
 
     def __init__(self, where: Repository, spec: Spec, pause: float = PAUSE) -> None:
@@ -65,7 +65,9 @@ class MlflowChampions:
         return max(found, key=lambda one: (one.created, one.model_id), default=None)
 
     def payload(self, champion: Champion) -> bytes:
-        """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches it."""
+        """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
+        it.
+        """
         try:
             return artifacts.read_payload(champion.location, None, server_uri(resolve(self._where.tracking)))
         except PayloadError:
@@ -78,7 +80,8 @@ class MlflowChampions:
 
         def ask(repository: ModelRepository) -> list[Champion]:
             if isinstance(repository, RunRepository):
-                # Azure ML does not say whether its filters know the names of runs: the keys are looked at here.
+                # Azure ML does not say whether its filters know the names of runs: the keys are looked at
+                # here.
                 return matching(_ready(repository, self._query()), text, limit)
             return list(islice(_ready(repository, self._query() + self._named(text)), limit))
 
@@ -96,9 +99,13 @@ class MlflowChampions:
         return t.where(SPEC=self._spec.name, ROLE=t.CHAMPION, **tags)
 
     def _named(self, text: str) -> str:
-        """A filter for names that hold every word; a registered model's begins with the spec's, which is no part of the key."""
+        """A filter for names that hold every word; a registered model's begins with the spec's, which is no
+        part of the key.
+        """
         before = f"{self._spec.name}--" if self._registered else ""
-        return "".join(f" AND name ILIKE '{before}%{slug}%'" for slug in filter(None, map(_slug, words_of(text))))
+        return "".join(
+            f" AND name ILIKE '{before}%{slug}%'" for slug in filter(None, map(_slug, words_of(text)))
+        )
 
     def _ask(self, question: Callable[[ModelRepository], list[Champion]]) -> list[Champion]:
         """The answer, or SourceDown without waiting where the last question failed a moment ago."""
@@ -109,7 +116,11 @@ class MlflowChampions:
             return [] if repository is None else question(repository)
         except Exception as error:
             self._failed_at = time.monotonic()
-            self._why = str(error) if isinstance(error, SourceDown) else f"MLflow did not answer ({type(error).__name__})"
+            self._why = (
+                str(error)
+                if isinstance(error, SourceDown)
+                else f"MLflow did not answer ({type(error).__name__})"
+            )
             raise SourceDown(self._why) from error
 
     def _connected(self) -> ModelRepository | None:
@@ -129,7 +140,9 @@ class MlflowChampions:
         if found is None:
             return None
         if is_azureml(client.uri):
-            return RunRepository(client, str(found.experiment_id), self._spec.name, artifact_root(self._where, client.uri))
+            return RunRepository(
+                client, str(found.experiment_id), self._spec.name, artifact_root(self._where, client.uri)
+            )
         return ModelRepository(client, str(found.experiment_id), self._spec.name)
 
     def _client(self) -> Client:

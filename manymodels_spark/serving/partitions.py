@@ -18,10 +18,16 @@ from manymodels_spark.serving.sources import is_partition_id
 REMEMBERED = 10_000
 _SIMPLE = frozenset({str, int, bool, type(None)})
 _EXPECTED = {
-    "bool": "true or false", "int": "a whole number", "float": "a number", "decimal": "a number, or text such as \"1.50\"",
-    "string": "text", "date": "text such as \"2026-11-24\"", "timestamp": "text such as \"2026-11-24T03:00:00\"",
-    "instant": "text such as \"2026-11-24T03:00:00+00:00\"", "binary": "hexadecimal text",
-}  # fmt: skip
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": 'a number, or text such as "1.50"',
+    "string": "text",
+    "date": 'text such as "2026-11-24"',
+    "timestamp": 'text such as "2026-11-24T03:00:00"',
+    "instant": 'text such as "2026-11-24T03:00:00+00:00"',
+    "binary": "hexadecimal text",
+}
 
 
 def partition_id_of(item: Item, kinds: Mapping[str, str]) -> str:
@@ -35,7 +41,8 @@ def partition_id_of(item: Item, kinds: Mapping[str, str]) -> str:
 def id_of(values: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
     """The id of the key of JSON values. Raises ScoreError (422).
 
-    Hashing a key costs as much as a small prediction, and most requests name a few popular ones: they are remembered.
+    Hashing a key costs as much as a small prediction, and most requests name a few popular ones: they are
+    remembered.
     """
     if not _SIMPLE.issuperset(map(type, values.values())):
         return key_of(values, kinds).id
@@ -51,7 +58,9 @@ def _id_of(values: tuple[tuple[str, type, Any], ...], kinds: tuple[tuple[str, st
 def checked(partition_id: str) -> str:
     """The id itself where it has the form of one. Raises ScoreError (422)."""
     if not is_partition_id(partition_id):
-        raise invalid("partition_id: 20 characters of a-z and 2-7 are expected, as answers give it. Or give `partition`")
+        raise invalid(
+            "partition_id: 20 characters of a-z and 2-7 are expected, as answers give it. Or give `partition`"
+        )
     return partition_id
 
 
@@ -62,18 +71,24 @@ def named(text: str, kinds: Mapping[str, str]) -> str:
     try:
         values = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise invalid("the partition in the URL is no valid JSON. Expected its id, or an object such as {\"store\": 3}") from None
+        raise invalid(
+            'the partition in the URL is no valid JSON. Expected its id, or an object such as {"store": 3}'
+        ) from None
     return key_of(values, kinds).id
 
 
 def key_of(values: Mapping[str, Any], kinds: Mapping[str, str]) -> PartitionKey:
-    """The key of JSON values, typed by `kinds` (column to type; empty: as JSON types them). Raises ScoreError (422)."""
+    """The key of JSON values, typed by `kinds` (column to type; empty: as JSON types them). Raises ScoreError
+    (422).
+    """
     if kinds and set(values) != set(kinds):
         raise invalid(f"partition: columns {', '.join(sorted(kinds))} are expected, each once, and no others")
     if not values:
         raise invalid("partition: at least one column is expected")
     try:
-        key = PartitionKey.of({name: _typed(name, value, kinds.get(name, "null")) for name, value in values.items()})
+        key = PartitionKey.of(
+            {name: _typed(name, value, kinds.get(name, "null")) for name, value in values.items()}
+        )
         key.id  # noqa: B018  (text that is no valid Unicode shows here)
     except (TypeError, UnicodeError):
         raise invalid("partition: text, numbers, true, false or null are expected as values") from None

@@ -1,4 +1,6 @@
-"""Whether a server can answer: starting, ready, degraded (the source is away, known models answer), unavailable."""
+"""Whether a server can answer: starting, ready, degraded (the source is away, known models answer),
+unavailable.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ class Readiness:
         return sum(future.done() and future.exception() is None for future in futures)
 
     def state(self) -> tuple[int, dict[str, Any]]:
-        """An HTTP status and what to say. Degraded is 200: taking the server away would silence what still works."""
+        """An HTTP status and what to say. Degraded is 200: taking the server away would silence what still
+        works.
+        """
         self._cache.probe()
         cache, trouble = self._cache, self._cache.loader.trouble
         facts = {"models": len(cache), "on_disk": len(cache.disk) if cache.disk else 0}

@@ -1,4 +1,6 @@
-"""What a request may look like: pydantic models that refuse by name, and the examples of the OpenAPI document."""
+"""What a request may look like: pydantic models that refuse by name, and the examples of the OpenAPI
+document.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Item(_Part):
     partition: dict[str, Scalar] | None = Field(
         None, description="The partition key, column to value. Dates and times are ISO 8601 text."
     )
-    partition_id: str | None = Field(None, description="Its id instead, as answers and the list of models give it.")
+    partition_id: str | None = Field(
+        None, description="Its id instead, as answers and the list of models give it."
+    )
     horizon: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Steps after the last training row; by default the model's own. Forecasts only."
     )
@@ -72,14 +76,18 @@ def item_of(data: Any) -> Item:
 def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:
     """The items of a decoded body, and whether the body is a batch. A bad item of a batch fails alone."""
     if not isinstance(data, dict):
-        raise invalid("the body is no JSON object. Expected one item, or {\"items\": [...]}")
+        raise invalid('the body is no JSON object. Expected one item, or {"items": [...]}')
     if "items" not in data:
         return [item_of(data)], False
     listed = data["items"]
     if len(data) > 1 or not isinstance(listed, list) or not listed:
-        raise invalid("a batch is {\"items\": [...]} with at least one item and nothing beside it")
+        raise invalid('a batch is {"items": [...]} with at least one item and nothing beside it')
     if len(listed) > limit:
-        raise ScoreError(413, "too_many_items", f"{len(listed)} items in one request, at most {limit} are taken. Send them in parts")
+        raise ScoreError(
+            413,
+            "too_many_items",
+            f"{len(listed)} items in one request, at most {limit} are taken. Send them in parts",
+        )
     return [_try(one) for one in listed], True
 
 

@@ -1,7 +1,7 @@
 """Score requests apart from any web framework: a body in, a status and a body out.
 
-`begin` parses and asks for the models, `finish` predicts; between them the caller waits in its own way, on an event
-loop or in a thread.
+`begin` parses and asks for the models, `finish` predicts; between them the caller waits in its own way, on an
+event loop or in a thread.
 """
 
 from __future__ import annotations
@@ -99,12 +99,16 @@ class ScoringService:
             return self.failed(error)
 
     def begin(self, body: bytes) -> Request:
-        """Parse and ask for the models, without waiting. Raises ScoreError where the body as a whole is bad."""
+        """Parse and ask for the models, without waiting. Raises ScoreError where the body as a whole is
+        bad.
+        """
         try:
             data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
-            raise ScoreError(400, "malformed_json", f"the body is no valid JSON ({where}). NaN is written as null") from None
+            raise ScoreError(
+                400, "malformed_json", f"the body is no valid JSON ({where}). NaN is written as null"
+            ) from None
         items, batch = items_of(data, self.settings.items)
         return Request([self._work(item) for item in items], batch)
 
@@ -151,7 +155,10 @@ class ScoringService:
             return Work(error=item)
         try:
             if item.horizon is not None and item.horizon > self.settings.horizon:
-                raise invalid(f"horizon: {item.horizon} is too large. At most {self.settings.horizon} steps are answered")
+                raise invalid(
+                    f"horizon: {item.horizon} is too large. At most {self.settings.horizon} steps are "
+                    "answered"
+                )
             partition_id = partition_id_of(item, self.cache.loader.kinds)
             return Work(item, partition_id, self.cache.load(partition_id))
         except ScoreError as error:
@@ -212,7 +219,9 @@ class ScoringService:
         return lambda: entry.model.table(table, item.intervals)
 
     def _at_fault(self, error: Exception, given: bool) -> Exception:
-        """Values that a model cannot digest are the client's to correct; without any, the model is at fault."""
+        """Values that a model cannot digest are the client's to correct; without any, the model is at
+        fault.
+        """
         if not given:
             return error
         log.warning("a model refused the values of a request (%s)", type(error).__name__)
@@ -222,4 +231,6 @@ class ScoringService:
 def _refuse_off_grid(table: dict[str, Any], frequency: str) -> None:
     times, missing = next(iter(table.values())), np.isnan(table["prediction"])
     if missing.any():
-        raise invalid(f"{times[missing][0]} is no step of the model, which has frequency {frequency} after its cutoff")
+        raise invalid(
+            f"{times[missing][0]} is no step of the model, which has frequency {frequency} after its cutoff"
+        )

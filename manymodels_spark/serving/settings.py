@@ -1,4 +1,6 @@
-"""All that a user can say about a server: bounds, times, keys. Values come from the command line or environment."""
+"""All that a user can say about a server: bounds, times, keys. Values come from the command line or
+environment.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ Seconds = Annotated[float, Field(gt=0)]
 class ServingSettings(BaseModel):
     """Bounds of one server process; sizes in MiB, times in seconds.
 
-    `rss_mb` bounds the whole process, None where only the models' own bytes count. `keys` are bearer keys; with
-    neither `keys` nor `entra_audience` the endpoint is open, which suits a laptop only.
-    At the start one champion of each family among the first `sample` is loaded, and `warm` (ids or JSON keys).
+    `rss_mb` bounds the whole process, None where only the models' own bytes count. `keys` are bearer keys;
+    with neither `keys` nor `entra_audience` the endpoint is open, which suits a laptop only. At the start one
+    champion of each family among the first `sample` is loaded, and `warm` (ids or JSON keys).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +57,8 @@ class ServingSettings(BaseModel):
 
     @classmethod
     def of_environment(cls, **given: Any) -> Self:
-        """`MANYMODELS_SERVE_CACHE_MB=1024` and so on for every field; lists are separated by line ends, or by commas.
+        """`MANYMODELS_SERVE_CACHE_MB=1024` and so on for every field; lists are separated by line ends, or by
+        commas.
 
         What is given as an argument (and not None) wins. Raises ManyModelsError naming the variable.
         """
@@ -71,7 +74,8 @@ class ServingSettings(BaseModel):
             first = error.errors(include_input=False)[0]
             where = str(first["loc"][0]) if first["loc"] else "settings"
             raise ManyModelsError(
-                f"serving setting {where} (or {PREFIX}{where.upper()}): {first['msg']}. Correct it and start again"
+                f"serving setting {where} (or {PREFIX}{where.upper()}): {first['msg']}. Correct it and "
+                "start again"
             ) from None
 
 

@@ -35,9 +35,10 @@ def give_back() -> None:
 def settle() -> None:
     """Prepare a process that holds many objects for long and answers in milliseconds.
 
-    What there is now is never looked at again by the garbage collector, and a full collection, which stands still for
-    as long as all models' objects take, waits until many more have piled up: reference counts free nearly all. Threads
-    hand over ten times as often, so that opening one model does not hold up the answers of others.
+    What there is now is never looked at again by the garbage collector, and a full collection, which stands
+    still for as long as all models' objects take, waits until many more have piled up: reference counts free
+    nearly all. Threads hand over ten times as often, so that opening one model does not hold up the answers
+    of others.
     """
     few_arenas()
     gc.collect()
@@ -47,7 +48,9 @@ def settle() -> None:
 
 
 def few_arenas(count: int = 2) -> None:
-    """Keep threads from having a heap each: with many, freed models leave holes that nobody else fills (glibc)."""
+    """Keep threads from having a heap each: with many, freed models leave holes that nobody else fills
+    (glibc).
+    """
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is not None:
         mallopt(-8, count)

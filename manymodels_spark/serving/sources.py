@@ -1,4 +1,6 @@
-"""Where champions come from: the protocol, and sources over a dict and over a folder for tests and laptops."""
+"""Where champions come from: the protocol, and sources over a dict and over a folder for tests and
+laptops.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class UnknownPartition(ManyModelsError):
 
 @dataclass(frozen=True)
 class Champion:
-    """One partition's champion as its source knows it. `key` is the canonical partition key, `created` in ms."""
+    """One partition's champion as its source knows it. `key` is the canonical partition key, `created` in
+    ms.
+    """
 
     partition_id: str
     model_id: str
@@ -46,7 +50,11 @@ class Champion:
     @property
     def partition(self) -> dict[str, Any]:
         """Column to value as JSON holds them; empty where the key is not known."""
-        return {} if self.key is None else {name: _json(value) for name, value in PartitionKey.parse(self.key).values}
+        return (
+            {}
+            if self.key is None
+            else {name: _json(value) for name, value in PartitionKey.parse(self.key).values}
+        )
 
 
 class ChampionSource(Protocol):
@@ -59,7 +67,9 @@ class ChampionSource(Protocol):
         """The champion's payload, not yet verified. Raises PayloadError where it is gone for good."""
 
     def search(self, text: str, limit: int) -> list[Champion]:
-        """Up to `limit` champions whose partition key contains every word of `text` (any, where it is empty)."""
+        """Up to `limit` champions whose partition key contains every word of `text` (any, where it is
+        empty).
+        """
 
     def ping(self) -> None:
         """Return where the source can be asked."""
@@ -115,7 +125,9 @@ class MemoryChampions:
 
 
 class FolderChampions:
-    """Champions in a folder, one file each as `write_model` makes it: a laptop's or a container image's source."""
+    """Champions in a folder, one file each as `write_model` makes it: a laptop's or a container image's
+    source.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -133,12 +145,16 @@ class FolderChampions:
         try:
             return read_model(model_path(self.folder, champion.partition_id))[1]
         except FileNotFoundError as error:
-            raise PayloadError(f"the file of model {champion.model_id} is gone. Promote the model again") from error
+            raise PayloadError(
+                f"the file of model {champion.model_id} is gone. Promote the model again"
+            ) from error
 
     def search(self, text: str, limit: int) -> list[Champion]:
         """See ChampionSource. Reads every file: for small folders."""
         self.ping()
-        return matching((read_model(path)[0] for path in sorted(self.folder.glob(f"*/*{SUFFIX}"))), text, limit)
+        return matching(
+            (read_model(path)[0] for path in sorted(self.folder.glob(f"*/*{SUFFIX}"))), text, limit
+        )
 
     def ping(self) -> None:
         """See ChampionSource."""
@@ -176,7 +192,9 @@ def model_path(folder: Path, partition_id: str) -> Path:
 
 
 def write_model(path: Path, champion: Champion, payload: bytes) -> int:
-    """One line of JSON that says what it is, then the payload; visible whole or not at all. The file's size."""
+    """One line of JSON that says what it is, then the payload; visible whole or not at all. The file's
+    size.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     data = orjson.dumps(champion.as_dict()) + b"\n" + payload
     scratch = path.with_name(f".{path.name}.{id(data):x}")
@@ -200,4 +218,10 @@ def read_model(path: Path) -> tuple[Champion, bytes]:
 def _json(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return value.hex() if isinstance(value, bytes) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return (
+        value.hex()
+        if isinstance(value, bytes)
+        else value.isoformat()
+        if hasattr(value, "isoformat")
+        else str(value)
+    )

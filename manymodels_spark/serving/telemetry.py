@@ -44,14 +44,27 @@ class Telemetry:
             "manymodels_requests", "Requests by route and status", ["route", "status"], registry=self.registry
         )
         self.seconds = Histogram(
-            "manymodels_request_seconds", "Seconds of a request", ["route"], buckets=_FAST, registry=self.registry
+            "manymodels_request_seconds",
+            "Seconds of a request",
+            ["route"],
+            buckets=_FAST,
+            registry=self.registry,
         )
-        self.items = Counter("manymodels_items", "Scored items by outcome", ["outcome"], registry=self.registry)
+        self.items = Counter(
+            "manymodels_items", "Scored items by outcome", ["outcome"], registry=self.registry
+        )
         self.model_seconds = Histogram(
-            "manymodels_model_seconds", "Seconds inside the models' own predict", buckets=_FAST, registry=self.registry
+            "manymodels_model_seconds",
+            "Seconds inside the models' own predict",
+            buckets=_FAST,
+            registry=self.registry,
         )
         loads = Histogram(
-            "manymodels_load_seconds", "Seconds to open a model", ["origin"], buckets=_FAST, registry=self.registry
+            "manymodels_load_seconds",
+            "Seconds to open a model",
+            ["origin"],
+            buckets=_FAST,
+            registry=self.registry,
         )
         cache.loader.observe = lambda origin, seconds: loads.labels(origin).observe(seconds)
         self.registry.register(_CacheCollector(cache))
@@ -65,11 +78,19 @@ class Telemetry:
         return generate_latest(self.registry)
 
     def request(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
-        """Count and log one request. `route` is the route's pattern, never the URL, which may name a partition."""
+        """Count and log one request. `route` is the route's pattern, never the URL, which may name a
+        partition.
+        """
         self._request(route, status).inc()
         self._seconds(route).observe(seconds)
         if access.isEnabledFor(logging.INFO):
-            line = {"request_id": request_id, "method": method, "route": route, "status": status, "ms": round(seconds * 1e3, 2)}
+            line = {
+                "request_id": request_id,
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1e3, 2),
+            }
             access.info(orjson.dumps(line).decode())
 
     def scored(self, outcomes: Iterable[str], model_seconds: float) -> None:
@@ -80,7 +101,9 @@ class Telemetry:
 
 
 class Gathered(logging.Handler):
-    """Writes lines to a stream together, a few times a second: a write for each would cost as much as an answer."""
+    """Writes lines to a stream together, a few times a second: a write for each would cost as much as an
+    answer.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()

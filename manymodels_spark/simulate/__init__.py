@@ -1,4 +1,5 @@
-"""Simulated source data with known truth: sales of stores and items, wells with sensors, and the faults of real data.
+"""Simulated source data with known truth: sales of stores and items, wells with sensors, and the faults of
+real data.
 
 Everything follows from a seed: the same call writes the same rows, and more days continue the days before.
 """

@@ -1,4 +1,6 @@
-"""The embedded source database of the demonstration: raw sales with the faults of real data, a calendar, wells."""
+"""The embedded source database of the demonstration: raw sales with the faults of real data, a calendar,
+wells.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,23 @@ if TYPE_CHECKING:
 
 AHEAD = 90
 _TABLES = {
-    "sales": "store INTEGER, item INTEGER, date DATE, units DOUBLE, promotion INTEGER, price DOUBLE, updated_at TIMESTAMP",
+    "sales": "store INTEGER, item INTEGER, date DATE, units DOUBLE, promotion INTEGER, price DOUBLE, "
+    "updated_at TIMESTAMP",
     "calendar": "store INTEGER, item INTEGER, date DATE, promotion INTEGER, price DOUBLE",
-    "wells": "field VARCHAR, well INTEGER, reading TIMESTAMP, pressure DOUBLE, temperature DOUBLE, vibration DOUBLE, "
-             "flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR",
+    "wells": "field VARCHAR, well INTEGER, reading TIMESTAMP, pressure DOUBLE, temperature DOUBLE, "
+    "vibration DOUBLE, "
+    "flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR",
     "_made_with": "stores INTEGER, items INTEGER, days INTEGER, seed INTEGER",
-}  # fmt: skip
+}
 
 
-def write_source_database(path: Path, *, stores: int, items: int, days: int, seed: int = 7, broken: bool = True) -> None:
+def write_source_database(
+    path: Path, *, stores: int, items: int, days: int, seed: int = 7, broken: bool = True
+) -> None:
     """Write a DuckDB file with tables `sales`, `calendar` (90 days beyond the sales) and `wells`.
 
-    With `broken`, four partitions are beyond use: one has no value at all, one a single row, one infinite values,
-    and some rows of store 1 name no item. Replaces the file's tables.
+    With `broken`, four partitions are beyond use: one has no value at all, one a single row, one infinite
+    values, and some rows of store 1 name no item. Replaces the file's tables.
     """
     sales = _sales(stores, items, days, seed)
     with _connect(path) as connection:
@@ -77,7 +83,9 @@ def _calendar(stores: int, items: int, days: int, seed: int) -> pd.DataFrame:
 
 
 def _with_faults(sales: pd.DataFrame, items: int, seed: int) -> pd.DataFrame:
-    """Rows that were corrected later, rows without an item, and three partitions that no model can be fitted to."""
+    """Rows that were corrected later, rows without an item, and three partitions that no model can be fitted
+    to.
+    """
     rng = np.random.default_rng([seed, 99])
     last = sales["store"].max()
     of = [(sales["store"] == last) & (sales["item"] == item) for item in (items, items - 1, items - 2)]
@@ -86,7 +94,9 @@ def _with_faults(sales: pd.DataFrame, items: int, seed: int) -> pd.DataFrame:
     infinite = sales.index[of[2].reindex(sales.index)][::50]
     sales.loc[infinite, "units"] = np.inf
     corrected = sales.sample(frac=0.001, random_state=seed)
-    corrected = corrected.assign(units=corrected["units"] + 1, updated_at=corrected["updated_at"] + pd.Timedelta(hours=1))
+    corrected = corrected.assign(
+        units=corrected["units"] + 1, updated_at=corrected["updated_at"] + pd.Timedelta(hours=1)
+    )
     nameless = sales[sales["store"] == 1].sample(min(25, items), random_state=seed).assign(item=None)
     table = pd.concat([sales, corrected, nameless], ignore_index=True)
     return table.iloc[rng.permutation(len(table))]
@@ -103,5 +113,7 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         import duckdb
     except ImportError as error:
-        raise ManyModelsError("the demonstration database wants DuckDB. Install it: pip install 'manymodels-spark[local]'") from error
+        raise ManyModelsError(
+            "the demonstration database wants DuckDB. Install it: pip install 'manymodels-spark[local]'"
+        ) from error
     return duckdb.connect(str(path))

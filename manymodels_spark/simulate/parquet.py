@@ -1,4 +1,6 @@
-"""Many partitions of clean sales as Parquet files, for benchmarks: written file by file, so that memory stays small."""
+"""Many partitions of clean sales as Parquet files, for benchmarks: written file by file, so that memory stays
+small.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,10 @@ def write_parquet(folder: Path, *, partitions: int, days: int, seed: int = 7, fi
     keys = [(number % STORES + 1, number // STORES + 1) for number in range(partitions)]
     rows = 0
     for number in range(files):
-        frames = [sales_of(seed, store, item, days).assign(store=store, item=item) for store, item in keys[number::files]]
+        frames = [
+            sales_of(seed, store, item, days).assign(store=store, item=item)
+            for store, item in keys[number::files]
+        ]
         if frames:
             table = pd.concat(frames, ignore_index=True)
             # Spark reads no nanoseconds.

@@ -1,7 +1,8 @@
-"""Daily sales of one item in one store: trend, week, year, promotions and prices, with counted noise around them.
+"""Daily sales of one item in one store: trend, week, year, promotions and prices, with counted noise around
+them.
 
-Every component draws from a generator of its own, seeded by (seed, store, item, component), so that a longer series
-begins with the shorter one.
+Every component draws from a generator of its own, seeded by (seed, store, item, component), so that a longer
+series begins with the shorter one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _LEVEL, _WEEK, _YEAR, _PROMOTION, _PRICE, _NOISE, _STOCK, _LIFE = range(8)
 
 @dataclass(frozen=True)
 class Shape:
-    """What one item in one store sells: units a day, growth a year, strength of week, year, promotion and price."""
+    """What one item in one store sells: units a day, growth a year, strength of week, year, promotion and
+    price.
+    """
 
     level: float
     growth: float
@@ -32,7 +35,9 @@ class Shape:
 
     @classmethod
     def of(cls, seed: int, store: int, item: int) -> Shape:
-        """The shape of an item in a store; items differ more than stores do, and every twelfth sells seldom."""
+        """The shape of an item in a store; items differ more than stores do, and every twelfth sells
+        seldom.
+        """
         rng, of_item = _rng(seed, store, item, _LEVEL), _rng(seed, 0, item, _LEVEL)
         intermittent = bool(of_item.random() < 1 / 12)
         level = float(np.exp(of_item.normal(3.0, 0.7)) * np.exp(rng.normal(0, 0.3)))
@@ -67,7 +72,9 @@ def expected_units(seed: int, store: int, item: int, known: pd.DataFrame) -> Flo
     trend = (1 + shape.growth) ** (day / 365.25)
     year = 1 + shape.year * np.sin(2 * np.pi * day / 365.25 + shape.phase)
     promoted = 1 + shape.uplift * known["promotion"].to_numpy()
-    return np.asarray(shape.level * trend * shape.week[known["date"].dt.dayofweek.to_numpy()] * year * promoted)
+    return np.asarray(
+        shape.level * trend * shape.week[known["date"].dt.dayofweek.to_numpy()] * year * promoted
+    )
 
 
 def sales_of(seed: int, store: int, item: int, days: int) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""Sensors of wells, and whether a well failed within the week after: rows for classification and regression."""
+"""Sensors of wells, and whether a well failed within the week after: rows for classification and
+regression.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ def wells(fields: int, per_field: int, rows: int, seed: int) -> pd.DataFrame:
     Failures depend on vibration and pressure by a threshold of each well's own; one reading in fifty of
     temperature is missing.
     """
-    frames = [_well(f"F{field:02d}", well, rows, seed) for field in range(1, fields + 1) for well in range(1, per_field + 1)]
+    frames = [
+        _well(f"F{field:02d}", well, rows, seed)
+        for field in range(1, fields + 1)
+        for well in range(1, per_field + 1)
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -26,14 +32,16 @@ def _well(field: str, well: int, rows: int, seed: int) -> pd.DataFrame:
     risk = 1.8 * (vibration - 3.2) + 0.05 * (pressure - 205) - 1.0
     failed = rng.random(rows) < 1 / (1 + np.exp(-3 * risk))
     temperature[rng.random(rows) < 0.02] = np.nan
-    return pd.DataFrame({
-        "field": field,
-        "well": well,
-        "reading": pd.date_range("2024-01-01", periods=rows, freq="6h"),
-        "pressure": pressure.round(2),
-        "temperature": temperature.round(2),
-        "vibration": vibration.round(3),
-        "flow": (0.4 * pressure - 3 * vibration + rng.normal(0, 3, rows)).round(2),
-        "pump_type": rng.choice(PUMPS, rows),
-        "failure_within_7d": np.where(failed, "yes", "no"),
-    })
+    return pd.DataFrame(
+        {
+            "field": field,
+            "well": well,
+            "reading": pd.date_range("2024-01-01", periods=rows, freq="6h"),
+            "pressure": pressure.round(2),
+            "temperature": temperature.round(2),
+            "vibration": vibration.round(3),
+            "flow": (0.4 * pressure - 3 * vibration + rng.normal(0, 3, rows)).round(2),
+            "pump_type": rng.choice(PUMPS, rows),
+            "failure_within_7d": np.where(failed, "yes", "no"),
+        }
+    )

@@ -1,6 +1,7 @@
 """Where rows come from: one module a kind of source, all behind `new_rows`.
 
-A source knows what it has that the lake does not have yet. It must know neither the stages nor the table names.
+A source knows what it has that the lake does not have yet. It must know neither the stages nor the table
+names.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "new_rows", "read"]
 
 
-def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...] = ()) -> Batch | None:
+def new_rows(
+    spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...] = ()
+) -> Batch | None:
     """What the source has beyond `seen` (all rows copied so far, with `_source` and `_batch`), or None.
 
     `as_text` names the columns (times) that a file without types must not guess at.
@@ -37,7 +40,9 @@ def new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_tex
         raise SourceError(f"source {describe(source)} cannot be read: {first_line(error, source)}") from error
 
 
-def _new_rows(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]) -> Batch | None:
+def _new_rows(
+    spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]
+) -> Batch | None:
     """The batch in the lake's names; the source itself only knows its own."""
     original = {new: old for old, new in source.rename.items()}
     before = None if seen is None else seen.toDF(*(original.get(name, name) for name in seen.columns))
@@ -49,14 +54,22 @@ def _renamed(rows: DataFrame, source: Source) -> DataFrame:
     if not source.rename:
         return rows
     if missing := [name for name in source.rename if name not in rows.columns]:
-        raise SourceError(f"source {describe(source)}: rename: no column {', '.join(missing)}. It has: {', '.join(rows.columns)}")
+        raise SourceError(
+            f"source {describe(source)}: rename: no column {', '.join(missing)}. It has: "
+            f"{', '.join(rows.columns)}"
+        )
     names = [source.rename.get(name, name) for name in rows.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SourceError(f"source {describe(source)}: rename: two columns would be called {', '.join(twice)}. Choose another name")
+        raise SourceError(
+            f"source {describe(source)}: rename: two columns would be called {', '.join(twice)}. Choose "
+            "another name"
+        )
     return rows.toDF(*names)
 
 
-def _by_kind(spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]) -> Batch | None:
+def _by_kind(
+    spark: SparkSession, source: Source, seen: DataFrame | None, as_text: tuple[str, ...]
+) -> Batch | None:
     match source:
         case Jdbc():
             return database.new_rows(spark, source, seen)
@@ -70,7 +83,9 @@ def read(spark: SparkSession, source: Source, as_text: tuple[str, ...] = ()) -> 
     """All rows of the source. Raises SourceError where it cannot be read."""
     batch = new_rows(spark, source, None, as_text)
     if batch is None:
-        raise SourceError(f"source {describe(source)} has no rows: nothing was found to read. Check the path or table")
+        raise SourceError(
+            f"source {describe(source)} has no rows: nothing was found to read. Check the path or table"
+        )
     return batch.rows
 
 

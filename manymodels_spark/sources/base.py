@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SOURCE, BATCH, INGESTED_AT = "_source", "_batch", "_ingested_at"
 AUDIT = (SOURCE, BATCH, INGESTED_AT)
 _ADVICE = {
-    "TIMESTAMP(NANOS": 'Spark reads no times in nanoseconds, which is how pandas writes them: write the files again with '
+    "TIMESTAMP(NANOS": "Spark reads no times in nanoseconds, which is how pandas writes them: write the "
+    "files again with "
     'to_parquet(..., coerce_timestamps="us")',
 }
 
@@ -43,10 +44,19 @@ def digest(rows: DataFrame) -> tuple[int, int]:
 
 
 def first_line(error: Exception, source: Source) -> str:
-    """The line of a long trace that says what happened, with the source's secrets blotted out and, where it is known, what to do."""
+    """The line of a long trace that says what happened, with the source's secrets blotted out and, where it
+    is known, what to do.
+    """
     text = f"{error}\n{getattr(error, '_stackTrace', '') or ''}"
-    causes = re.findall(r"(?:Caused by: )?[\w.$]*(?:SQLException|PSQLException|SQLTransientException|UnknownHost\w*): (.+)", text)
-    line = causes[-1] if causes else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    causes = re.findall(
+        r"(?:Caused by: )?[\w.$]*(?:SQLException|PSQLException|SQLTransientException|UnknownHost\w*): (.+)",
+        text,
+    )
+    line = (
+        causes[-1]
+        if causes
+        else next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    )
     if isinstance(source, Jdbc):
         for secret in (source.password, source.user):
             if secret:

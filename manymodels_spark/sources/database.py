@@ -28,7 +28,9 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def new_rows(spark: SparkSession, source: Jdbc, seen: DataFrame | None) -> Batch | None:
-    """The rows beyond the watermark of `seen` (with those that came late); without a watermark all, if any changed."""
+    """The rows beyond the watermark of `seen` (with those that came late); without a watermark all, if any
+    changed.
+    """
     if source.watermark is None:
         rows = _marked(_read(spark, source), source, "snapshot")
         if seen is None:
@@ -66,7 +68,9 @@ def _unseen(newer: DataFrame, seen: DataFrame, watermark: str, since: Any) -> Da
 
     names = [name for name in newer.columns if name not in AUDIT and name in seen.columns]
     overlap = seen.filter(F.col(quote(watermark)) >= F.lit(since))
-    known = overlap.select(F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)).alias("_known")).distinct()
+    known = overlap.select(
+        F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)).alias("_known")
+    ).distinct()
     marked = newer.withColumn("_known", F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)))
     return marked.join(known, "_known", "left_anti").drop("_known")
 
@@ -84,7 +88,10 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
     if column is not None and low is not None and low != high and not isinstance(low, str):
         first = since if column == source.watermark and since else low
         rows = reader.options(
-            partitionColumn=column, lowerBound=_bound(first), upperBound=_bound(high), numPartitions=str(source.partitions)
+            partitionColumn=column,
+            lowerBound=_bound(first),
+            upperBound=_bound(high),
+            numPartitions=str(source.partitions),
         ).load()
     return rows if since is None else rows.filter(F.col(quote(str(source.watermark))) >= F.lit(since))
 
@@ -92,7 +99,8 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
 def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
     if column is not None and column not in rows.columns:
         raise SourceError(
-            f"source.jdbc.{role}: no column {column!r} in {source.table or 'the query'}. It has: {', '.join(rows.columns)}"
+            f"source.jdbc.{role}: no column {column!r} in {source.table or 'the query'}. It has: "
+            f"{', '.join(rows.columns)}"
         )
 
 

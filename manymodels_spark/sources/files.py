@@ -27,7 +27,9 @@ ONE_BY_ONE = 50
 _SCHEME = re.compile(r"^file:/+")
 
 
-def new_rows(spark: SparkSession, source: Files, seen: DataFrame | None, as_text: tuple[str, ...] = ()) -> Batch | None:
+def new_rows(
+    spark: SparkSession, source: Files, seen: DataFrame | None, as_text: tuple[str, ...] = ()
+) -> Batch | None:
     """The rows of the files that were not copied yet in their present state; a changed file replaces itself.
 
     Columns of CSV files named in `as_text` stay as they are written, whatever they look like.
@@ -54,9 +56,13 @@ def _listing(spark: SparkSession, source: Files) -> dict[str, str]:
     found = reader.load(path).select("path", "length", "modificationTime").collect()
     files = [row for row in found if not str(row["path"]).rsplit("/", 1)[-1].startswith(("_", "."))]
     if not files:
-        raise SourceError(f"source.{source.kind}: no file at {source.path}. A file, a folder or a glob is expected")
+        raise SourceError(
+            f"source.{source.kind}: no file at {source.path}. A file, a folder or a glob is expected"
+        )
     return {
-        _SCHEME.sub("file:///", str(row["path"])): hashlib.sha256(f"{row['length']} {row['modificationTime']}".encode()).hexdigest()[:16]
+        _SCHEME.sub("file:///", str(row["path"])): hashlib.sha256(
+            f"{row['length']} {row['modificationTime']}".encode()
+        ).hexdigest()[:16]
         for row in files
     }
 
@@ -69,7 +75,11 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: 
     reader = spark.read.format(source.kind).options(**{**_DEFAULTS[source.kind], **source.options})
     if any("=" in path for path in batches):
         reader = reader.option("basePath", resolve(source.path))
-    groups = [[path] for path in batches] if source.kind == "csv" and len(batches) <= ONE_BY_ONE else [list(batches)]
+    groups = (
+        [[path] for path in batches]
+        if source.kind == "csv" and len(batches) <= ONE_BY_ONE
+        else [list(batches)]
+    )
     path = F.regexp_replace(F.col("_metadata.file_path"), _SCHEME.pattern, "file:///")
     frames = [_load(reader, group, as_text).withColumn(SOURCE, path) for group in groups]
     rows = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
@@ -78,18 +88,24 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: 
 
 
 def _load(reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...]) -> DataFrame:
-    """The files' rows. A guess at a time's type would lose its zone, or that it has none: it is kept as text."""
+    """The files' rows. A guess at a time's type would lose its zone, or that it has none: it is kept as
+    text.
+    """
     from pyspark.sql import types as T
 
     guessed = reader.load(paths)
     if not any(field.name in as_text for field in guessed.schema):
         return guessed
-    kinds = [T.StructField(f.name, T.StringType() if f.name in as_text else f.dataType) for f in guessed.schema]
+    kinds = [
+        T.StructField(f.name, T.StringType() if f.name in as_text else f.dataType) for f in guessed.schema
+    ]
     return reader.schema(T.StructType(kinds)).load(paths)
 
 
 def _long(rows: DataFrame, wide: Wide) -> DataFrame:
-    """One row per value from one row per series: the first value at `start`, the next a step of `frequency` later."""
+    """One row per value from one row per series: the first value at `start`, the next a step of `frequency`
+    later.
+    """
     from pyspark.sql import functions as F
 
     if wide.id not in rows.columns:
@@ -98,6 +114,10 @@ def _long(rows: DataFrame, wide: Wide) -> DataFrame:
     times = pd.date_range(wide.start, periods=len(values), freq=wide.frequency)
     steps = pd.DataFrame({"_step": range(len(values)), wide.time: times}).astype({"_step": "int32"})
     array = F.array(*(F.col(quote(name)).cast("double") for name in values))
-    long = rows.select(F.col(quote(wide.id)).alias(wide.name), SOURCE, BATCH, F.posexplode(array).alias("_step", wide.values))
-    placed = long.filter(F.col(wide.values).isNotNull()).join(F.broadcast(rows.sparkSession.createDataFrame(steps)), "_step")
+    long = rows.select(
+        F.col(quote(wide.id)).alias(wide.name), SOURCE, BATCH, F.posexplode(array).alias("_step", wide.values)
+    )
+    placed = long.filter(F.col(wide.values).isNotNull()).join(
+        F.broadcast(rows.sparkSession.createDataFrame(steps)), "_step"
+    )
     return placed.drop("_step")

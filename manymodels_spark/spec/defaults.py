@@ -1,7 +1,8 @@
 """The candidates of a spec that names none: three families, or for weekly series a broad choice, combined.
 
 The weekly choice was made by backtests inside the training part of the M4 competition's weekly series; see
-docs/decisions for what was compared. Seasons are spelled out, since most families are better off without one of 52 steps.
+docs/decisions for what was compared. Seasons are spelled out, since most families are better off without one
+of 52 steps.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ WEEKLY_COMBINE = "weighted_best_6"
 
 
 def with_candidates(data: dict[str, Any]) -> dict[str, Any]:
-    """A spec's raw data with the default candidates of its task, and for weekly forecasts of their combination."""
+    """A spec's raw data with the default candidates of its task, and for weekly forecasts of their
+    combination.
+    """
     task, columns = data.get("task", "forecast"), data.get("columns")
     frequency = columns.get("frequency") if isinstance(columns, dict) else None
     if task == "forecast" and str(frequency).startswith(("W", "week")):

@@ -1,7 +1,7 @@
 """All that a user can say in a spec, as pydantic models: names, types, bounds and defaults.
 
-The models know what a valid spec is; reading YAML, collecting mistakes and looking into data is done elsewhere.
-Options of a model family are checked by the family itself (`manymodels_spark.models`), not here.
+The models know what a valid spec is; reading YAML, collecting mistakes and looking into data is done
+elsewhere. Options of a model family are checked by the family itself (`manymodels_spark.models`), not here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,21 @@ Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 
 FREQUENCIES = ("min", "15min", "30min", "h", "D", "B", "W", "MS", "ME", "QS", "QE", "YS", "YE")
 PLACE = r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"
-METRICS = ("smape", "mase", "wape", "mae", "rmse", "rmsse", "bias", "pinball", "accuracy", "f1", "auc", "logloss", "r2")
+METRICS = (
+    "smape",
+    "mase",
+    "wape",
+    "mae",
+    "rmse",
+    "rmsse",
+    "bias",
+    "pinball",
+    "accuracy",
+    "f1",
+    "auc",
+    "logloss",
+    "r2",
+)
 HIGHER_IS_BETTER = frozenset({"accuracy", "f1", "auc", "r2"})
 TASK_METRICS: dict[str, tuple[str, ...]] = {
     "forecast": ("wape", "smape", "mase", "mae", "rmse", "rmsse", "bias", "pinball"),
@@ -58,11 +72,25 @@ def _megabytes(value: object) -> object:
 
 
 def _frequency(value: str) -> str:
-    aliases = {"H": "h", "T": "min", "M": "MS", "Q": "QS", "Y": "YS", "A": "YS", "day": "D", "week": "W", "hour": "h"}
+    aliases = {
+        "H": "h",
+        "T": "min",
+        "M": "MS",
+        "Q": "QS",
+        "Y": "YS",
+        "A": "YS",
+        "day": "D",
+        "week": "W",
+        "hour": "h",
+    }
     value = aliases.get(value, value)
-    if value in FREQUENCIES or (value.startswith("W-") and value[2:] in ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")):
+    if value in FREQUENCIES or (
+        value.startswith("W-") and value[2:] in ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+    ):
         return value
-    raise ValueError(f"unknown frequency {value!r}. Expected one of {', '.join(FREQUENCIES)}, or W-MON to W-SUN")
+    raise ValueError(
+        f"unknown frequency {value!r}. Expected one of {', '.join(FREQUENCIES)}, or W-MON to W-SUN"
+    )
 
 
 def _one_key(value: object) -> object:
@@ -70,7 +98,7 @@ def _one_key(value: object) -> object:
     if isinstance(value, str):
         return {"family": value, "options": {}}
     if isinstance(value, dict) and len(value) == 1 and "family" not in value:
-        (name, options), = value.items()
+        ((name, options),) = value.items()
         return {"family": name, "options": options or {}}
     return value
 
@@ -79,14 +107,31 @@ Fraction = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=1)]
 Megabytes = Annotated[int, BeforeValidator(_megabytes), Field(ge=64)]
 Frequency = Annotated[str, AfterValidator(_frequency)]
 Metric = Literal[
-    "smape", "mase", "wape", "mae", "rmse", "rmsse", "bias", "pinball", "accuracy", "f1", "auc", "logloss", "r2"
+    "smape",
+    "mase",
+    "wape",
+    "mae",
+    "rmse",
+    "rmsse",
+    "bias",
+    "pinball",
+    "accuracy",
+    "f1",
+    "auc",
+    "logloss",
+    "r2",
 ]
 
 
 def _place(value: Any) -> Any:
     """One mistake where neither form was meant."""
-    if (isinstance(value, str) and not re.fullmatch(PLACE, value)) or not isinstance(value, str | dict | PlaceColumn | None):
-        raise ValueError("expected a country, e.g. ES, a region of it, e.g. ES-MD, or {column: NAME} with the column that says it")
+    if (isinstance(value, str) and not re.fullmatch(PLACE, value)) or not isinstance(
+        value, str | dict | PlaceColumn | None
+    ):
+        raise ValueError(
+            "expected a country, e.g. ES, a region of it, e.g. ES-MD, or {column: NAME} with the column "
+            "that says it"
+        )
     return PlaceColumn.model_validate(value) if isinstance(value, dict) else value
 
 
@@ -105,7 +150,9 @@ class Columns(Part):
     known_future: list[Identifier] = []
     features: list[Identifier] = []
     static: list[Identifier] = []
-    holidays: Annotated[Annotated[str, Field(pattern=PLACE)] | PlaceColumn | None, BeforeValidator(_place)] = None
+    holidays: Annotated[
+        Annotated[str, Field(pattern=PLACE)] | PlaceColumn | None, BeforeValidator(_place)
+    ] = None
 
     @property
     def inputs(self) -> list[str]:
@@ -147,7 +194,9 @@ class Backtest(Part):
 
 
 class Gate(Part):
-    """One business rule of a promotion: a metric's bound, better than the champion, enough rows, or a function."""
+    """One business rule of a promotion: a metric's bound, better than the champion, enough rows, or a
+    function.
+    """
 
     metric: Metric | None = None
     below: float | None = None
@@ -163,14 +212,24 @@ class Gate(Part):
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
-        kinds = [self.metric, self.better_than, self.rows, self.folds, self.coverage, self.max_age_days, self.function]
+        kinds = [
+            self.metric,
+            self.better_than,
+            self.rows,
+            self.folds,
+            self.coverage,
+            self.max_age_days,
+            self.function,
+        ]
         if sum(kind is not None for kind in kinds) != 1:
             raise ValueError(
                 "a gate is exactly one of: metric with below or above, better_than, rows, folds, "
                 "coverage with within, max_age_days, function"
             )
         if self.metric is not None and (self.below is None) == (self.above is None):
-            raise ValueError("a metric's gate wants either `below` or `above`, e.g. {metric: wape, below: 0.35}")
+            raise ValueError(
+                "a metric's gate wants either `below` or `above`, e.g. {metric: wape, below: 0.35}"
+            )
         if self.coverage is not None and self.within is None:
             raise ValueError("a coverage gate wants its bounds, e.g. {coverage: 80, within: [0.7, 0.95]}")
         return self
@@ -196,7 +255,9 @@ class Limits(Part):
 
 
 class Monitor(Part):
-    """When live forecasts call for a person: how large a change must be, how sure, and how many partitions may have one."""
+    """When live forecasts call for a person: how large a change must be, how sure, and how many partitions
+    may have one.
+    """
 
     window: Annotated[int, Field(ge=7)] | None = None
     worse_by: Annotated[float, BeforeValidator(_percent), Field(gt=0)] = 0.5
@@ -261,7 +322,7 @@ class Synapse(Part):
 def _warehouse(value: object) -> object:
     """`{duckdb: path}` or `{postgres: {...}}` as the part that it names."""
     if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
-        (kind, options), = value.items()
+        ((kind, options),) = value.items()
         if isinstance(options, str):
             options = {"path" if kind == "duckdb" else "url": options}
         return {"kind": kind, **(options or {})}
@@ -306,27 +367,43 @@ class Spec(Part):
         roles = [*keys, self.columns.target]
         repeated = sorted({name for name in roles if roles.count(name) > 1})
         if repeated:
-            raise ValueError(f"column {', '.join(repeated)} stands in two roles among partition_by, time and target")
+            raise ValueError(
+                f"column {', '.join(repeated)} stands in two roles among partition_by, time and target"
+            )
         if taken := clashes(keys, [self.columns.target, *self.columns.inputs]):
             raise ValueError(
-                f"column {', '.join(taken)}: tables of this package have a column of that name. Give it another one where the rows "
-                f"are read: `rename: {{{taken[0]}: {taken[0]}_name}}` below the kind of the source, and use that in the spec"
+                f"column {', '.join(taken)}: tables of this package have a column of that name. Give it "
+                "another one where the rows "
+                f"are read: `rename: {{{taken[0]}: {taken[0]}_name}}` below the kind of the source, and "
+                f"use that in the spec"
             )
         if self.task == "forecast" and self.columns.time is None:
             raise ValueError("columns.time: a forecast wants the column with the time of each row")
         if self.backtest.metric and self.backtest.metric not in TASK_METRICS[self.task]:
             allowed = ", ".join(TASK_METRICS[self.task])
-            raise ValueError(f"backtest.metric: {self.backtest.metric!r} does not fit task {self.task}. Use one of {allowed}")
+            raise ValueError(
+                f"backtest.metric: {self.backtest.metric!r} does not fit task {self.task}. Use one of "
+                f"{allowed}"
+            )
         return self
 
     def _repr_html_(self) -> str:
         candidates = ", ".join(candidate.family for candidate in self.candidates)
         facts = [
-            ("task", f"{self.task} of {self.columns.target}, {self.horizon} ahead" if self.task == "forecast" else self.task),
-            ("partition by", ", ".join(self.partition_by)), ("candidates", candidates), ("combine", self.combine),
-            ("metric", f"{self.metric} over {self.backtest.folds} folds"), ("gates", len(self.promote.all) + len(self.promote.any)),
-            ("lake", self.lake), ("warehouse", self.warehouse.kind),
-        ]  # fmt: skip
+            (
+                "task",
+                f"{self.task} of {self.columns.target}, {self.horizon} ahead"
+                if self.task == "forecast"
+                else self.task,
+            ),
+            ("partition by", ", ".join(self.partition_by)),
+            ("candidates", candidates),
+            ("combine", self.combine),
+            ("metric", f"{self.metric} over {self.backtest.folds} folds"),
+            ("gates", len(self.promote.all) + len(self.promote.any)),
+            ("lake", self.lake),
+            ("warehouse", self.warehouse.kind),
+        ]
         return html_table(self.name, facts)
 
     @property
@@ -336,8 +413,21 @@ class Spec(Part):
 
     @property
     def season_length(self) -> int:
-        """Steps in the main season: as given, else by the frequency (7 for days, 24 for hours, 52, 12, 4, 1)."""
-        by_frequency = {"min": 60, "15min": 96, "30min": 48, "h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}
+        """Steps in the main season: as given, else by the frequency (7 for days, 24 for hours, 52, 12, 4,
+        1).
+        """
+        by_frequency = {
+            "min": 60,
+            "15min": 96,
+            "30min": 48,
+            "h": 24,
+            "D": 7,
+            "B": 5,
+            "W": 52,
+            "M": 12,
+            "Q": 4,
+            "Y": 1,
+        }
         frequency = self.columns.frequency
         head = frequency if frequency in by_frequency else frequency[0]
         return self.season or by_frequency[head]

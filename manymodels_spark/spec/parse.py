@@ -23,12 +23,16 @@ Loc = tuple[int | str, ...]
 
 
 def read_spec(path: str | Path, extra: Sequence[Extra] = ()) -> Spec:
-    """The spec in a YAML file. Raises SpecError with every mistake, SpecError too where there is no such file."""
+    """The spec in a YAML file. Raises SpecError with every mistake, SpecError too where there is no such
+    file.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise SpecError(str(path), [Mistake("file", f"cannot be read: {error.strerror}. Give the path of a YAML spec")]) from error
+        raise SpecError(
+            str(path), [Mistake("file", f"cannot be read: {error.strerror}. Give the path of a YAML spec")]
+        ) from error
     return parse_spec(text, str(path), extra)
 
 
@@ -50,11 +54,22 @@ def parse_spec(text: str, name: str = "spec", extra: Sequence[Extra] = ()) -> Sp
 
 
 def _not_yaml(error: yaml.YAMLError, lines: list[str]) -> Mistake:
-    """Where the text stops being YAML, with the line: past the end, and on empty lines, the last one that says something."""
+    """Where the text stops being YAML, with the line: past the end, and on empty lines, the last one that
+    says something.
+    """
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    message = f"not valid YAML: {problem or error}. A bracket, a quote or a blank after `:` may be missing here or above"
-    written = [number for number, line in enumerate(lines) if line.strip() and (mark is None or number <= mark.line)]
-    return Mistake("yaml", message, written[-1] + 1, lines[written[-1]].strip()) if mark and written else Mistake("yaml", message)
+    message = (
+        f"not valid YAML: {problem or error}. A bracket, a quote or a blank after `:` may be missing here "
+        "or above"
+    )
+    written = [
+        number for number, line in enumerate(lines) if line.strip() and (mark is None or number <= mark.line)
+    ]
+    return (
+        Mistake("yaml", message, written[-1] + 1, lines[written[-1]].strip())
+        if mark and written
+        else Mistake("yaml", message)
+    )
 
 
 def _validated(data: dict[str, Any]) -> tuple[list[Mistake], Spec | None]:
@@ -104,7 +119,9 @@ def known_keys(loc: Loc) -> list[str]:
             continue
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         models = [found for field in fields for found in _models_in(field.annotation)] or models
-    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()} - {"kind"})
+    return sorted(
+        {field.alias or name for model in models for name, field in model.model_fields.items()} - {"kind"}
+    )
 
 
 def dotted(loc: Sequence[int | str]) -> str:
@@ -123,8 +140,19 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _is_tag(part: int | str) -> bool:
-    """Whether a part of a location was added by pydantic for a union's member and stands nowhere in the file."""
-    return isinstance(part, str) and part in {"jdbc", "csv", "json", "parquet", "delta", "duckdb", "postgres", "synapse"}
+    """Whether a part of a location was added by pydantic for a union's member and stands nowhere in the
+    file.
+    """
+    return isinstance(part, str) and part in {
+        "jdbc",
+        "csv",
+        "json",
+        "parquet",
+        "delta",
+        "duckdb",
+        "postgres",
+        "synapse",
+    }
 
 
 def _nearest(given: str, known: Sequence[str], *, listed: bool = True) -> str:

@@ -14,7 +14,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from manymodels_spark.errors import ManyModelsError
 
-Environ = Annotated[str, Field(min_length=1, description="May hold ${NAME}, taken from the environment at use.")]
+Environ = Annotated[
+    str, Field(min_length=1, description="May hold ${NAME}, taken from the environment at use.")
+]
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -28,21 +30,27 @@ def resolve(value: str) -> str:
         name, default = match.group(1), match.group(2)
         found = os.environ.get(name, default)
         if found is None:
-            raise ManyModelsError(f"environment variable {name} is not set, and the spec uses ${{{name}}}. Set it and run again")
+            raise ManyModelsError(
+                f"environment variable {name} is not set, and the spec uses ${{{name}}}. Set it and run again"
+            )
         return found
 
     return _VARIABLE.sub(lookup, value)
 
 
 def variables(value: str) -> list[tuple[str, str | None]]:
-    """The (name, default) of each `${NAME}` or `${NAME:-default}` in a text; None where there is no default."""
+    """The (name, default) of each `${NAME}` or `${NAME:-default}` in a text; None where there is no
+    default.
+    """
     return [(match.group(1), match.group(2)) for match in _VARIABLE.finditer(value)]
 
 
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
     watermark: str | None = None
-    rename: Annotated[dict[str, str], Field(description="The source's name of a column, and the one that the lake gets.")] = {}
+    rename: Annotated[
+        dict[str, str], Field(description="The source's name of a column, and the one that the lake gets.")
+    ] = {}
 
 
 class Jdbc(_Form):
@@ -62,10 +70,11 @@ class Jdbc(_Form):
 
 
 class Wide(BaseModel):
-    """A file with one row per series: its id in column `id`, its values in all other columns, the oldest first.
+    """A file with one row per series: its id in column `id`, its values in all other columns, the oldest
+    first.
 
-    It becomes one row per value: columns `name` (the id), `time` (from `start` on, a step of `frequency` each) and
-    `values`.
+    It becomes one row per value: columns `name` (the id), `time` (from `start` on, a step of `frequency`
+    each) and `values`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,7 +131,7 @@ class Kafka(BaseModel):
 def _form(value: Any) -> Any:
     """`{csv: path}` or `{jdbc: {...}}` as the form that it names."""
     if isinstance(value, dict) and len(value) == 1 and "kind" not in value:
-        (kind, options), = value.items()
+        ((kind, options),) = value.items()
         if isinstance(options, str):
             options = {"url" if kind == "jdbc" else "path": options}
         return {"kind": kind, **(options or {})}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame:
     """partition_id, time (timestamp) and the known-future columns (double) of the calendar's rows.
 
-    A calendar may lack partition columns: its rows then hold for all partitions that have the others in common. Rows without
-    a time, or with one that no fit could be given, are left out.
+    A calendar may lack partition columns: its rows then hold for all partitions that have the others in
+    common. Rows without a time, or with one that no fit could be given, are left out.
     """
     from pyspark.sql import functions as F
 

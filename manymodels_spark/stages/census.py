@@ -1,4 +1,5 @@
-"""The census of a spec's partitions: who they are, how many rows each has, and what is wrong with some of them.
+"""The census of a spec's partitions: who they are, how many rows each has, and what is wrong with some of
+them.
 
 One pass over the rows. Ids are computed here, in Python, for every distinct key.
 """
@@ -21,12 +22,24 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
-COUNTS = ("rows", "times", "copies", "null_target", "null_key", "bad_times", "not_numeric", "not_finite", "negatives")
+COUNTS = (
+    "rows",
+    "times",
+    "copies",
+    "null_target",
+    "null_key",
+    "bad_times",
+    "not_numeric",
+    "not_finite",
+    "negatives",
+)
 
 
 @dataclass(frozen=True)
 class Census:
-    """A row per partition: its columns, id, key, counts, span, fences and problem. Broken ones are in it, too."""
+    """A row per partition: its columns, id, key, counts, span, fences and problem. Broken ones are in it,
+    too.
+    """
 
     rows: list[dict[str, Any]]
     table: DataFrame
@@ -34,7 +47,10 @@ class Census:
     @classmethod
     def of(cls, rows: DataFrame, spec: Spec) -> Census:
         """Count the typed rows of every partition (the frame of `typed.typed`)."""
-        counted = [row.asDict() for row in rows.groupBy(*(quote(n) for n in spec.partition_by)).agg(*_facts(spec)).collect()]
+        counted = [
+            row.asDict()
+            for row in rows.groupBy(*(quote(n) for n in spec.partition_by)).agg(*_facts(spec)).collect()
+        ]
         number = buckets(len(counted), spec.limits.partitions_per_wave)
         people = [_person(row, spec, rows.schema, number) for row in counted]
         schema = _schema(rows.schema, spec)
@@ -50,8 +66,13 @@ def _facts(spec: Spec) -> list[Column]:
 
     kept = ~F.col(flag.BAD_TIME) & ~F.col(flag.NOT_FINITE)
     facts = [F.count("*").alias("rows"), count(F.col(flag.NULL_KEY)).alias("null_key")]
-    names = {"bad_times": flag.BAD_TIME, "not_numeric": flag.NOT_NUMERIC, "not_finite": flag.NOT_FINITE,
-             "null_target": flag.NULL_TARGET, "negatives": flag.NEGATIVE}
+    names = {
+        "bad_times": flag.BAD_TIME,
+        "not_numeric": flag.NOT_NUMERIC,
+        "not_finite": flag.NOT_FINITE,
+        "null_target": flag.NULL_TARGET,
+        "negatives": flag.NEGATIVE,
+    }
     facts += [count(F.col(column)).alias(name) for name, column in names.items()]
     forecast = spec.task == "forecast" and spec.columns.time is not None
     time = F.when(kept, F.col(quote(str(spec.columns.time)))) if forecast else F.lit(None).cast("timestamp")
@@ -77,7 +98,14 @@ def _person(row: dict[str, Any], spec: Spec, schema: StructType, buckets: int) -
     values = {name: _value(row[name], schema[name].dataType.typeName()) for name in spec.partition_by}
     key = PartitionKey.of(values)
     copies = row["kept"] - row["times"] if spec.task == "forecast" else 0
-    person = {**row, **values, "partition_id": key.id, "key": key.canonical, "bucket": key.seed % buckets, "copies": copies}
+    person = {
+        **row,
+        **values,
+        "partition_id": key.id,
+        "key": key.canonical,
+        "bucket": key.seed % buckets,
+        "copies": copies,
+    }
     quartiles, width = row["quartiles"], spec.prepare.outliers
     low = high = None
     if quartiles is not None and width is not None:
@@ -97,20 +125,38 @@ def _problem(person: dict[str, Any], spec: Spec) -> tuple[str | None, str | None
     rules, total = spec.prepare, person["rows"]
     time, target = spec.columns.time, spec.columns.target
     found: list[tuple[Callable[[], bool], Reason, str]] = [
-        (lambda: person["null_key"] > 0 and rules.null_keys == "quarantine", Reason.NULL_KEY,
-         f"a partition column is null in all {total} rows"),
-        (lambda: person["bad_times"] > 0 and rules.bad_times == "quarantine", Reason.BAD_TIMES,
-         f"{person['bad_times']} of {total} rows have no valid {time}"),
-        (lambda: person["not_numeric"] > 0, Reason.NOT_NUMERIC,
-         f"{person['not_numeric']} of {total} values of {target} are text that is no number"),
-        (lambda: person["not_finite"] > 0 and rules.not_finite == "quarantine", Reason.NOT_FINITE,
-         f"{person['not_finite']} of {total} values of {target} are infinite"),
-        (lambda: person["null_target"] + person["not_finite"] >= total, Reason.ALL_NULL,
-         f"none of {total} rows has a value in {target}"),
+        (
+            lambda: person["null_key"] > 0 and rules.null_keys == "quarantine",
+            Reason.NULL_KEY,
+            f"a partition column is null in all {total} rows",
+        ),
+        (
+            lambda: person["bad_times"] > 0 and rules.bad_times == "quarantine",
+            Reason.BAD_TIMES,
+            f"{person['bad_times']} of {total} rows have no valid {time}",
+        ),
+        (
+            lambda: person["not_numeric"] > 0,
+            Reason.NOT_NUMERIC,
+            f"{person['not_numeric']} of {total} values of {target} are text that is no number",
+        ),
+        (
+            lambda: person["not_finite"] > 0 and rules.not_finite == "quarantine",
+            Reason.NOT_FINITE,
+            f"{person['not_finite']} of {total} values of {target} are infinite",
+        ),
+        (
+            lambda: person["null_target"] + person["not_finite"] >= total,
+            Reason.ALL_NULL,
+            f"none of {total} rows has a value in {target}",
+        ),
         (lambda: person["kept"] == 0, Reason.TOO_SHORT, f"none of {total} rows is left after prepare"),
-        (lambda: person["copies"] > 0 and rules.duplicates == "error", Reason.DUPLICATE_TIMES,
-         f"{person['copies']} of {total} rows repeat a {time} that is there already"),
-    ]  # fmt: skip
+        (
+            lambda: person["copies"] > 0 and rules.duplicates == "error",
+            Reason.DUPLICATE_TIMES,
+            f"{person['copies']} of {total} rows repeat a {time} that is there already",
+        ),
+    ]
     return next(((str(reason), detail) for is_so, reason, detail in found if is_so()), (None, None))
 
 

@@ -13,7 +13,8 @@ ROWS = 2
 
 
 def input_example(lake: Lake, spec: Spec) -> str | None:
-    """JSON of a DataFrame (split): for a forecast the first steps after one partition's rows, else rows of the lake.
+    """JSON of a DataFrame (split): for a forecast the first steps after one partition's rows, else rows of
+    the lake.
 
     None where no partition is sound.
     """
@@ -22,15 +23,23 @@ def input_example(lake: Lake, spec: Spec) -> str | None:
     silver = lake.read(SILVER)
     if spec.task != "forecast":
         return _json(silver.select(*(quote(name) for name in spec.columns.inputs)).limit(ROWS).toPandas())
-    own = lake.read(PARTITIONS).filter("problem IS NULL").select("partition_id", F.col("end").cast("timestamp").alias("end"))
+    own = (
+        lake.read(PARTITIONS)
+        .filter("problem IS NULL")
+        .select("partition_id", F.col("end").cast("timestamp").alias("end"))
+    )
     one = own.orderBy("partition_id").first()
     if one is None:
         return None
     step = pandas_step(spec.columns.frequency)
-    ahead = pd.DataFrame({str(spec.columns.time): pd.date_range(one["end"], periods=ROWS + 1, freq=step)[-ROWS:]})
+    ahead = pd.DataFrame(
+        {str(spec.columns.time): pd.date_range(one["end"], periods=ROWS + 1, freq=step)[-ROWS:]}
+    )
     if not spec.columns.known_future:
         return _json(ahead)
-    rows = silver.filter(F.col("partition_id") == one["partition_id"]).select(*map(quote, spec.columns.known_future))
+    rows = silver.filter(F.col("partition_id") == one["partition_id"]).select(
+        *map(quote, spec.columns.known_future)
+    )
     return _json(pd.concat([ahead, rows.limit(ROWS).toPandas()], axis=1))
 
 

@@ -1,7 +1,7 @@
 """Exports: one exact version of a lake table as Parquet files that a warehouse reads.
 
-A Delta folder also holds files that the table's log has removed, so it is never handed over as it lies. This module
-must know no warehouse's SQL.
+A Delta folder also holds files that the table's log has removed, so it is never handed over as it lies. This
+module must know no warehouse's SQL.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ _MARKS = ("run_id", "scored_at")
 
 @dataclass
 class Exporter:
-    """Writes exports below a staging folder and takes them away again. `staging` must be reached by all executors.
+    """Writes exports below a staging folder and takes them away again. `staging` must be reached by all
+    executors.
 
-    With `local` the files must lie on this machine: they are fetched one by one where the staging folder does not.
+    With `local` the files must lie on this machine: they are fetched one by one where the staging folder does
+    not.
     """
 
     lake: Lake
@@ -46,7 +48,9 @@ class Exporter:
     _details: dict[str, Any] = field(default_factory=dict)
 
     def whole(self, table: str, version: int, leave_out: Sequence[str] = ()) -> Export:
-        """All rows of a version. A plain table on this machine's disk is given as the files of its snapshot."""
+        """All rows of a version. A plain table on this machine's disk is given as the files of its
+        snapshot.
+        """
         raw = self.lake.read(table, version)
         rows = plain(raw, leave_out)
         files = self._snapshot(table, raw) if self.local and rows.columns == raw.columns else None
@@ -55,10 +59,14 @@ class Exporter:
             folder = f"{table}/v{version}/rows"
             files = self._written(rows, folder)
             checksum = self._checksum(folder, arrow_schema(rows))
-        return Export(self.identity(table), version, arrow_schema(rows), raw.count(), files, checksum=checksum)
+        return Export(
+            self.identity(table), version, arrow_schema(rows), raw.count(), files, checksum=checksum
+        )
 
     def in_lake(self, table: str, version: int) -> Export:
-        """The Delta table itself, for a warehouse that reads it where it lies; its only file is its folder."""
+        """The Delta table itself, for a warehouse that reads it where it lies; its only file is its
+        folder.
+        """
         raw = self.lake.read(table, version)
         place = str(self._detail(table)["location"])
         return Export(self.identity(table), version, arrow_schema(plain(raw)), raw.count(), (place,))
@@ -82,7 +90,9 @@ class Exporter:
         files = self._written(chosen, f"{folder}/rows")
         count = self.lake.spark.read.parquet(self._folder(f"{folder}/rows")).count()
         checksum = self._checksum(f"{folder}/rows", arrow_schema(rows))
-        return Export(self.identity(table), version, arrow_schema(rows), count, files, key, replaces, base, checksum)
+        return Export(
+            self.identity(table), version, arrow_schema(rows), count, files, key, replaces, base, checksum
+        )
 
     def identity(self, table: str) -> str:
         """The table's own id, which changes when the table is created anew."""
@@ -104,7 +114,9 @@ class Exporter:
         return self._details[table]
 
     def _snapshot(self, table: str, raw: DataFrame) -> tuple[str, ...] | None:
-        """The files of a version, where they hold just its rows and columns: no partitions, no row marked deleted."""
+        """The files of a version, where they hold just its rows and columns: no partitions, no row marked
+        deleted.
+        """
         detail = self._detail(table)
         special = {"deletionVectors", "columnMapping", "typeWidening"} & set(detail["tableFeatures"] or ())
         mapped = dict(detail["properties"] or {}).get("delta.columnMapping.mode", "none") != "none"
@@ -116,7 +128,8 @@ class Exporter:
     def _folder(self, name: str) -> str:
         if self.staging is None and self.lake.is_catalog:
             raise ManyModelsError(
-                f"the lake {self.lake.root} is a catalog, and a load needs a folder to export to. Say where, e.g. "
+                f"the lake {self.lake.root} is a catalog, and a load needs a folder to export to. Say "
+                "where, e.g. "
                 "warehouse: {...: {staging: /Volumes/main/forecasts/export}}, or an abfss:// path"
             )
         return f"{self.staging or f'{self.lake.root}/{self.lake.spec}/_export'}/{name}"
@@ -178,11 +191,15 @@ def _cell(rows: DataFrame, name: str, kind: Any) -> Column:
 
 
 def _digests(schema: pa.Schema) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """One row per batch: its count, a sum per column and the mixed one. Text is hashed as UTF-16, as SQL Server has it."""
+    """One row per batch: its count, a sum per column and the mixed one. Text is hashed as UTF-16, as SQL
+    Server has it.
+    """
 
     def digests(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            found = batch_checksum(pa.Table.from_batches([batch]).select(schema.names).cast(schema), "utf-16-le")
+            found = batch_checksum(
+                pa.Table.from_batches([batch]).select(schema.names).cast(schema), "utf-16-le"
+            )
             numbers = pa.array([[found.rows, *found.columns, found.mixed]], pa.list_(pa.int64()))
             yield pa.RecordBatch.from_arrays([numbers], ["numbers"])
 
@@ -192,11 +209,15 @@ def _digests(schema: pa.Schema) -> Callable[[Iterable[pa.RecordBatch]], Iterator
 def _has_nested(rows: DataFrame) -> bool:
     from pyspark.sql import types as T
 
-    return any(isinstance(item.dataType, (T.ArrayType, T.MapType, T.StructType)) for item in rows.schema.fields)
+    return any(
+        isinstance(item.dataType, (T.ArrayType, T.MapType, T.StructType)) for item in rows.schema.fields
+    )
 
 
 def _differing(before: DataFrame, after: DataFrame, key: tuple[str, ...]) -> DataFrame:
-    """The keys whose rows came, went or were written again: those that another run wrote, or whose count differs."""
+    """The keys whose rows came, went or were written again: those that another run wrote, or whose count
+    differs.
+    """
     marks = [*key, *(name for name in _MARKS if name in after.columns)]
     was, now = before.groupBy(*marks).count(), after.groupBy(*marks).count()
     return was.exceptAll(now).unionByName(now.exceptAll(was)).select(*key).distinct()

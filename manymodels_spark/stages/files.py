@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 
 def write_files(
-    payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
+    payloads: DataFrame,
+    models: Mapping[str, Registered],
+    template: artifacts.Template,
+    repository: ModelRepository,
 ) -> set[str]:
-    """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is by partition id.
+    """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is
+    by partition id.
 
-    Gives the partitions whose payload is not what its checksum says: nothing is written of them. Raises TrackingError where
-    another model's files are not written; written again, they are the same.
+    Gives the partitions whose payload is not what its checksum says: nothing is written of them. Raises
+    TrackingError where another model's files are not written; written again, they are the same.
     """
     if not models:
         return set()
@@ -35,22 +39,30 @@ def write_files(
     else:
         found = _write(payloads, models, template)
     if missing := models.keys() - found:
-        raise TrackingError(f"{len(missing)} of {len(models)} models' files were not written. Run the same command again")
+        raise TrackingError(
+            f"{len(missing)} of {len(models)} models' files were not written. Run the same command again"
+        )
     return {partition for partition, sound in found.items() if not sound}
 
 
-def _write(payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template) -> dict[str, bool]:
+def _write(
+    payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template
+) -> dict[str, bool]:
     """By partition whether its payload was sound and is written now."""
     from pyspark.errors import PythonException
 
-    places = {partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()}
+    places = {
+        partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()
+    }
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             told = []
             for row in batch.to_pylist():
                 model_id, location, expected = places[row["partition_id"]]
-                told.append({"partition_id": row["partition_id"], "sound": _is_sound(row["payload"], expected)})
+                told.append(
+                    {"partition_id": row["partition_id"], "sound": _is_sound(row["payload"], expected)}
+                )
                 if told[-1]["sound"]:
                     artifacts.write(location, template.files(model_id, row["payload"]))
             yield _told(told)
@@ -66,7 +78,10 @@ def _write(payloads: DataFrame, models: Mapping[str, Registered], template: arti
 
 
 def _upload(
-    payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template, repository: ModelRepository
+    payloads: DataFrame,
+    models: Mapping[str, Registered],
+    template: artifacts.Template,
+    repository: ModelRepository,
 ) -> dict[str, bool]:
     """The same, by the driver."""
 

@@ -34,29 +34,41 @@ if TYPE_CHECKING:
 
 FITS_SCHEMA = (
     "run_id string, wave int, partition_id string, key string, status string, family string, rows bigint, "
-    "seconds double, family_seconds double, fingerprint string, reason string, message string, exception string, "
-    "advice string, sha256 string, metrics map<string,double>, start string, cutoff string, fitted_at timestamp, "
-    "task int, host string, families array<string>, options string, scores string, folds string, started_from string, payload binary"
+    "seconds double, family_seconds double, fingerprint string, reason string, message string, exception "
+    "string, "
+    "advice string, sha256 string, metrics map<string,double>, start string, cutoff string, fitted_at "
+    "timestamp, "
+    "task int, host string, families array<string>, options string, scores string, folds string, "
+    "started_from string, payload binary"
 )
 COLUMNS = [column.split()[0] for column in FITS_SCHEMA.split(", ")]
 ASSIGNED = ["partition_id", "key", "fingerprint"]
 NUMBER = "_number"
 _ARROW = {
-    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(), "binary": pa.binary(),
-    "map<string,double>": pa.map_(pa.string(), pa.float64()), "array<string>": pa.list_(pa.string()),
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "binary": pa.binary(),
+    "map<string,double>": pa.map_(pa.string(), pa.float64()),
+    "array<string>": pa.list_(pa.string()),
     "timestamp": pa.timestamp("us", tz="UTC"),
-}  # fmt: skip
+}
 _OUTCOMES_IN_A_BATCH = 64
 
 _sandboxes: dict[str, Sandbox] = {}
 
 
-def _told(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS) -> dict[str, int]:
+def _told(
+    lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS
+) -> dict[str, int]:
     return {"wave": wave.number, "partitions": len(wave.members)}
 
 
 @observe.spanned("fit", _told)
-def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS) -> None:
+def fit_wave(
+    lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS
+) -> None:
     """Fit the partitions of a wave and commit their outcomes to `table`; a repeated call adds nothing.
 
     The rows are those of silver's `version` (by default the newest), whoever prepares new ones meanwhile.
@@ -68,7 +80,8 @@ def fit_wave(lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | Non
 
 
 def warm(spark: SparkSession, spec: Spec, partitions: int | None = None) -> None:
-    """Have the executors import the spec's families while the driver gets ready: seconds for each of their processes.
+    """Have the executors import the spec's families while the driver gets ready: seconds for each of their
+    processes.
 
     No more of them than `partitions` to fit, where that is known.
     """
@@ -91,8 +104,8 @@ def fitter(
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that Spark calls with the rows of one task; gives a row of `FITS_SCHEMA` per partition.
 
-    The rows come sorted by `NUMBER`, a partition's place in `members`: what is equal in all rows of a partition does
-    not travel with each of them.
+    The rows come sorted by `NUMBER`, a partition's place in `members`: what is equal in all rows of a
+    partition does not travel with each of them.
     """
     identity = spec.model_dump_json()
 
@@ -137,7 +150,9 @@ def outcome(result: FitResult, run_id: str, wave: int, assigned: dict[str, Any])
         "host": socket.gethostname(),
         "families": list(result.families),
         "options": orjson.dumps(result.options, option=orjson.OPT_SERIALIZE_NUMPY).decode(),
-        "scores": orjson.dumps([asdict(s) for s in result.scores], option=orjson.OPT_SERIALIZE_NUMPY).decode(),
+        "scores": orjson.dumps(
+            [asdict(s) for s in result.scores], option=orjson.OPT_SERIALIZE_NUMPY
+        ).decode(),
         "folds": orjson.dumps(result.folds).decode() if result.folds else None,
         "started_from": result.started_from,
         "payload": result.payload,
@@ -145,7 +160,9 @@ def outcome(result: FitResult, run_id: str, wave: int, assigned: dict[str, Any])
 
 
 def _this_task() -> int:
-    """The number of the Spark task at work: the one that the partition was packed into, unless something moved it."""
+    """The number of the Spark task at work: the one that the partition was packed into, unless something
+    moved it.
+    """
     from pyspark import TaskContext
 
     context = TaskContext.get()
@@ -154,19 +171,25 @@ def _this_task() -> int:
 
 def _batch(outcomes: list[dict[str, Any]]) -> pa.RecordBatch:
     columns = {name: [one[name] for one in outcomes] for name in COLUMNS}
-    columns["metrics"] = [None if metrics is None else list(metrics.items()) for metrics in columns["metrics"]]
+    columns["metrics"] = [
+        None if metrics is None else list(metrics.items()) for metrics in columns["metrics"]
+    ]
     schema = pa.schema([(column.split()[0], _ARROW[column.split()[1]]) for column in FITS_SCHEMA.split(", ")])
     return pa.RecordBatch.from_pydict(columns, schema=schema)
 
 
 def _rows(lake: Lake, spec: Spec, wave: Wave, version: int | None) -> DataFrame:
-    """The columns of silver that fits may see, for the wave's rows, laid out so that one Spark task holds one pack."""
+    """The columns of silver that fits may see, for the wave's rows, laid out so that one Spark task holds one
+    pack.
+    """
     from pyspark.sql import functions as F
 
     columns = spec.columns
     seen = dict.fromkeys([*([columns.time] if columns.time else []), columns.target, *columns.inputs])
     silver = lake.read(SILVER, version).filter(F.col("bucket").isin(wave.buckets))
-    rows = silver.join(F.broadcast(_assignment(lake.spark, wave)), "partition_id").repartition(wave.tasks, "_slot")
+    rows = silver.join(F.broadcast(_assignment(lake.spark, wave)), "partition_id").repartition(
+        wave.tasks, "_slot"
+    )
     return rows.select(NUMBER, *(quote(name) for name in seen)).sortWithinPartitions(NUMBER)
 
 
@@ -191,7 +214,9 @@ def _import(spec: Spec) -> None:
 
 
 def _sandbox(identity: str, spec: Spec) -> Sandbox:
-    """This worker's child process for the spec, started with the first partition and kept for the next ones."""
+    """This worker's child process for the spec, started with the first partition and kept for the next
+    ones.
+    """
     if identity not in _sandboxes:
         for other in _sandboxes.values():
             other.close()

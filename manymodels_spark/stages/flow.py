@@ -1,4 +1,5 @@
-"""The order in which waves are fitted and logged: fits without a pause, and what is fitted is logged beside them.
+"""The order in which waves are fitted and logged: fits without a pause, and what is fitted is logged beside
+them.
 
 It knows neither Spark nor MLflow: what fitting and logging a wave mean is told by two functions.
 """
@@ -22,10 +23,11 @@ T = TypeVar("T")
 
 
 def flow(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
-    """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the last logs.
+    """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the
+    last logs.
 
-    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any more and
-    `fitted` is not called; what was fitted before it is still logged, unless logging is what failed.
+    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any
+    more and `fitted` is not called; what was fitted before it is still logged, unless logging is what failed.
     """
     errors = _Errors()
     with ThreadPoolExecutor(LOGGING, "log") as loggers, ThreadPoolExecutor(FITTING, "fit") as fitters:

@@ -1,7 +1,7 @@
 """The rows that a Spark task is given, batch by batch, as one frame per partition.
 
-One stream for all partitions of a task costs far less than one stream for each, which is what Spark's own grouped
-calls make; small partitions are many. Knows Arrow and pandas, not Spark.
+One stream for all partitions of a task costs far less than one stream for each, which is what Spark's own
+grouped calls make; small partitions are many. Knows Arrow and pandas, not Spark.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ def groups(batches: Iterable[pa.RecordBatch], by: str) -> Iterator[tuple[int, pd
 
 
 def frame_of(pieces: list[pa.RecordBatch], without: str) -> pd.DataFrame:
-    """Batches as one frame, as Spark's own conversion makes it: nanoseconds, instants on the session's clock without zone.
+    """Batches as one frame, as Spark's own conversion makes it: nanoseconds, instants on the session's clock
+    without zone.
 
-    Times that nanoseconds cannot hold are missing: the frame is made outside the fit, where an error ends the whole task.
+    Times that nanoseconds cannot hold are missing: the frame is made outside the fit, where an error ends the
+    whole task.
     """
     table = pa.Table.from_batches(pieces).drop_columns([without])
     columns = [_held(_naive(column)) for column in table.columns]

@@ -1,4 +1,6 @@
-"""The champions' index: a Delta copy of what the production MLflow says, for joins. Always rebuilt from tags."""
+"""The champions' index: a Delta copy of what the production MLflow says, for joins. Always rebuilt from
+tags.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 Row = tuple[object, ...]
 INDEX_SCHEMA = (
-    "partition_id string, key string, model_id string, source_model string, source_run string, promotion string, "
+    "partition_id string, key string, model_id string, source_model string, source_run string, promotion "
+    "string, "
     "family string, status string, sha256 string, location string, fingerprint string, data_version bigint, "
     "metrics map<string,double>, promoted_at timestamp"
 )
@@ -60,7 +63,9 @@ def settled_champions(repository: ModelRepository) -> dict[str, Registered]:
     """The same; where there are two, the older one steps down now, and an alias leads to the newer one."""
     called = _called_champion(repository)
     twice = [models for models in called.values() if len(models) > 1]
-    repository.client.map(lambda models: repository.set_tags(models[-1].model_id, {t.ROLE: t.CHAMPION}), twice)
+    repository.client.map(
+        lambda models: repository.set_tags(models[-1].model_id, {t.ROLE: t.CHAMPION}), twice
+    )
     step_down(repository, [model for models in twice for model in models[:-1]])
     return {partition: models[-1] for partition, models in called.items()}
 
@@ -87,7 +92,9 @@ def taken_back(repository: ModelRepository) -> set[str]:
 
 
 def write_index(job: Job, champions: Iterable[Registered]) -> None:
-    """Replace the `champions` table, where these are others than were written last: its note is a digest of its rows."""
+    """Replace the `champions` table, where these are others than were written last: its note is a digest of
+    its rows.
+    """
     rows = _rows(champions)
     if _digest(rows) != job.lake.note(CHAMPIONS):
         _overwrite(job, rows)
@@ -97,7 +104,8 @@ def read_index(job: Job) -> DataFrame:
     """The champions of the index. Raises ManyModelsError where nothing was promoted yet."""
     if not job.lake.exists(CHAMPIONS):
         raise ManyModelsError(
-            f"{job.spec.name} has no champions yet. Run `manymodels promote SPEC`, or `manymodels index SPEC` where the "
+            f"{job.spec.name} has no champions yet. Run `manymodels promote SPEC`, or `manymodels index "
+            "SPEC` where the "
             "production MLflow already holds some"
         )
     return job.lake.read(CHAMPIONS)
@@ -112,12 +120,18 @@ def _digest(rows: list[Row]) -> str:
 
 
 def _differing(job: Job, champions: Mapping[str, Registered]) -> list[str]:
-    """The partitions whose rows in the index are not the one that MLflow's champion has, whoever changed them."""
+    """The partitions whose rows in the index are not the one that MLflow's champion has, whoever changed
+    them.
+    """
     stored: defaultdict[str, list[Row]] = defaultdict(list)
     for row in job.lake.read(CHAMPIONS).select(*_columns()).collect():
         stored[str(row["partition_id"])].append(_comparable(tuple(row)))
     truth = {partition: [_comparable(_row(model))] for partition, model in champions.items()}
-    return sorted(partition for partition in truth.keys() | stored.keys() if truth.get(partition) != stored.get(partition))
+    return sorted(
+        partition
+        for partition in truth.keys() | stored.keys()
+        if truth.get(partition) != stored.get(partition)
+    )
 
 
 def _rows(champions: Iterable[Registered]) -> list[Row]:
@@ -127,9 +141,19 @@ def _rows(champions: Iterable[Registered]) -> list[Row]:
 def _row(model: Registered) -> Row:
     tags = model.tags
     return (
-        model.partition_id, t.key_of(tags), model.model_id, tags.get(t.SOURCE_MODEL), tags.get(t.JOB),
-        tags.get(t.PROMOTION), tags.get(t.FAMILY), tags.get(t.STATUS), model.sha256, model.location,
-        tags.get(t.FINGERPRINT), int(tags.get(t.DATA_VERSION, "0")), dict(model.metrics),
+        model.partition_id,
+        t.key_of(tags),
+        model.model_id,
+        tags.get(t.SOURCE_MODEL),
+        tags.get(t.JOB),
+        tags.get(t.PROMOTION),
+        tags.get(t.FAMILY),
+        tags.get(t.STATUS),
+        model.sha256,
+        model.location,
+        tags.get(t.FINGERPRINT),
+        int(tags.get(t.DATA_VERSION, "0")),
+        dict(model.metrics),
         datetime.fromtimestamp(model.created / 1000, UTC),
     )
 
@@ -139,5 +163,10 @@ def _columns() -> list[str]:
 
 
 def _comparable(row: Row) -> Row:
-    """A row in which a number that a server rounded is the same number, and a time the same on every clock."""
-    return tuple({name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else instant(cell) for cell in row)
+    """A row in which a number that a server rounded is the same number, and a time the same on every
+    clock.
+    """
+    return tuple(
+        {name: f"{value:.9g}" for name, value in cell.items()} if isinstance(cell, dict) else instant(cell)
+        for cell in row
+    )

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
     """Bring table `bronze` up to date with the source, and `calendar` where the spec has one.
 
-    Counts: rows (all), new. Raises SourceError where the source cannot be read, is empty, lacks a column of the
-    spec, or changed a column's type; nothing is written then.
+    Counts: rows (all), new. Raises SourceError where the source cannot be read, is empty, lacks a column of
+    the spec, or changed a column's type; nothing is written then.
     """
     lake, spec = job.lake, job.spec
     with job.stage("ingest") as report:
@@ -38,7 +38,10 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
         new = 0 if batch is None else lake.written(BRONZE)
         rows = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
         if rows == 0:
-            raise SourceError(f"source {describe(spec.source)} is empty: no row to train on. Check the table or path, and the query")
+            raise SourceError(
+                f"source {describe(spec.source)} is empty: no row to train on. Check the table or path, "
+                "and the query"
+            )
         _refresh_calendar(job)
         report.counts.update(rows=rows, new=new)
         report.note = f"{rows:,} rows, {new:,} new"
@@ -46,7 +49,9 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
 
 
 def check_columns(spec: Spec, present: list[str]) -> None:
-    """Raise SourceError naming every column of the spec that the source lacks, with the nearest that it has."""
+    """Raise SourceError naming every column of the spec that the source lacks, with the nearest that it
+    has.
+    """
     columns = spec.columns
     roles = {f"partition_by[{number}]": name for number, name in enumerate(spec.partition_by)}
     roles |= {"columns.target": columns.target}
@@ -57,7 +62,11 @@ def check_columns(spec: Spec, present: list[str]) -> None:
     if missing:
         lines = [f"  {role}: no column {name!r}.{_nearest(name, present)}" for role, name in missing.items()]
         has = ", ".join(name for name in present if name not in AUDIT)
-        raise SourceError(f"source {describe(spec.source)} lacks columns of the spec\n" + "\n".join(lines) + f"\nIt has: {has}")
+        raise SourceError(
+            f"source {describe(spec.source)} lacks columns of the spec\n"
+            + "\n".join(lines)
+            + f"\nIt has: {has}"
+        )
 
 
 def _times(spec: Spec) -> tuple[str, ...]:
@@ -70,20 +79,27 @@ def _nearest(name: str, present: list[str]) -> str:
 
 
 def _like(batch: Batch, seen: DataFrame | None) -> Batch:
-    """The batch with the types that bronze has. A new column is kept; one that vanished or changed is an error."""
+    """The batch with the types that bronze has. A new column is kept; one that vanished or changed is an
+    error.
+    """
     if seen is None or batch.mode == "replace":
         return batch
     changed = [*_vanished(batch.rows.columns, seen.columns), *_retyped(batch.rows.schema, seen.schema)]
     if changed:
         raise SourceError(
-            "the source is not what it was\n" + "\n".join(f"  {line}" for line in changed)
+            "the source is not what it was\n"
+            + "\n".join(f"  {line}" for line in changed)
             + "\nCorrect the source, or copy it anew as it is with `manymodels ingest SPEC --full`"
         )
     known = {field.name: field.dataType for field in seen.schema}
-    rows = batch.rows.select(*(
-        batch.rows[quote(name)].cast(known[name]).alias(name) if name in known else batch.rows[quote(name)]
-        for name in batch.rows.columns
-    ))
+    rows = batch.rows.select(
+        *(
+            batch.rows[quote(name)].cast(known[name]).alias(name)
+            if name in known
+            else batch.rows[quote(name)]
+            for name in batch.rows.columns
+        )
+    )
     return Batch(rows, batch.mode, batch.sources)
 
 
@@ -102,17 +118,27 @@ def _retyped(now: StructType, before: StructType) -> list[str]:
 
 
 def _fits(new: str, old: str) -> bool:
-    wider = {"int": {"bigint", "double"}, "bigint": {"double"}, "float": {"double"}, "smallint": {"int", "bigint", "double"},
-             "date": {"timestamp"}, "void": {old}}
+    wider = {
+        "int": {"bigint", "double"},
+        "bigint": {"double"},
+        "float": {"double"},
+        "smallint": {"int", "bigint", "double"},
+        "date": {"timestamp"},
+        "void": {old},
+    }
     return new == old or old in wider.get(new, set()) or old == "string"
 
 
 def _write(lake: Lake, batch: Batch, full_refresh: bool, version: int | None) -> None:
-    """Write what is new beside `version` of the table, None where there is none; of two that add to the same one, one does."""
+    """Write what is new beside `version` of the table, None where there is none; of two that add to the same
+    one, one does.
+    """
     from pyspark.sql import functions as F
 
     rows = batch.rows.withColumn(INGESTED_AT, F.current_timestamp())
-    ordered = rows.select(*(quote(name) for name in rows.columns if name not in AUDIT), SOURCE, BATCH, INGESTED_AT)
+    ordered = rows.select(
+        *(quote(name) for name in rows.columns if name not in AUDIT), SOURCE, BATCH, INGESTED_AT
+    )
     if batch.mode == "replace" or full_refresh:
         lake.overwrite(BRONZE, ordered)
     elif batch.mode == "files":
@@ -132,8 +158,10 @@ def _refresh_calendar(job: Job) -> None:
     missing = [name for name in [time, *spec.columns.known_future] if name not in rows.columns]
     if missing:
         raise SourceError(
-            f"prepare.calendar: {describe(spec.prepare.calendar)} lacks {', '.join(missing)}. It must have {time} and "
-            f"every column of columns.known_future. It has: {', '.join(n for n in rows.columns if n not in AUDIT)}"
+            f"prepare.calendar: {describe(spec.prepare.calendar)} lacks {', '.join(missing)}. It must have "
+            f"{time} and "
+            "every column of columns.known_future. It has: "
+            f"{', '.join(n for n in rows.columns if n not in AUDIT)}"
         )
     keys = [name for name in spec.partition_by if name in rows.columns]
     wanted = rows.select(*(quote(name) for name in [*keys, time, *spec.columns.known_future]))

@@ -1,4 +1,6 @@
-"""What every stage is given and what it gives back: the job (spec, session, lake, progress) and its report."""
+"""What every stage is given and what it gives back: the job (spec, session, lake, progress) and its
+report.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +56,8 @@ class Silent:
 
 @dataclass
 class StageReport:
-    """What a stage did: counts by name (`rows`, `partitions`, `fitted`, ...), tracking calls, seconds, one line; and
-    `lines` for those who want to read of every partition.
+    """What a stage did: counts by name (`rows`, `partitions`, `fitted`, ...), tracking calls, seconds, one
+    line; and `lines` for those who want to read of every partition.
     """
 
     stage: str
@@ -104,8 +106,15 @@ class Job:
 
     def _record(self, report: StageReport, status: str, started: datetime) -> None:
         row = (
-            report.run_id, report.stage, status, started, datetime.now(UTC), report.seconds,
-            report.calls, {name: int(value) for name, value in report.counts.items()}, report.note,
+            report.run_id,
+            report.stage,
+            status,
+            started,
+            datetime.now(UTC),
+            report.seconds,
+            report.calls,
+            {name: int(value) for name, value in report.counts.items()},
+            report.note,
         )
         self.lake.append(RUNS, self.spark.createDataFrame([row], RUNS_SCHEMA))
 

@@ -1,7 +1,7 @@
 """Load: one exact version of the predictions, and the small tables around them, into the warehouse, once.
 
-The warehouse's own ledger says what it holds; the lake says what differs since. What of a load is the warehouse's
-matter (transactions, checks, SQL) is in `manymodels_spark.warehouse`.
+The warehouse's own ledger says what it holds; the lake says what differs since. What of a load is the
+warehouse's matter (transactions, checks, SQL) is in `manymodels_spark.warehouse`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.export import Exporter
 from manymodels_spark.stages.facts import put_views, refresh_facts
 from manymodels_spark.stages.job import Job, StageReport
-from manymodels_spark.tables import ACTUALS, ALERTS, CHAMPIONS, FITS, METRICS, PARTITIONS, PREDICTIONS, QUARANTINE, RUNS, UNSCORED
+from manymodels_spark.tables import (
+    ACTUALS,
+    ALERTS,
+    CHAMPIONS,
+    FITS,
+    METRICS,
+    PARTITIONS,
+    PREDICTIONS,
+    QUARANTINE,
+    RUNS,
+    UNSCORED,
+)
 from manymodels_spark.warehouse import open_warehouse
 
 if TYPE_CHECKING:
@@ -27,9 +38,9 @@ _LEFT_OUT = ("payload", "folds")
 def load(job: Job, *, full: bool = False, tables: Sequence[str] = SIDE_TABLES) -> StageReport:
     """Bring the warehouse to the newest version of `predictions`: whole or not at all, the same version once.
 
-    `tables` are those that go with them, as far as they exist. Counts: rows (of predictions that were loaded),
-    version, tables. With `full` everything is loaded again, whatever the ledger says. Raises WarehouseError; the
-    warehouse's table is then as it was.
+    `tables` are those that go with them, as far as they exist. Counts: rows (of predictions that were
+    loaded), version, tables. With `full` everything is loaded again, whatever the ledger says. Raises
+    WarehouseError; the warehouse's table is then as it was.
     """
     with job.stage("load") as report:
         job.lake.read(PREDICTIONS)
@@ -62,7 +73,9 @@ class _Loading:
         self.report.note = f"predictions version {version} {verb} {self.warehouse.name}"
 
     def _predictions(self, version: int) -> bool:
-        """Load what differs between the last loaded version and this one; the whole version where that is unknown."""
+        """Load what differs between the last loaded version and this one; the whole version where that is
+        unknown.
+        """
         table = self.job.spec.warehouse.table or self._name(PREDICTIONS)
         self.report.counts["rows"] = 0
         if self.warehouse.reads == "delta":
@@ -71,7 +84,11 @@ class _Loading:
         known = last is not None and last.source == self.exporter.identity(PREDICTIONS)
         if last is not None and known and last.version >= version:
             return False
-        changes = self.exporter.changed(PREDICTIONS, version, last.version, KEY) if last is not None and known else None
+        changes = (
+            self.exporter.changed(PREDICTIONS, version, last.version, KEY)
+            if last is not None and known
+            else None
+        )
         export = changes or self.exporter.whole(PREDICTIONS, version)
         loaded = self.warehouse.load(table, export, self.report.run_id, again=self.full)
         self.report.counts["rows"] = export.rows if loaded else 0

@@ -12,21 +12,30 @@ from manymodels_spark.tables import PARTITIONS, Lake
 
 
 def named_values(text: str, partition_by: Sequence[str]) -> dict[str, str]:
-    """`store=3, item=a, b` as values by column: a value ends where the next column begins, and may hold commas.
+    """`store=3, item=a, b` as values by column: a value ends where the next column begins, and may hold
+    commas.
 
     Raises ManyModelsError where a column is missing, unknown or named twice.
     """
     names = "|".join(re.escape(name) for name in sorted(partition_by, key=len, reverse=True))
-    found = re.findall(rf"(?:^|[,;]\s*|\s+)({names})\s*=\s*(.*?)\s*(?=(?:[,;]\s*|\s+)(?:{names})\s*=|$)", text.strip(), re.DOTALL)
+    found = re.findall(
+        rf"(?:^|[,;]\s*|\s+)({names})\s*=\s*(.*?)\s*(?=(?:[,;]\s*|\s+)(?:{names})\s*=|$)",
+        text.strip(),
+        re.DOTALL,
+    )
     values = dict(found)
     if sorted(name for name, _ in found) != sorted(partition_by):
         example = ", ".join(f"{name}=..." for name in partition_by)
-        raise ManyModelsError(f"{text!r} does not name one partition. Give a value for each column: {example!r}")
+        raise ManyModelsError(
+            f"{text!r} does not name one partition. Give a value for each column: {example!r}"
+        )
     return values
 
 
 def find_partition(lake: Lake, partition_by: Sequence[str], text: str) -> PartitionKey:
-    """The prepared partition that the text names. Raises ManyModelsError where there is none, or more than one."""
+    """The prepared partition that the text names. Raises ManyModelsError where there is none, or more than
+    one.
+    """
     from pyspark.sql import functions as F
 
     values = named_values(text, partition_by)

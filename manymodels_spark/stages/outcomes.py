@@ -1,4 +1,6 @@
-"""One log line for every partition of a stage that wants a person: quarantined, unscored, or with an alert."""
+"""One log line for every partition of a stage that wants a person: quarantined, unscored, or with an
+alert.
+"""
 
 from __future__ import annotations
 

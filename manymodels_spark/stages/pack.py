@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 TASKS_PER_CORE = 4
 MOST_BUCKETS_OF_A_WAVE = 16
 SMALLEST_WAVE = 24
-# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so long.
+# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so
+# long.
 SMALLEST_SECONDS = 10.0
 SHARE_OF_THE_REST = 3
 MOST_WAVES_BEYOND = 20
@@ -43,9 +44,11 @@ class Wave:
 
 
 def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
-    """Cut `todo` (sorted by bucket, `cost` in seconds) into waves of at most `largest` partitions, each of few buckets.
+    """Cut `todo` (sorted by bucket, `cost` in seconds) into waves of at most `largest` partitions, each of
+    few buckets.
 
-    They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited for.
+    They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited
+    for.
     """
     pieces, start, smallest = list[pd.DataFrame](), 0, _smallest(todo["cost"], cores)
     while left := len(todo) - start:

@@ -1,7 +1,8 @@
 """Plan: what a training run would cost, before it is spent.
 
-A few partitions are fitted in executors on the path that a run takes, so that sandboxes, imports, the shuffle and the
-commit are in the figures; their outcomes go to table `plan_fits` and nowhere else. Nothing is logged to MLflow.
+A few partitions are fitted in executors on the path that a run takes, so that sandboxes, imports, the shuffle
+and the commit are in the figures; their outcomes go to table `plan_fits` and nowhere else. Nothing is logged
+to MLflow.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ SAMPLE = 20
 CALLS_PER_MODEL = 2
 CALLS_OF_A_RUN = 5
 METRICS_PER_CALL = 1000
-# Small table operations of a training run beside its waves (the ledger, broken partitions, quarantine, counts), and
-# those of each wave (reading back what was committed, writing which models were logged).
+# Small table operations of a training run beside its waves (the ledger, broken partitions, quarantine,
+# counts), and those of each wave (reading back what was committed, writing which models were logged).
 STEPS, STEPS_OF_A_WAVE = 8, 2
-# In-process stores take no request; making, describing and finalizing a model and writing its files take this long.
+# In-process stores take no request; making, describing and finalizing a model and writing its files take this
+# long.
 EMBEDDED_SECONDS = 0.03
 
 
@@ -59,7 +61,9 @@ class Skew:
 
 @dataclass(frozen=True)
 class Calls:
-    """MLflow calls of the training run by class of endpoint, and the least seconds that the server allows them."""
+    """MLflow calls of the training run by class of endpoint, and the least seconds that the server allows
+    them.
+    """
 
     train: int
     promote_most: int
@@ -103,40 +107,68 @@ class Plan:
 def plan(job: Job, choice: Choice | None = None, *, cores: int | None = None, sample: int = SAMPLE) -> Plan:
     """Count, fit a sample, and work out a training run on `cores` (by default the session's).
 
-    Raises ManyModelsError where the spec was never prepared, and TrackingError where MLflow cannot be reached.
+    Raises ManyModelsError where the spec was never prepared, and TrackingError where MLflow cannot be
+    reached.
     """
     lake, spec = job.lake, job.spec
     # As a run does: executors import the families while the driver is at its own work.
     warm(job.spark, spec, cores_of(job.spark))
     selection = select(lake, choice or Choice(), spec_hash(spec), new_run_id())
-    rows = np.array([row["rows"] for row in in_scope(lake, choice.only if choice else None).select("rows").collect()], float)
-    todo = selection.todo.assign(known=selection.todo["cost"].notna(), cost=expected(selection.todo["rows"], spec))
+    rows = np.array(
+        [row["rows"] for row in in_scope(lake, choice.only if choice else None).select("rows").collect()],
+        float,
+    )
+    todo = selection.todo.assign(
+        known=selection.todo["cost"].notna(), cost=expected(selection.todo["rows"], spec)
+    )
     fits, timed = _sampled(job, todo, sample)
     wanted = cores or cores_of(job.spark)
     planned = waves(todo, spec.limits.partitions_per_wave, wanted)
     client = Client.connect(spec.mlflow.development.tracking, spec.mlflow.development.registry)
     log_one = _seconds_to_log(client)
     costs = [wave.members["cost"].to_numpy(float) for wave in planned]
-    found = e.estimate(costs, timed, wanted, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE, together=FITTING)
+    found = e.estimate(
+        costs, timed, wanted, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE, together=FITTING
+    )
     return _plan(job, selection, todo, _skew(rows), fits, timed, found, _calls(client, spec, len(todo)))
 
 
 def _plan(
-    job: Job, selection: Selection, todo: pd.DataFrame, skew: Skew, fits: pd.DataFrame, timed: e.Timed, found: e.Estimate, calls: Calls
+    job: Job,
+    selection: Selection,
+    todo: pd.DataFrame,
+    skew: Skew,
+    fits: pd.DataFrame,
+    timed: e.Timed,
+    found: e.Estimate,
+    calls: Calls,
 ) -> Plan:
     spec, known = job.spec, int(todo["known"].sum())
     payload = float(fits["bytes"].mean()) if fits["bytes"].notna().any() else 0.0
     files = sum(len(content) for content in template_of(spec).files("m" * 32, b"").values())
     models = round(len(todo) * (1 - _failing(fits)))
     return Plan(
-        partitions=selection.total, new=len(todo) - known, changed=known, unchanged=selection.unchanged,
-        quarantined=selection.quarantined, broken=len(selection.broken), too_short=too_short(todo["rows"].tolist(), spec),
-        skew=skew, sampled=len(timed.seconds), fit_median=timed.median, fit_slowest=max(timed.seconds, default=0.0),
-        failed_in_sample=int((fits["status"] == "failed").sum()), estimate=found, calls=calls,
-        lake_bytes=int(models * payload), mlflow_bytes=int(models * (payload + files)),
-        prediction_rows=(selection.total - selection.quarantined - len(selection.broken)) * spec.horizon if spec.task == "forecast" else 0,
+        partitions=selection.total,
+        new=len(todo) - known,
+        changed=known,
+        unchanged=selection.unchanged,
+        quarantined=selection.quarantined,
+        broken=len(selection.broken),
+        too_short=too_short(todo["rows"].tolist(), spec),
+        skew=skew,
+        sampled=len(timed.seconds),
+        fit_median=timed.median,
+        fit_slowest=max(timed.seconds, default=0.0),
+        failed_in_sample=int((fits["status"] == "failed").sum()),
+        estimate=found,
+        calls=calls,
+        lake_bytes=int(models * payload),
+        mlflow_bytes=int(models * (payload + files)),
+        prediction_rows=(selection.total - selection.quarantined - len(selection.broken)) * spec.horizon
+        if spec.task == "forecast"
+        else 0,
         others=_last_seconds(job),
-    )  # fmt: skip
+    )
 
 
 def _skew(rows: np.ndarray) -> Skew:
@@ -148,7 +180,11 @@ def _skew(rows: np.ndarray) -> Skew:
 def too_short(rows: Sequence[int], spec: Spec) -> int:
     """Partitions with too few rows for a single fold: they go to the fallback, or to the quarantine."""
     lengths, counts = np.unique(np.asarray(rows, int), return_counts=True)
-    return sum(int(count) for length, count in zip(lengths, counts, strict=True) if not _long_enough(int(length), spec))
+    return sum(
+        int(count)
+        for length, count in zip(lengths, counts, strict=True)
+        if not _long_enough(int(length), spec)
+    )
 
 
 def _long_enough(rows: int, spec: Spec) -> bool:
@@ -170,8 +206,14 @@ def _sampled(job: Job, todo: pd.DataFrame, count: int) -> tuple[pd.DataFrame, e.
     chosen = ranked.iloc[places]
     run_id = new_run_id()
     cold, warm = _wave(0, chosen.tail(at_once), at_once), _wave(1, chosen, at_once)
-    walls = [_timed(partial(fit_wave, lake, job.spec, run_id, wave, table=PLAN_FITS)) for wave in (cold, warm)]
-    fits = lake.read(PLAN_FITS).selectExpr("wave", "partition_id", "status", "seconds", "octet_length(payload) AS bytes").toPandas()
+    walls = [
+        _timed(partial(fit_wave, lake, job.spec, run_id, wave, table=PLAN_FITS)) for wave in (cold, warm)
+    ]
+    fits = (
+        lake.read(PLAN_FITS)
+        .selectExpr("wave", "partition_id", "status", "seconds", "octet_length(payload) AS bytes")
+        .toPandas()
+    )
     return fits[fits["wave"] == 1], _times(fits, chosen, walls, step, at_once)
 
 
@@ -199,7 +241,9 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _seconds_to_log(client: Client) -> float:
-    """Seconds of logging one model: by the round trip of a call where there is a server, else as measured in-process."""
+    """Seconds of logging one model: by the round trip of a call where there is a server, else as measured
+    in-process.
+    """
     if client.limits.threads == 1:
         return EMBEDDED_SECONDS
     call = lambda: client.call(client.mlflow.search_experiments, max_results=1, kind="search")  # noqa: E731
@@ -227,5 +271,11 @@ def _last_seconds(job: Job) -> dict[str, float]:
     if not job.lake.exists(RUNS):
         return {}
     done = job.lake.read(RUNS).filter("status = 'done' AND stage <> 'train'")
-    rows = done.groupBy("stage").agg({"started_at": "max"}).join(done, "stage").filter("started_at = `max(started_at)`").collect()
+    rows = (
+        done.groupBy("stage")
+        .agg({"started_at": "max"})
+        .join(done, "stage")
+        .filter("started_at = `max(started_at)`")
+        .collect()
+    )
     return {row["stage"]: float(row["seconds"]) for row in sorted(rows, key=lambda row: row["started_at"])}

@@ -1,4 +1,6 @@
-"""The function that executors run to score one partition: a payload and rows in, typed prediction rows out."""
+"""The function that executors run to score one partition: a payload and rows in, typed prediction rows
+out.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
 def scored_schema(spec: Spec, silver: StructType) -> StructType:
-    """The columns of `predictions`, with the partition columns typed as in the source, and `error` at the end."""
+    """The columns of `predictions`, with the partition columns typed as in the source, and `error` at the
+    end.
+    """
     from pyspark.sql import types as T
 
     number = T.StringType() if spec.task == "classification" else T.DoubleType()
@@ -57,7 +61,8 @@ def interval_columns(spec: Spec) -> list[str]:
 
 
 def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Scorer:
-    """The function for `cogroup().applyInPandas()`: a slot's partitions, a row each, and their rows of silver and calendar.
+    """The function for `cogroup().applyInPandas()`: a slot's partitions, a row each, and their rows of silver
+    and calendar.
 
     One call serves many partitions, since what Arrow and pandas cost a call is more than a prediction.
     """
@@ -68,7 +73,10 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     def score_slot(partitions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         nothing = rows.iloc[:0]
         by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
-        outcomes = [outcome(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking) for own in records(partitions)]
+        outcomes = [
+            outcome(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking)
+            for own in records(partitions)
+        ]
         return assembled(outcomes, columns)
 
     return score_slot
@@ -76,7 +84,9 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
 
 @dataclass(frozen=True)
 class Outcome:
-    """One partition's facts, the same in all its rows, and its predictions; None where it could not be scored."""
+    """One partition's facts, the same in all its rows, and its predictions; None where it could not be
+    scored.
+    """
 
     facts: dict[str, Any]
     predicted: pd.DataFrame | None
@@ -87,11 +97,20 @@ class Outcome:
         return 1 if self.predicted is None else len(self.predicted)
 
 
-def outcome(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None) -> Outcome:
+def outcome(
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None
+) -> Outcome:
     """Score one partition, come what may. Without a cutoff a forecast is asked for the times of `rows`."""
     key = PartitionKey.parse(own["key"])
-    facts: dict[str, Any] = {**common, **key.as_dict(), "partition_id": own["partition_id"], "key": own["key"],
-             "cutoff": own["cutoff"], "scored_at": pd.Timestamp.now("UTC").tz_localize(None), "error": None}
+    facts: dict[str, Any] = {
+        **common,
+        **key.as_dict(),
+        "partition_id": own["partition_id"],
+        "key": own["key"],
+        "cutoff": own["cutoff"],
+        "scored_at": pd.Timestamp.now("UTC").tz_localize(None),
+        "error": None,
+    }
     try:
         payload, model = _model(spec, own, rows, key, tracking)
         return Outcome({**facts, **model}, _predict(spec, payload, own["cutoff"], rows))
@@ -104,7 +123,10 @@ def assembled(outcomes: list[Outcome], columns: list[str]) -> pd.DataFrame:
     predicted = [outcome.predicted for outcome in outcomes if outcome.predicted is not None]
     own = set(predicted[0].columns) if predicted else set()
     counts = [outcome.count for outcome in outcomes]
-    table = {name: _predicted(outcomes, name) if name in own else _repeated(outcomes, name, counts) for name in columns}
+    table = {
+        name: _predicted(outcomes, name) if name in own else _repeated(outcomes, name, counts)
+        for name in columns
+    }
     return pd.DataFrame(table, columns=columns)
 
 
@@ -119,7 +141,9 @@ def _predicted(outcomes: list[Outcome], name: str) -> pd.Series[Any]:
 
 
 def _repeated(outcomes: list[Outcome], name: str, counts: list[int]) -> pd.Series[Any]:
-    """A fact of each partition, once a row; times become a column of times, which Spark tells in its own zone."""
+    """A fact of each partition, once a row; times become a column of times, which Spark tells in its own
+    zone.
+    """
     values = pd.Series([outcome.facts.get(name) for outcome in outcomes], dtype=object)
     return values.infer_objects().repeat(counts).reset_index(drop=True)
 
@@ -133,7 +157,9 @@ class Unscored(ManyModelsError):
 
 
 def production(spec: Spec) -> str | None:
-    """The production MLflow's address, which only a payload that the lake has lost needs; executors lack its variables."""
+    """The production MLflow's address, which only a payload that the lake has lost needs; executors lack its
+    variables.
+    """
     try:
         return resolve(spec.mlflow.production.tracking)
     except ManyModelsError:
@@ -147,7 +173,12 @@ def _model(
     if isinstance(own["problem"], str):
         raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
     if isinstance(own["model_id"], str):
-        named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"], "fallback": False}
+        named = {
+            "family": own["family"],
+            "model_id": own["model_id"],
+            "sha256": own["sha256"],
+            "fallback": False,
+        }
         return _verified(own, tracking), named
     if spec.fallback is None:
         raise Unscored("no_champion", "no model of this partition passed the gates. See table promotions")
@@ -155,8 +186,15 @@ def _model(
     history = rows[rows[spec.columns.time] <= own["cutoff"]] if spec.task == "forecast" else rows
     result = fit_partition(history, plain, key)
     if result.payload is None:
-        raise Unscored("no_champion", f"and the fallback failed: {result.failure.message if result.failure else ''}")
-    return result.payload, {"family": result.family, "model_id": None, "sha256": result.sha256, "fallback": True}
+        raise Unscored(
+            "no_champion", f"and the fallback failed: {result.failure.message if result.failure else ''}"
+        )
+    return result.payload, {
+        "family": result.family,
+        "model_id": None,
+        "sha256": result.sha256,
+        "fallback": True,
+    }
 
 
 def _verified(own: dict[str, Any], tracking: str | None) -> bytes:

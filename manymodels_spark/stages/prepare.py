@@ -1,7 +1,7 @@
 """Prepare: one clean set of rows per partition, and a record of what was found and done on the way.
 
-Table `silver` has the rows of every partition that can be fitted, `partitions` a row for each one that came in
-(with its problem, where it has one), `quality` a row per partition and check.
+Table `silver` has the rows of every partition that can be fitted, `partitions` a row for each one that came
+in (with its problem, where it has one), `quality` a row per partition and check.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 _SHAPING = {"task", "partition_by", "columns", "prepare"}
-_MAKE = 2  # to be raised where this code makes other rows of the same bronze: tables of another make are made again
+# Raised where this code makes other rows of the same bronze: tables of another make are made again.
+_MAKE = 2
 
 
 def prepare(job: Job) -> StageReport:
-    """Bring `silver`, `partitions` and `quality` up to date with `bronze`; nothing is done where nothing changed.
+    """Bring `silver`, `partitions` and `quality` up to date with `bronze`; nothing is done where nothing
+    changed.
 
-    Counts: partitions, broken, rows, filled, copies. Raises SourceError where a column's type cannot be what the
-    spec says; a fault in a partition's rows sets that partition aside and no other.
+    Counts: partitions, broken, rows, filled, copies. Raises SourceError where a column's type cannot be what
+    the spec says; a fault in a partition's rows sets that partition aside and no other.
     """
     lake, spec = job.lake, job.spec
     with job.stage("prepare") as report:
@@ -43,21 +45,29 @@ def prepare(job: Job) -> StageReport:
             report.counts.update(partitions=partitions)
             report.note = f"{partitions:,} partitions, nothing new"
             return report
-        rows = typed(lake.read(BRONZE, bronze), spec)  # one version: an ingest may commit between two looks at it
+        rows = typed(
+            lake.read(BRONZE, bronze), spec
+        )  # one version: an ingest may commit between two looks at it
         census = Census.of(rows, spec)
         if not census.rows:
-            raise SourceError("table bronze is empty: run `manymodels ingest SPEC` with a source that has rows")
+            raise SourceError(
+                "table bronze is empty: run `manymodels ingest SPEC` with a source that has rows"
+            )
         sound = census.table.filter("problem IS NULL")
         regular = _regular(lake, spec, rows, sound, any(person["copies"] for person in census.rows))
         lake.overwrite(SILVER, _silver(regular, sound, spec), by=["bucket"])
-        touched = census.table.join(_outliers(rows, sound, spec), ID, "left").join(_uncut(regular, spec), ID, "left")
+        touched = census.table.join(_outliers(rows, sound, spec), ID, "left").join(
+            _uncut(regular, spec), ID, "left"
+        )
         _write_results(lake, spec, touched, origin)
         _count(report, lake, census)
     return report
 
 
 def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
-    """What the prepared rows are made of: versions of bronze and calendar, the spec's rules, and this code's."""
+    """What the prepared rows are made of: versions of bronze and calendar, the spec's rules, and this
+    code's.
+    """
     rules = json.dumps(spec.model_dump(mode="json", include=_SHAPING), sort_keys=True)
     buckets = spec.limits.partitions_per_wave
     digest = hashlib.sha256(f"{_MAKE} {rules} {buckets}".encode()).hexdigest()[:16]
@@ -66,7 +76,9 @@ def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
 
 
 def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats: bool) -> DataFrame:
-    """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their id."""
+    """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their
+    id.
+    """
     clean = corrected(_placed(rows, sound, spec), spec)
     repeating = sound.filter("copies > 0") if repeats else None
     return completed(deduplicated(clean, spec, repeating), spec, _calendar(lake, spec, sound))
@@ -77,7 +89,13 @@ def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     from pyspark.sql import functions as F
 
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
-    order = [ID, "bucket", *spec.partition_by, *([spec.columns.time] if spec.columns.time else []), spec.columns.target]
+    order = [
+        ID,
+        "bucket",
+        *spec.partition_by,
+        *([spec.columns.time] if spec.columns.time else []),
+        spec.columns.target,
+    ]
     inputs = [name for name in spec.columns.inputs if name not in order]
     whole = shortened(regular, spec).join(keys, ID)
     return whole.select(*(quote(name) for name in [*order, *inputs])).repartition("bucket")
@@ -88,11 +106,15 @@ def _placed(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     from pyspark.sql import functions as F
 
     named = sound.select(
-        ID, F.col("low").alias("_low"), F.col("high").alias("_high"),
+        ID,
+        F.col("low").alias("_low"),
+        F.col("high").alias("_high"),
         *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by),
-    )  # fmt: skip
+    )
     on = [F.col(quote(name)).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in spec.partition_by]
-    return rows.join(F.broadcast(named), on).drop(*spec.partition_by, *(f"_key_{name}" for name in spec.partition_by))
+    return rows.join(F.broadcast(named), on).drop(
+        *spec.partition_by, *(f"_key_{name}" for name in spec.partition_by)
+    )
 
 
 def _outliers(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
@@ -102,11 +124,17 @@ def _outliers(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     placed, value = _placed(rows, sound, spec), F.col(quote(spec.columns.target))
     if spec.prepare.outliers is None:
         return sound.select(ID, F.lit(0).alias("outliers")).limit(0)
-    return placed.filter((value < F.col("_low")) | (value > F.col("_high"))).groupBy(ID).agg(F.count("*").alias("outliers"))
+    return (
+        placed.filter((value < F.col("_low")) | (value > F.col("_high")))
+        .groupBy(ID)
+        .agg(F.count("*").alias("outliers"))
+    )
 
 
 def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
-    """partition_id and the number of its rows before `prepare.history` cut them; empty where the spec cuts nothing."""
+    """partition_id and the number of its rows before `prepare.history` cut them; empty where the spec cuts
+    nothing.
+    """
     from pyspark.sql import functions as F
 
     if spec.prepare.history is None:
@@ -122,19 +150,37 @@ def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
 
 
 def _write_results(lake: Lake, spec: Spec, touched: DataFrame, origin: str) -> None:
-    """`quality`, then `partitions`, whose note says that all of it is done. `touched` is the census with what was done."""
+    """`quality`, then `partitions`, whose note says that all of it is done. `touched` is the census with what
+    was done.
+    """
     from pyspark.sql import functions as F
 
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
-    facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("end"), hashed(spec).alias("_hash")]
+    facts = [
+        F.count("*").alias("_rows"),
+        F.min(time).alias("start"),
+        F.max(time).alias("end"),
+        hashed(spec).alias("_hash"),
+    ]
     found = lake.read(SILVER).groupBy(ID).agg(*facts)
     joined = touched.join(found, ID, "left")
     lake.overwrite(QUALITY, quality(joined, spec))
-    lake.overwrite(PARTITIONS, joined.select(
-        ID, "bucket", "key", *(quote(name) for name in spec.partition_by),
-        F.coalesce("_rows", "rows").alias("rows"), "start", "end",
-        F.coalesce("_hash", "raw_hash").alias("data_hash"), "problem", "problem_detail",
-    ), note=origin)  # fmt: skip
+    lake.overwrite(
+        PARTITIONS,
+        joined.select(
+            ID,
+            "bucket",
+            "key",
+            *(quote(name) for name in spec.partition_by),
+            F.coalesce("_rows", "rows").alias("rows"),
+            "start",
+            "end",
+            F.coalesce("_hash", "raw_hash").alias("data_hash"),
+            "problem",
+            "problem_detail",
+        ),
+        note=origin,
+    )
 
 
 def _count(report: StageReport, lake: Lake, census: Census) -> None:
@@ -146,4 +192,6 @@ def _count(report: StageReport, lake: Lake, census: Census) -> None:
     broken = sum(person["problem"] is not None for person in census.rows)
     rows = sum(person["rows"] for person in census.rows)
     report.counts.update(partitions=len(census.rows), broken=broken, rows=rows, filled=filled, copies=copies)
-    report.note = f"{len(census.rows):,} partitions, {filled:,} gaps filled, {copies:,} duplicates, {broken:,} broken"
+    report.note = (
+        f"{len(census.rows):,} partitions, {filled:,} gaps filled, {copies:,} duplicates, {broken:,} broken"
+    )

@@ -63,9 +63,18 @@ def by_reason(lake: Lake) -> list[ByReason]:
     from pyspark.sql import functions as F
 
     some = F.slice(F.sort_array(F.collect_set(F.struct("key", "message"))), 1, EXAMPLES).alias("some")
-    table = lake.read(QUARANTINE).groupBy("reason").agg(some, F.min("advice").alias("advice"), F.count("*").alias("n"))
+    table = (
+        lake.read(QUARANTINE)
+        .groupBy("reason")
+        .agg(some, F.min("advice").alias("advice"), F.count("*").alias("n"))
+    )
     return [
-        ByReason(row["reason"], int(row["n"]), tuple((one["key"], one["message"]) for one in row["some"]), row["advice"])
+        ByReason(
+            row["reason"],
+            int(row["n"]),
+            tuple((one["key"], one["message"]) for one in row["some"]),
+            row["advice"],
+        )
         for row in table.orderBy(F.desc("n"), "reason").collect()
     ]
 
@@ -76,5 +85,3 @@ def _outcome(run_id: str, row: dict[str, object]) -> dict[str, object]:
     result = FitResult(Status.FAILED, rows=int(str(row["rows"])), failure=failure)
     assigned = {name: row[name] for name in ("partition_id", "key", "fingerprint")}
     return outcome(result, run_id, 0, {**assigned, "task": -1})
-
-

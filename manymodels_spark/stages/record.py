@@ -1,6 +1,8 @@
-"""One committed wave into MLflow: a logged model per fitted partition, with tags, parameters, metrics and files.
+"""One committed wave into MLflow: a logged model per fitted partition, with tags, parameters, metrics and
+files.
 
-May be called again after any interruption: what is already in MLflow is adopted, only what is missing is made.
+May be called again after any interruption: what is already in MLflow is adopted, only what is missing is
+made.
 """
 
 from __future__ import annotations
@@ -28,18 +30,34 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 MODELS_SCHEMA = (
-    "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family string, "
+    "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family "
+    "string, "
     "mlflow_run string, data_version bigint, logged_at timestamp, spec_hash string, git_commit string"
 )
 _META = (
-    "partition_id", "key", "status", "family", "rows", "seconds", "fingerprint", "sha256", "metrics", "start", "cutoff",
-    "options", "scores", "started_from", "fitted_at",
+    "partition_id",
+    "key",
+    "status",
+    "family",
+    "rows",
+    "seconds",
+    "fingerprint",
+    "sha256",
+    "metrics",
+    "start",
+    "cutoff",
+    "options",
+    "scores",
+    "started_from",
+    "fitted_at",
 )
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """Logs the waves of one training job. `turn` is held while MLflow is told: a lock where it is a file of one writer."""
+    """Logs the waves of one training job. `turn` is held while MLflow is told: a lock where it is a file of
+    one writer.
+    """
 
     lake: Lake
     template: Template
@@ -50,7 +68,9 @@ class Recorder:
 
     @observe.spanned("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
     def record(self, wave: int, *, resumed: bool = False) -> int:
-        """Log the fitted partitions of a committed wave; their number. Raises PayloadError where one was altered since."""
+        """Log the fitted partitions of a committed wave; their number. Raises PayloadError where one was
+        altered since.
+        """
         fits = self._fits(wave)
         fitted = fits.select(*_META).toPandas().sort_values("partition_id")
         if fitted.empty:
@@ -63,8 +83,10 @@ class Recorder:
             told.result()
         if damaged:
             raise PayloadError(
-                f"{len(damaged)} payloads of wave {wave} in table {FITS} are not what their checksums say (first: partition "
-                f"{min(damaged)}): they were altered or damaged and are not logged. Train these partitions again with --force"
+                f"{len(damaged)} payloads of wave {wave} in table {FITS} are not what their checksums say "
+                "(first: partition "
+                f"{min(damaged)}): they were altered or damaged and are not logged. Train these partitions "
+                "again with --force"
             )
         with self.turn:
             self.repository.finalize(model.model_id for model in models.values())
@@ -103,18 +125,31 @@ class Recorder:
         return ModelRecord(key.id, f"{key.slug}--{key.id}", tags, _params(row), _metrics(row))
 
     def _log_metrics(self, fitted: pd.DataFrame, models: dict[str, Registered]) -> None:
-        """Metrics are of the moment of the fits: a server takes them once, however often an interrupted wave is logged."""
+        """Metrics are of the moment of the fits: a server takes them once, however often an interrupted wave
+        is logged.
+        """
         values = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
         with self.turn:
-            self.repository.log_metrics(self.mlflow_run, values, pd.Timestamp(fitted["fitted_at"].max()).value // 1_000_000)
+            self.repository.log_metrics(
+                self.mlflow_run, values, pd.Timestamp(fitted["fitted_at"].max()).value // 1_000_000
+            )
 
     def _commit(self, fitted: pd.DataFrame, models: dict[str, Registered], wave: int) -> None:
         now = datetime.now(UTC)
         rows = [
             (
-                self.origin.job, wave, row["partition_id"], models[row["partition_id"]].model_id,
-                models[row["partition_id"]].location, row["sha256"], row["family"], self.mlflow_run,
-                self.origin.data_version, now, self.origin.spec_hash, self.origin.commit,
+                self.origin.job,
+                wave,
+                row["partition_id"],
+                models[row["partition_id"]].model_id,
+                models[row["partition_id"]].location,
+                row["sha256"],
+                row["family"],
+                self.mlflow_run,
+                self.origin.data_version,
+                now,
+                self.origin.spec_hash,
+                self.origin.commit,
             )
             for row in records(fitted)
         ]
@@ -135,7 +170,9 @@ def _params(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:
-    """A model's test metrics: the means over the folds, each fold's own where there are several, and what the fit took."""
+    """A model's test metrics: the means over the folds, each fold's own where there are several, and what the
+    fit took.
+    """
     metrics = {name: float(value) for name, value in dict(row["metrics"]).items() if value is not None}
     champion = next((s for s in orjson.loads(row["scores"]) if s["candidate"] == row["family"]), None)
     folds = champion["folds"] if champion and len(champion["folds"]) > 1 else []

@@ -1,7 +1,7 @@
 """Report: what the lake says of the newest run, aggregated in Spark into the plain records of one HTML page.
 
-Only a slim row per partition comes to the driver; histories and folds come for the partitions worth a look and for
-as many others as a page can hold. Nothing is written to the lake.
+Only a slim row per partition comes to the driver; histories and folds come for the partitions worth a look
+and for as many others as a page can hold. Nothing is written to the lake.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from manymodels_spark.spec.model import HIGHER_IS_BETTER, TASK_METRICS
 from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.quarantine import by_reason
 from manymodels_spark.stages.select import latest
-from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, PROMOTIONS, QUARANTINE, RUNS, UNSCORED, Lake
+from manymodels_spark.tables import (
+    CHAMPIONS,
+    FITS,
+    PARTITIONS,
+    PREDICTIONS,
+    PROMOTIONS,
+    QUARANTINE,
+    RUNS,
+    UNSCORED,
+    Lake,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -45,7 +55,9 @@ def report(job: Job, out: Path | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(render(data), encoding="utf-8")
     except OSError as error:
-        raise ManyModelsError(f"the report cannot be written to {path} ({error.strerror}). Give another place with --out") from error
+        raise ManyModelsError(
+            f"the report cannot be written to {path} ({error.strerror}). Give another place with --out"
+        ) from error
     return path
 
 
@@ -55,14 +67,30 @@ def collect(job: Job) -> r.ReportData:
     training = training_runs(lake)
     partitions = _partitions(job, training[0].run_id if training else "")
     data = r.ReportData(
-        spec=spec.name, task=spec.task, metric=spec.metric, higher_is_better=spec.metric in HIGHER_IS_BETTER,
-        partition_by=list(spec.partition_by), target=spec.columns.target, horizon=spec.horizon,
-        made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", cores=cores(job.spark), partitions=partitions,
-        stages=stage_rows(lake), training=training,
-    )  # fmt: skip
+        spec=spec.name,
+        task=spec.task,
+        metric=spec.metric,
+        higher_is_better=spec.metric in HIGHER_IS_BETTER,
+        partition_by=list(spec.partition_by),
+        target=spec.columns.target,
+        horizon=spec.horizon,
+        made_at=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        cores=cores(job.spark),
+        partitions=partitions,
+        stages=stage_rows(lake),
+        training=training,
+    )
     if lake.exists(FITS):
-        fits = latest(_present(lake, FITS).drop("payload", "options", "folds")).filter("status <> 'failed'").persist()
-        data.candidates, data.spreads, data.coverage = _candidates(fits, spec.metric), _spreads(fits, job), _coverage(fits, job)
+        fits = (
+            latest(_present(lake, FITS).drop("payload", "options", "folds"))
+            .filter("status <> 'failed'")
+            .persist()
+        )
+        data.candidates, data.spreads, data.coverage = (
+            _candidates(fits, spec.metric),
+            _spreads(fits, job),
+            _coverage(fits, job),
+        )
         fits.unpersist()
     if lake.exists(QUARANTINE):
         data.quarantine = _quarantine(lake)
@@ -79,11 +107,19 @@ def training_runs(lake: Lake) -> list[r.TrainRow]:
 
     if not lake.exists(RUNS):
         return []
-    rows = newest_events(lake, "run_id").filter("stage = 'train'").orderBy(F.desc("run_id")).limit(RUNS_SHOWN).collect()
+    rows = (
+        newest_events(lake, "run_id")
+        .filter("stage = 'train'")
+        .orderBy(F.desc("run_id"))
+        .limit(RUNS_SHOWN)
+        .collect()
+    )
     spent: dict[str, Any] = {}
     if rows and lake.exists(FITS):
         mine = lake.read(FITS).filter(F.col("run_id").isin([row["run_id"] for row in rows]))
-        sums = mine.groupBy("run_id").agg(F.sum("seconds").alias("fit"), F.sum("family_seconds").alias("family"))
+        sums = mine.groupBy("run_id").agg(
+            F.sum("seconds").alias("fit"), F.sum("family_seconds").alias("family")
+        )
         spent = {row["run_id"]: row for row in sums.collect()}
     return [_train_row(row, spent.get(row["run_id"])) for row in rows]
 
@@ -91,7 +127,13 @@ def training_runs(lake: Lake) -> list[r.TrainRow]:
 def _train_row(row: Any, spent: Any) -> r.TrainRow:
     fit, family = (float(spent["fit"] or 0), float(spent["family"] or 0)) if spent is not None else (0.0, 0.0)
     return r.TrainRow(
-        row["run_id"], row["status"], near.shown(row["began"]), float(row["seconds"]), dict(row["counts"] or {}), fit, family
+        row["run_id"],
+        row["status"],
+        near.shown(row["began"]),
+        float(row["seconds"]),
+        dict(row["counts"] or {}),
+        fit,
+        family,
     )
 
 
@@ -112,11 +154,16 @@ def stage_rows(lake: Lake) -> list[r.StageRow]:
     rows = sorted(newest_events(lake).collect(), key=lambda row: row["began"])
     return [
         r.StageRow(
-            row["stage"], row["run_id"], row["status"], near.shown(row["began"]), float(row["seconds"]), int(row["calls"]),
+            row["stage"],
+            row["run_id"],
+            row["status"],
+            near.shown(row["began"]),
+            float(row["seconds"]),
+            int(row["calls"]),
             row["note"] if row["status"] == "done" else "",
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def champions_by_family(lake: Lake) -> list[r.ShareRow]:
@@ -125,7 +172,9 @@ def champions_by_family(lake: Lake) -> list[r.ShareRow]:
 
     if not lake.exists(CHAMPIONS):
         return []
-    counted = lake.read(CHAMPIONS).groupBy("family").agg(F.count("*").alias("n")).orderBy(F.desc("n"), "family")
+    counted = (
+        lake.read(CHAMPIONS).groupBy("family").agg(F.count("*").alias("n")).orderBy(F.desc("n"), "family")
+    )
     return [r.ShareRow(str(row["family"]), int(row["n"])) for row in counted.collect()]
 
 
@@ -142,7 +191,9 @@ def _partitions(job: Job, run_id: str) -> pd.DataFrame:
     base = lake.read(PARTITIONS).select("partition_id", "key", F.col("rows").alias("prepared"))
     if not lake.exists(FITS):
         return _named(base.toPandas(), spec.partition_by, run_id)
-    fits = lake.read(FITS).select("partition_id", "run_id", "status", "family", "seconds", "fitted_at", *_values(spec.metric))
+    fits = lake.read(FITS).select(
+        "partition_id", "run_id", "status", "family", "seconds", "fitted_at", *_values(spec.metric)
+    )
     newest = latest(fits).drop("fitted_at").withColumnRenamed("run_id", "fit_run")
     joined = base.join(newest, "partition_id", "left").join(_before(fits), "partition_id", "left")
     if lake.exists(PROMOTIONS):
@@ -154,7 +205,10 @@ def _partitions(job: Job, run_id: str) -> pd.DataFrame:
 def _values(metric: str) -> list[Any]:
     from pyspark.sql import functions as F
 
-    return [F.col("metrics")[metric].alias("metric"), F.col("metrics")[f"seasonal_naive_{metric}"].alias("naive")]
+    return [
+        F.col("metrics")[metric].alias("metric"),
+        F.col("metrics")[f"seasonal_naive_{metric}"].alias("naive"),
+    ]
 
 
 def _before(fits: DataFrame) -> DataFrame:
@@ -172,19 +226,27 @@ def _named(frame: pd.DataFrame, partition_by: list[str], run_id: str) -> pd.Data
     keys = [PartitionKey.parse(key).as_dict() for key in frame["key"]]
     texts = {r.column(name): [readable(key[name]) for key in keys] for name in partition_by}
     numbers = ("metric", "naive", "previous", "seconds")
-    missing = dict.fromkeys(("status", "family", "decision", "fit_run")) | dict.fromkeys(numbers, float("nan"))
+    missing = dict.fromkeys(("status", "family", "decision", "fit_run")) | dict.fromkeys(
+        numbers, float("nan")
+    )
     full = frame.assign(**{name: value for name, value in missing.items() if name not in frame}, **texts)
     full = full.assign(
-        status=full["status"].where(full["status"].notna(), r.NEVER), fresh=full["fit_run"] == run_id, rows=full["prepared"].astype(int)
+        status=full["status"].where(full["status"].notna(), r.NEVER),
+        fresh=full["fit_run"] == run_id,
+        rows=full["prepared"].astype(int),
     )
-    order = sorted(full.index, key=lambda index: [figures.natural(texts[r.column(name)][index]) for name in partition_by])
+    order = sorted(
+        full.index, key=lambda index: [figures.natural(texts[r.column(name)][index]) for name in partition_by]
+    )
     return full.loc[order, [*r.PARTITION_COLUMNS, *texts]].reset_index(drop=True)
 
 
 def _candidates(fits: DataFrame, metric: str) -> list[r.CandidateRow]:
     from pyspark.sql import functions as F
 
-    one = fits.select("family", F.explode(F.from_json("scores", _SCORES)).alias("s")).filter("not coalesce(s.error, '') like 'ruled out:%'")
+    one = fits.select("family", F.explode(F.from_json("scores", _SCORES)).alias("s")).filter(
+        "not coalesce(s.error, '') like 'ruled out:%'"
+    )
     counted = one.groupBy("s.candidate").agg(
         F.count("*").alias("tried"),
         F.count("s.error").alias("errors"),
@@ -194,7 +256,12 @@ def _candidates(fits: DataFrame, metric: str) -> list[r.CandidateRow]:
     )
     return [
         r.CandidateRow(
-            row["candidate"], row["tried"], row["errors"], row["wins"], tuple(row["q"] or (None,) * 3), float(row["seconds"] or 0)
+            row["candidate"],
+            row["tried"],
+            row["errors"],
+            row["wins"],
+            tuple(row["q"] or (None,) * 3),
+            float(row["seconds"] or 0),
         )
         for row in counted.orderBy(F.desc("wins"), "candidate").collect()
     ]
@@ -214,8 +281,13 @@ def _quantiles(fits: DataFrame, by: str, metric: str) -> list[r.SpreadRow]:
 
     value = F.nanvl(F.col("metrics")[metric], F.lit(None).cast("double"))
     found = fits.select(F.expr(by).alias("by"), value.alias("value")).filter("value IS NOT NULL")
-    grouped = found.groupBy("by").agg(F.count("*").alias("n"), F.percentile("value", [0.1, 0.25, 0.5, 0.75, 0.9]).alias("q"))
-    return [r.SpreadRow(metric, row["by"], row["n"], tuple(row["q"])) for row in grouped.orderBy(F.desc("n"), "by").collect()]
+    grouped = found.groupBy("by").agg(
+        F.count("*").alias("n"), F.percentile("value", [0.1, 0.25, 0.5, 0.75, 0.9]).alias("q")
+    )
+    return [
+        r.SpreadRow(metric, row["by"], row["n"], tuple(row["q"]))
+        for row in grouped.orderBy(F.desc("n"), "by").collect()
+    ]
 
 
 def _coverage(fits: DataFrame, job: Job) -> list[r.CoverageRow]:
@@ -224,7 +296,11 @@ def _coverage(fits: DataFrame, job: Job) -> list[r.CoverageRow]:
     rows = []
     for level in sorted(job.spec.backtest.intervals):
         value = F.col("metrics")[f"coverage_{level}"].alias("value")
-        facts = (F.count("value").alias("n"), F.mean("value").alias("mean"), F.percentile("value", [0.1, 0.9]).alias("q"))
+        facts = (
+            F.count("value").alias("n"),
+            F.mean("value").alias("mean"),
+            F.percentile("value", [0.1, 0.9]).alias("q"),
+        )
         row = fits.select(value).filter("value IS NOT NULL AND NOT isnan(value)").agg(*facts).first()
         if row is not None and row["n"]:
             rows.append(r.CoverageRow(level, row["n"], row["mean"], row["q"][0], row["q"][1]))
@@ -233,7 +309,12 @@ def _coverage(fits: DataFrame, job: Job) -> list[r.CoverageRow]:
 
 def _quarantine(lake: Lake) -> list[r.QuarantineRow]:
     return [
-        r.QuarantineRow(row.reason, row.partitions, row.advice, tuple((near.title(key), message) for key, message in row.examples))
+        r.QuarantineRow(
+            row.reason,
+            row.partitions,
+            row.advice,
+            tuple((near.title(key), message) for key, message in row.examples),
+        )
         for row in by_reason(lake)
     ]
 
@@ -244,7 +325,12 @@ def _last_promotion(lake: Lake) -> DataFrame:
     from pyspark.sql import functions as F
 
     newest = Window.partitionBy("partition_id").orderBy(F.desc("decided_at"), F.desc("promotion"))
-    return lake.read(PROMOTIONS).withColumn("_rank", F.row_number().over(newest)).filter("_rank = 1").drop("_rank")
+    return (
+        lake.read(PROMOTIONS)
+        .withColumn("_rank", F.row_number().over(newest))
+        .filter("_rank = 1")
+        .drop("_rank")
+    )
 
 
 def _decisions(lake: Lake) -> list[r.ShareRow]:
@@ -267,8 +353,13 @@ def general(reason: str) -> str:
     parts = reason.split("; ")
     failed = [part for part in parts if part.startswith("failed: ")]
     number = r"-?\d[\d.]*(?:e[+-]?\d+)?|nan"
-    texts = [re.sub(rf"^((?:failed|held): \w+ )(?:{number})(?=, wanted (?:below|above))", r"\1…", part) for part in failed or parts]
-    texts = [re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})( \(.*\), by)", r"\1…\2…\3", text) for text in texts]
+    texts = [
+        re.sub(rf"^((?:failed|held): \w+ )(?:{number})(?=, wanted (?:below|above))", r"\1…", part)
+        for part in failed or parts
+    ]
+    texts = [
+        re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})( \(.*\), by)", r"\1…\2…\3", text) for text in texts
+    ]
     return "; ".join(texts)
 
 
@@ -277,5 +368,13 @@ def _unscored(lake: Lake) -> list[r.ShareRow]:
 
     if not lake.exists(UNSCORED):
         return []
-    rows = lake.read(UNSCORED).groupBy("error").agg(F.count("*").alias("n"), F.min("key").alias("one")).orderBy(F.desc("n"), "error")
-    return [r.ShareRow(str(row["error"]), int(row["n"]), near.title(row["one"])) for row in rows.limit(20).collect()]
+    rows = (
+        lake.read(UNSCORED)
+        .groupBy("error")
+        .agg(F.count("*").alias("n"), F.min("key").alias("one"))
+        .orderBy(F.desc("n"), "error")
+    )
+    return [
+        r.ShareRow(str(row["error"]), int(row["n"]), near.title(row["one"]))
+        for row in rows.limit(20).collect()
+    ]

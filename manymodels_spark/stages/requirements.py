@@ -26,21 +26,30 @@ def template_of(spec: Spec, example: str | None = None) -> Template:
 def routing_template(spec: Spec, example: str | None = None) -> Template:
     """What the routing model of a spec has beside its routes."""
     needs = requirements(spec, "pyarrow")
-    return Template(signature(spec, spec.partition_by), needs, version("mlflow"), _now(), example, ROUTING_LOADER, None)
+    return Template(
+        signature(spec, spec.partition_by), needs, version("mlflow"), _now(), example, ROUTING_LOADER, None
+    )
 
 
 def requirements(spec: Spec, *more: str) -> tuple[str, ...]:
-    """Pinned distributions that loading any model of the spec takes: this package and its families' libraries."""
+    """Pinned distributions that loading any model of the spec takes: this package and its families'
+    libraries.
+    """
     named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
-    packages = {"pandas", *more, *(package for candidate in named for package in registry.build(candidate).packages)}
+    packages = {
+        "pandas",
+        *more,
+        *(package for candidate in named for package in registry.build(candidate).packages),
+    }
     return (f"manymodels-spark=={__version__}", *sorted(pin for name in packages if (pin := _pin(name))))
 
 
 def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
-    """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` and `levels` as parameters.
+    """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` and `levels` as
+    parameters.
 
-    `keys` are columns that every row must have beside; with them the predictions' columns are in it, too, as registries
-    and `spark_udf` want it.
+    `keys` are columns that every row must have beside; with them the predictions' columns are in it, too, as
+    registries and `spark_udf` want it.
     """
     columns = spec.columns
     kinds = [{"type": "any", "name": name, "required": True} for name in keys]
@@ -48,7 +57,9 @@ def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
     kinds += [{"type": "datetime", "name": name, "required": False} for name in names]
     features = columns.known_future if spec.task == "forecast" else columns.inputs
     kinds += [{"type": "any", "name": name, "required": False} for name in features if name not in keys]
-    params: list[dict[str, object]] = [{"name": "levels", "type": "long", "default": spec.backtest.intervals, "shape": [-1]}]
+    params: list[dict[str, object]] = [
+        {"name": "levels", "type": "long", "default": spec.backtest.intervals, "shape": [-1]}
+    ]
     if spec.task == "forecast":
         params.insert(0, {"name": "horizon", "type": "long", "default": spec.horizon, "shape": None})
     if spec.task == "classification":
@@ -63,7 +74,9 @@ def _outputs(spec: Spec) -> list[dict[str, object]]:
     else:
         bounds = [f"{side}_{level}" for level in spec.backtest.intervals for side in ("lower", "upper")]
         names = dict.fromkeys(["prediction", *bounds], "double")
-    return [{"type": kind, "name": name, "required": True} for name, kind in {**names, "error": "string"}.items()]
+    return [
+        {"type": kind, "name": name, "required": True} for name, kind in {**names, "error": "string"}.items()
+    ]
 
 
 def _now() -> str:

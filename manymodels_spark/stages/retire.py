@@ -26,17 +26,18 @@ PENDING = timedelta(days=1)
 def retire(
     job: Job, *, keep: int | None = None, older_than: timedelta | None = None, dry_run: bool = False
 ) -> StageReport:
-    """Delete all but the newest `keep` models of each partition (by default the spec's `mlflow.keep`), or those older
-    than `older_than`; where both are given, what is old and not among the newest.
+    """Delete all but the newest `keep` models of each partition (by default the spec's `mlflow.keep`), or
+    those older than `older_than`; where both are given, what is old and not among the newest.
 
-    Counts: models (in both repositories), retired, protected (a champion, its predecessor or their origin that
-    would have gone). Raises ManyModelsError where neither rule is given, and ConcurrentWrite while another process
-    changes the champions.
+    Counts: models (in both repositories), retired, protected (a champion, its predecessor or their origin
+    that would have gone). Raises ManyModelsError where neither rule is given, and ConcurrentWrite while
+    another process changes the champions.
     """
     keep = keep if keep is not None or older_than is not None else job.spec.mlflow.keep
     if (keep is None and older_than is None) or (keep is not None and keep < 1):
         raise ManyModelsError(
-            f"nothing says which models of {job.spec.name} may go. Set mlflow.keep in the spec to a number from 1, or "
+            f"nothing says which models of {job.spec.name} may go. Set mlflow.keep in the spec to a number "
+            "from 1, or "
             "give --keep N or --older-than AGE"
         )
     with ledger.alone(job, "retire") as (report, lost):
@@ -54,17 +55,21 @@ def retire(
         _retire(development, origins, rule, dry_run, report)
         would = "would go" if dry_run else "deleted with their artifacts"
         counts = report.counts
-        report.note = f"{counts['retired']} of {counts['models']} models {would}, {counts['protected']} protected"
+        report.note = (
+            f"{counts['retired']} of {counts['models']} models {would}, {counts['protected']} protected"
+        )
     return report
 
 
 def protected(production: ModelRepository) -> list[Registered]:
-    """Each champion, the model that a rollback would go back to, and a newest one that was taken back: while it is there,
-    a promotion knows not to make it champion again.
+    """Each champion, the model that a rollback would go back to, and a newest one that was taken back: while
+    it is there, a promotion knows not to make it champion again.
     """
     champions = current_champions(production)
     history = by_partition(production.search_all(t.where(SPEC=production.spec)))
-    predecessors = [target_of(champion, history[partition], t.PREVIOUS) for partition, champion in champions.items()]
+    predecessors = [
+        target_of(champion, history[partition], t.PREVIOUS) for partition, champion in champions.items()
+    ]
     newest = [max(models, key=lambda model: model.age) for models in history.values()]
     taken_back = [model for model in newest if model.tags.get(t.ROLE) == t.ROLLED_BACK]
     return [*champions.values(), *(model for model in predecessors if model is not None), *taken_back]
@@ -83,7 +88,10 @@ def expired(
 
 
 def _retire(
-    repository: ModelRepository, safe: set[str], rule: tuple[int | None, timedelta | None], dry_run: bool,
+    repository: ModelRepository,
+    safe: set[str],
+    rule: tuple[int | None, timedelta | None],
+    dry_run: bool,
     report: StageReport,
 ) -> list[Registered]:
     """Apply the rule to one repository; the models that are gone, or with `dry_run` would be."""

@@ -1,8 +1,10 @@
-"""Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken back.
+"""Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken
+back.
 
 Nothing is copied or deleted: roles change. The model that was taken back keeps its tags and gets the role
-`rolled_back`, by which a promotion knows that it must not come back by itself. Its successor has the rollback's run and the
-model that it took the place of in a tag, by which the next call of an interrupted rollback knows what was done already.
+`rolled_back`, by which a promotion knows that it must not come back by itself. Its successor has the
+rollback's run and the model that it took the place of in a tag, by which the next call of an interrupted
+rollback knows what was done already.
 """
 
 from __future__ import annotations
@@ -35,12 +37,15 @@ class Change:
     target: Registered
 
 
-def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run: bool = False) -> StageReport:
-    """Make the former champion of each partition champion again, or the model of a training run or promotion `to`.
+def rollback(
+    job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run: bool = False
+) -> StageReport:
+    """Make the former champion of each partition champion again, or the model of a training run or promotion
+    `to`.
 
-    Counts: champions (in scope), rolled_back, already (there), impossible (no such model). Raises ManyModelsError
-    where nothing at all fits `to`, and ConcurrentWrite while another process changes the champions. Called again after
-    an interruption, it finishes what is left.
+    Counts: champions (in scope), rolled_back, already (there), impossible (no such model). Raises
+    ManyModelsError where nothing at all fits `to`, and ConcurrentWrite while another process changes the
+    champions. Called again after an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
     signature = f"only={only} to={to} dry_run={dry_run}"
@@ -50,10 +55,17 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
         champions = current_champions(repository)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
         found = {p: change_of(champions[p], history[p], to, mark) for p in _scope(job, only, champions)}
-        changes = [change for change in found.values() if change is not None and change.champion.model_id != change.target.model_id]
+        changes = [
+            change
+            for change in found.values()
+            if change is not None and change.champion.model_id != change.target.model_id
+        ]
         impossible = sum(change is None for change in found.values())
         report.counts.update(
-            champions=len(found), rolled_back=len(changes), already=len(found) - len(changes) - impossible, impossible=impossible
+            champions=len(found),
+            rolled_back=len(changes),
+            already=len(found) - len(changes) - impossible,
+            impossible=impossible,
         )
         if found and impossible == len(found):
             raise ManyModelsError(_nothing(to, len(found)))
@@ -70,8 +82,8 @@ def rollback(job: Job, *, only: str | None = None, to: str = t.PREVIOUS, dry_run
 
 
 def change_of(champion: Registered, models: Sequence[Registered], to: str, mark: str) -> Change | None:
-    """What a partition's rollback changes, also where an interrupted call with this mark has begun it; a change of the
-    champion to itself where it is there already, None where there is no model to go back to.
+    """What a partition's rollback changes, also where an interrupted call with this mark has begun it; a
+    change of the champion to itself where it is there already, None where there is no model to go back to.
     """
     run_id, _, former = champion.tags.get(t.ROLLBACK, "").partition(" ")
     if run_id == mark:
@@ -83,12 +95,16 @@ def change_of(champion: Registered, models: Sequence[Registered], to: str, mark:
 def target_of(champion: Registered, models: Sequence[Registered], to: str) -> Registered | None:
     """The model to go back to; None where the partition has none.
 
-    `previous` is the one that the champion replaced, or the newest former champion older than it; otherwise the
-    newest model of the training run or promotion that is named `to`.
+    `previous` is the one that the champion replaced, or the newest former champion older than it; otherwise
+    the newest model of the training run or promotion that is named `to`.
     """
     ready = [model for model in models if model.ready]
     if to != t.PREVIOUS:
-        return max((m for m in ready if to in (m.tags.get(t.PROMOTION), m.tags.get(t.JOB))), key=lambda model: model.age, default=None)
+        return max(
+            (m for m in ready if to in (m.tags.get(t.PROMOTION), m.tags.get(t.JOB))),
+            key=lambda model: model.age,
+            default=None,
+        )
     named = [model for model in ready if model.model_id == champion.tags.get(t.REPLACES)]
     former = [m for m in ready if m.tags.get(t.ROLE) == t.PREVIOUS and m.age < champion.age]
     return max(named or former, key=lambda model: model.age, default=None)
@@ -101,10 +117,14 @@ def swap(repository: ModelRepository, changes: Sequence[Change], mark: str) -> N
     """
 
     def reinstate(change: Change) -> None:
-        repository.set_tags(change.target.model_id, {t.ROLLBACK: f"{mark} {change.champion.model_id}", t.ROLE: t.CHAMPION})
+        repository.set_tags(
+            change.target.model_id, {t.ROLLBACK: f"{mark} {change.champion.model_id}", t.ROLE: t.CHAMPION}
+        )
 
     repository.client.map(reinstate, changes)
-    repository.client.map(lambda change: repository.set_tags(change.champion.model_id, {t.ROLE: t.ROLLED_BACK}), changes)
+    repository.client.map(
+        lambda change: repository.set_tags(change.champion.model_id, {t.ROLE: t.ROLLED_BACK}), changes
+    )
 
 
 def by_partition(models: Iterable[Registered]) -> defaultdict[str, list[Registered]]:
@@ -123,14 +143,23 @@ def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> l
 
 
 def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
-    """The rollback in the table of promotions, beside the decisions that it takes back; what an interrupted call has
-    recorded is there already.
+    """The rollback in the table of promotions, beside the decisions that it takes back; what an interrupted
+    call has recorded is there already.
     """
     now, known = datetime.now(UTC), _recorded(job, run_id)
     rows: list[tuple[object, ...]] = [
         (
-            run_id, change.champion.partition_id, t.key_of(change.target.tags), change.target.tags.get(t.SOURCE_MODEL),
-            change.target.tags.get(t.JOB), OUTCOME, f"back to {to}", change.target.model_id, change.champion.model_id, now, [],
+            run_id,
+            change.champion.partition_id,
+            t.key_of(change.target.tags),
+            change.target.tags.get(t.SOURCE_MODEL),
+            change.target.tags.get(t.JOB),
+            OUTCOME,
+            f"back to {to}",
+            change.target.model_id,
+            change.champion.model_id,
+            now,
+            [],
         )
         for change in changes
         if (change.target.model_id, change.champion.model_id) not in known
@@ -143,15 +172,21 @@ def _recorded(job: Job, run_id: str) -> set[tuple[str, str]]:
     """The models that a rollback has reinstated, each with the one whose place it took."""
     if not job.lake.exists(PROMOTIONS):
         return set()
-    rows = job.lake.read(PROMOTIONS).filter(f"promotion = '{run_id}'").select("model_id", "replaced").collect()
+    rows = (
+        job.lake.read(PROMOTIONS).filter(f"promotion = '{run_id}'").select("model_id", "replaced").collect()
+    )
     return {(str(row["model_id"]), str(row["replaced"])) for row in rows}
 
 
 def _nothing(to: str, partitions: int) -> str:
     if to == t.PREVIOUS:
-        return f"none of {partitions} partitions has a former champion: each was promoted once. Nothing was changed"
+        return (
+            f"none of {partitions} partitions has a former champion: each was promoted once. Nothing was "
+            "changed"
+        )
     return (
-        f"no model of the {partitions} partitions comes from a training run or promotion {to!r}. Expected `previous` "
+        f"no model of the {partitions} partitions comes from a training run or promotion {to!r}. Expected "
+        "`previous` "
         "or a run's id, as in the tables `runs` and `promotions`. Nothing was changed"
     )
 

@@ -1,7 +1,9 @@
-"""The model that routes: one registered model per spec, `models:/SPEC@champion`, that answers for every partition.
+"""The model that routes: one registered model per spec, `models:/SPEC@champion`, that answers for every
+partition.
 
-It gets a version whenever the champions changed. Its content follows from the champions' tags alone, so it can be made
-again at any time; a state that was there before is found by its digest, and only the aliases move.
+It gets a version whenever the champions changed. Its content follows from the champions' tags alone, so it
+can be made again at any time; a state that was there before is found by its digest, and only the aliases
+move.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ ALIASES = (t.CHAMPION, t.PREVIOUS)
 
 
 def publish(repository: ModelRepository, spec: Spec, champions: Iterable[Registered]) -> str | None:
-    """Make the routing model answer with these champions; its name, or None where the spec wants none or there are none.
+    """Make the routing model answer with these champions; its name, or None where the spec wants none or
+    there are none.
 
     Takes a few calls however many champions there are, and one where nothing changed.
     """
@@ -39,8 +42,8 @@ def publish(repository: ModelRepository, spec: Spec, champions: Iterable[Registe
 
 
 def routing_model(repository: ModelRepository, spec: Spec) -> Published | None:
-    """The spec's routing model in its production repository; None where `promote.route` is false, or names none and the
-    registry wants a name of its own form.
+    """The spec's routing model in its production repository; None where `promote.route` is false, or names
+    none and the registry wants a name of its own form.
     """
     route = spec.promote.route
     if isinstance(route, str):
@@ -50,11 +53,16 @@ def routing_model(repository: ModelRepository, spec: Spec) -> Published | None:
 
 def routes_of(spec: Spec, champions: Iterable[Registered]) -> Routes:
     """Where each champion is, from its tags."""
-    routes = [Route(model.partition_id, t.key_of(model.tags), model.model_id, model.sha256, model.location) for model in champions]
+    routes = [
+        Route(model.partition_id, t.key_of(model.tags), model.model_id, model.sha256, model.location)
+        for model in champions
+    ]
     kinds = kinds_of(spec.partition_by, (route.key for route in routes))
     time = spec.columns.time if spec.task == "forecast" else None
     levels = tuple(spec.backtest.intervals)
-    return Routes.of(Shape(spec.name, spec.task, tuple(spec.partition_by), kinds, time, spec.horizon, levels), routes)
+    return Routes.of(
+        Shape(spec.name, spec.task, tuple(spec.partition_by), kinds, time, spec.horizon, levels), routes
+    )
 
 
 def files_of(spec: Spec, routes: Routes) -> dict[str, bytes]:
@@ -70,7 +78,9 @@ def in_use(repository: ModelRepository, spec: Spec) -> set[str]:
 
 
 def forget(repository: ModelRepository, spec: Spec, gone: set[str]) -> None:
-    """Delete the routing model's versions that lead to models which are gone; those under an alias never do."""
+    """Delete the routing model's versions that lead to models which are gone; those under an alias never
+    do.
+    """
     model = routing_model(repository, spec)
     if model is None or not gone:
         return
@@ -91,7 +101,9 @@ def led_to(model: Published, versions: Iterable[ModelVersion | None]) -> set[str
     """The ids of the models to which these versions lead."""
     import pyarrow.parquet as pq
 
-    tables = [pq.read_table(io.BytesIO(model.read(version, TABLE))) for version in versions if version is not None]
+    tables = [
+        pq.read_table(io.BytesIO(model.read(version, TABLE))) for version in versions if version is not None
+    ]
     return {str(one) for table in tables for one in table["model_id"].to_pylist()}
 
 
@@ -100,5 +112,8 @@ def _example(spec: Spec, routes: Routes) -> str | None:
     if spec.task != "forecast" or spec.columns.known_future:
         return None
     values = PartitionKey.parse(routes.table["key"][0].as_py()).as_dict()
-    plain = {name: value if isinstance(value, (int, float, str)) else readable(value) for name, value in values.items()}
+    plain = {
+        name: value if isinstance(value, (int, float, str)) else readable(value)
+        for name, value in values.items()
+    }
     return json.dumps({"columns": list(plain), "data": [list(plain.values())]})

@@ -1,7 +1,7 @@
 """Score: predict every partition with its champion, found in bulk, and write the predictions once.
 
-Payloads travel as data and are verified and opened in executors; there is no tracking call per partition. What
-has no champion goes to the spec's fallback, or to `unscored` with its reason.
+Payloads travel as data and are verified and opened in executors; there is no tracking call per partition.
+What has no champion goes to the spec's fallback, or to `unscored` with its reason.
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from manymodels_spark.stages.index import read_index
 from manymodels_spark.stages.job import Job, StageReport
 from manymodels_spark.stages.predicting import scored_schema, scorer
 from manymodels_spark.stages.select import in_scope
-from manymodels_spark.tables import CALENDAR, CHAMPIONS, FITS, PREDICTIONS, RUNS, SCORING, SILVER, UNSCORED, Lake
+from manymodels_spark.tables import (
+    CALENDAR,
+    CHAMPIONS,
+    FITS,
+    PREDICTIONS,
+    RUNS,
+    SCORING,
+    SILVER,
+    UNSCORED,
+    Lake,
+)
 from manymodels_spark.workers import cogrouped
 
 if TYPE_CHECKING:
@@ -37,11 +47,13 @@ KEY = ("partition_id", "cutoff")
 ATTEMPTS = 3
 
 
-def score(job: Job, *, at: datetime | None = None, only: str | None = None, force: bool = False) -> StageReport:
+def score(
+    job: Job, *, at: datetime | None = None, only: str | None = None, force: bool = False
+) -> StageReport:
     """Predict `horizon` steps after each partition's last time, or after `at`.
 
-    Counts: partitions, scored, fallback, unscored, rows. Scoring the same partitions for the same cutoff again
-    replaces their rows in one commit; where rows, champions and spec are those of the last scoring, its
+    Counts: partitions, scored, fallback, unscored, rows. Scoring the same partitions for the same cutoff
+    again replaces their rows in one commit; where rows, champions and spec are those of the last scoring, its
     predictions stand, unless `force` is given.
     """
     with ledger.alone(job, "score", f"at={at} only={only}") as (report, _):
@@ -51,7 +63,9 @@ def score(job: Job, *, at: datetime | None = None, only: str | None = None, forc
         if force or not _is_scored(job.lake, origin):
             run_id = report.run_id
             scoring = _Scoring(job, run_id, at, version)
-            job.lake.overwrite(SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}")
+            job.lake.overwrite(
+                SCORING, scoring.frame(in_scope(job.lake, only)), note=f"{origin} run={run_id}"
+            )
             scored = _own(job.lake, run_id)
             _write(job.lake, scored.filter(f"{ERROR} IS NULL").drop(ERROR, "key"), job.spec, run_id)
             _write_unscored(job.lake, scored)
@@ -72,7 +86,10 @@ def _is_scored(lake: Lake, origin: str) -> bool:
     from pyspark.sql import functions as F
 
     told, _, run_id = (lake.note(SCORING) or "").rpartition(" run=")
-    return told == origin and not lake.read(RUNS).filter((F.col("run_id") == run_id) & (F.col("status") == "done")).isEmpty()
+    return (
+        told == origin
+        and not lake.read(RUNS).filter((F.col("run_id") == run_id) & (F.col("status") == "done")).isEmpty()
+    )
 
 
 @dataclass(frozen=True)
@@ -96,11 +113,16 @@ class _Scoring:
         tasks = shuffle_partitions(self.job.spark)
         slots = tasks * max(1, math.ceil(partitions.count() / (tasks * A_CALL)))
         slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
-        spread = [frame.select(slot, "*").repartition(tasks, F.col("slot")) for frame in (inputs, self._rows(inputs))]
+        spread = [
+            frame.select(slot, "*").repartition(tasks, F.col("slot"))
+            for frame in (inputs, self._rows(inputs))
+        ]
         return cogrouped(spread[0], spread[1], "slot", run, schema)
 
     def _rows(self, inputs: DataFrame) -> DataFrame:
-        """The rows that predictions need: what is known after the cutoff, a fallback's history, or tabular rows."""
+        """The rows that predictions need: what is known after the cutoff, a fallback's history, or tabular
+        rows.
+        """
         from pyspark.sql import functions as F
 
         lake, spec = self.job.lake, self.job.spec
@@ -124,8 +146,12 @@ def with_champions(job: Job, partitions: DataFrame, cutoff: Column) -> DataFrame
     """A row per partition: key, cutoff, and its champion's payload where it has one."""
     champions = read_index(job).select("partition_id", "model_id", "family", "sha256", "location")
     payloads = job.lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", "payload")
-    champions = champions.join(payloads.dropDuplicates(["partition_id", "sha256"]), ["partition_id", "sha256"], "left")
-    base = partitions.select("partition_id", "bucket", "key", "end", "problem", "problem_detail", cutoff.alias("cutoff"))
+    champions = champions.join(
+        payloads.dropDuplicates(["partition_id", "sha256"]), ["partition_id", "sha256"], "left"
+    )
+    base = partitions.select(
+        "partition_id", "bucket", "key", "end", "problem", "problem_detail", cutoff.alias("cutoff")
+    )
     return base.join(champions, "partition_id", "left")
 
 
@@ -145,12 +171,16 @@ def _own(lake: Lake, run_id: str) -> DataFrame:
 
     rows = lake.read(SCORING)
     if not rows.filter(F.col("run_id") != run_id).isEmpty():
-        raise ConcurrentWrite("another scoring of this spec is under way and was quicker. Wait for it to end and run again")
+        raise ConcurrentWrite(
+            "another scoring of this spec is under way and was quicker. Wait for it to end and run again"
+        )
     return rows
 
 
 def _write(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
-    """Add the predictions, or replace those of the same partitions and cutoffs, in one commit, whoever else is writing."""
+    """Add the predictions, or replace those of the same partitions and cutoffs, in one commit, whoever else
+    is writing.
+    """
     for left in reversed(range(ATTEMPTS)):
         try:
             _write_once(lake, rows, spec, run_id)
@@ -169,7 +199,9 @@ def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
         return
     step = [spec.columns.time] if spec.task == "forecast" and spec.columns.time else ["row"]
     keys, present = [*KEY, *step], lake.read(PREDICTIONS).schema
-    gone = {field.name: F.lit(None).cast(field.dataType) for field in present if field.name not in rows.columns}
+    gone = {
+        field.name: F.lit(None).cast(field.dataType) for field in present if field.name not in rows.columns
+    }
     rows = rows.withColumns(gone) if gone else rows  # a level that the spec has no more
     old = _matching(lake.read(PREDICTIONS), rows, KEY, "left_semi")
     if old.isEmpty():
@@ -192,7 +224,9 @@ def _matching(rows: DataFrame, others: DataFrame, keys: Sequence[str], how: str)
 
 def _write_unscored(lake: Lake, scored: DataFrame) -> None:
     failed = scored.filter(f"{ERROR} IS NOT NULL")
-    lake.overwrite(UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at"))
+    lake.overwrite(
+        UNSCORED, failed.select("partition_id", "key", "cutoff", f"{ERROR}", "run_id", "scored_at")
+    )
 
 
 def _count(report: StageReport, scored: DataFrame) -> None:
@@ -208,4 +242,6 @@ def _count(report: StageReport, scored: DataFrame) -> None:
     ).first()
     report.counts.update({name: int(value) for name, value in row.asDict().items()} if row else {})
     counts = report.counts
-    report.note = f"{counts['rows']:,} predictions for {counts['scored']} partitions, {counts['unscored']} unscored"
+    report.note = (
+        f"{counts['rows']:,} predictions for {counts['scored']} partitions, {counts['unscored']} unscored"
+    )

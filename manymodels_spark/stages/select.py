@@ -1,4 +1,6 @@
-"""Which partitions a training run has to fit: those asked for whose rows or spec changed since their last fit."""
+"""Which partitions a training run has to fit: those asked for whose rows or spec changed since their last
+fit.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,14 @@ if TYPE_CHECKING:
 
 # What may end differently when the same rows are fitted again; any other failure is a property of the rows.
 TRANSIENT = [Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED]
-_LAST = {"run_id": "string", "status": "string", "fingerprint": "string", "reason": "string", "seconds": "double",
-         "fitted_at": "timestamp"}
+_LAST = {
+    "run_id": "string",
+    "status": "string",
+    "fingerprint": "string",
+    "reason": "string",
+    "seconds": "double",
+    "fitted_at": "timestamp",
+}
 
 _TODO = ["partition_id", "key", "bucket", "rows", "fingerprint", "cost"]
 _BROKEN = ["partition_id", "key", "rows", "fingerprint", "problem", "problem_detail"]
@@ -35,16 +43,19 @@ class Choice:
 
     def __str__(self) -> str:
         """Equal for equal choices: an interrupted run is continued only by the same one."""
-        return f"only={self.only} force={self.force} failed={self.failed} older_than={self.older_than} degraded={self.degraded}"
+        return (
+            f"only={self.only} force={self.force} failed={self.failed} older_than={self.older_than} "
+            f"degraded={self.degraded}"
+        )
 
 
 @dataclass(frozen=True)
 class Selection:
     """The partitions in scope by what becomes of them.
 
-    `todo` (to fit: partition_id, key, bucket, rows, fingerprint, cost in seconds of the last fit or NaN) and `broken`
-    (found unfit by prepare: partition_id, key, rows, fingerprint, problem, problem_detail) have a row each;
-    `unchanged` and `quarantined` (failed before, on the same rows) are counts.
+    `todo` (to fit: partition_id, key, bucket, rows, fingerprint, cost in seconds of the last fit or NaN) and
+    `broken` (found unfit by prepare: partition_id, key, rows, fingerprint, problem, problem_detail) have a
+    row each; `unchanged` and `quarantined` (failed before, on the same rows) are counts.
     """
 
     total: int
@@ -55,14 +66,23 @@ class Selection:
 
 
 def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection:
-    """Compare the prepared partitions with their latest logged fits; what `run_id` has done already is done."""
+    """Compare the prepared partitions with their latest logged fits; what `run_id` has done already is
+    done.
+    """
     from pyspark.sql import functions as F
 
     scope = in_scope(lake, choice.only).withColumn("fingerprint", fingerprint(spec_hash))
-    known = scope.join(_last_fits(lake, run_id), "partition_id", "left").join(_alerted(lake), "partition_id", "left")
+    known = scope.join(_last_fits(lake, run_id), "partition_id", "left").join(
+        _alerted(lake), "partition_id", "left"
+    )
     marked = known.withColumn("fate", _fate(choice, run_id))
-    counts = {str(row["fate"]): int(row["n"]) for row in marked.groupBy("fate").agg(F.count("*").alias("n")).collect()}
-    wanted = marked.filter("fate IN ('todo', 'broken')").select(*_WANTED, F.col("last_seconds").alias("cost"), "fate")
+    counts = {
+        str(row["fate"]): int(row["n"])
+        for row in marked.groupBy("fate").agg(F.count("*").alias("n")).collect()
+    }
+    wanted = marked.filter("fate IN ('todo', 'broken')").select(
+        *_WANTED, F.col("last_seconds").alias("cost"), "fate"
+    )
     found = wanted.orderBy("bucket", "partition_id").toPandas()
     return Selection(
         total=sum(counts.values()),
@@ -85,7 +105,9 @@ def in_scope(lake: Lake, only: str | None) -> DataFrame:
         chosen.schema  # noqa: B018  (Spark Connect resolves a condition only when asked for something)
     except (AnalysisException, ParseException) as error:
         said = str(error).strip().splitlines()[0]  # the lines below it show Spark's plan of the query
-        raise ManyModelsError(f"--only {only!r} is no condition on {', '.join(partitions.columns)}: {said}") from error
+        raise ManyModelsError(
+            f"--only {only!r} is no condition on {', '.join(partitions.columns)}: {said}"
+        ) from error
     return chosen
 
 
@@ -145,6 +167,10 @@ def _fate(choice: Choice, run_id: str) -> Column:
     if choice.failed:
         due = failed
     if choice.degraded:
-        due = F.col("alerted_at").isNotNull() & ~F.coalesce(F.col("last_fitted_at") > F.col("alerted_at"), F.lit(False))
-    fate = F.when(F.col("last_run_id").eqNullSafe(F.lit(run_id)), "done").when(broken & same & failed, "quarantined")
+        due = F.col("alerted_at").isNotNull() & ~F.coalesce(
+            F.col("last_fitted_at") > F.col("alerted_at"), F.lit(False)
+        )
+    fate = F.when(F.col("last_run_id").eqNullSafe(F.lit(run_id)), "done").when(
+        broken & same & failed, "quarantined"
+    )
     return fate.when(broken, "broken").when(due, "todo").when(failed, "quarantined").otherwise("unchanged")

@@ -1,4 +1,6 @@
-"""Status: how the spec stands now, from the lake alone: runs, progress, counts, quarantine, champions, what is stale."""
+"""Status: how the spec stands now, from the lake alone: runs, progress, counts, quarantine, champions, what
+is stale.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from manymodels_spark.stages.job import Job, new_run_id
 from manymodels_spark.stages.ledger import RUNNING, Run, is_alive
 from manymodels_spark.stages.report import champions_by_family, newest_events, stage_rows
 from manymodels_spark.stages.select import Choice, select
-from manymodels_spark.tables import ALERTS, CHAMPIONS, FITS, PARTITIONS, PROGRESS, QUARANTINE, RUNS, SILVER, Lake
+from manymodels_spark.tables import (
+    ALERTS,
+    CHAMPIONS,
+    FITS,
+    PARTITIONS,
+    PROGRESS,
+    QUARANTINE,
+    RUNS,
+    SILVER,
+    Lake,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Row
@@ -22,10 +34,11 @@ AGES = ((1, "a day"), (7, "a week"), (30, "a month"), (90, "three months"))
 
 @dataclass(frozen=True)
 class Live:
-    """A stage under way: partitions done, failed, skipped, of how many; `seconds_left` at the rate so far, None if unknown.
+    """A stage under way: partitions done, failed, skipped, of how many; `seconds_left` at the rate so far,
+    None if unknown.
 
-    `total` is None where the stage tells no counts; `alive` is False where its process is gone: the next call of the
-    stage goes on with it.
+    `total` is None where the stage tells no counts; `alive` is False where its process is gone: the next call
+    of the stage goes on with it.
     """
 
     run_id: str
@@ -41,7 +54,8 @@ class Live:
 
 @dataclass(frozen=True)
 class SpecStatus:
-    """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on older rows.
+    """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on
+    older rows.
 
     `alerts` are those of the newest monitoring by check, with the partitions that have them.
     """
@@ -82,7 +96,9 @@ def status(job: Job) -> SpecStatus:
 
 
 def _live(lake: Lake, due: int) -> Live | None:
-    """The newest stage that says that it is at work, by its newest row of `progress`, else by what it committed."""
+    """The newest stage that says that it is at work, by its newest row of `progress`, else by what it
+    committed.
+    """
     if not lake.exists(RUNS):
         return None
     elapsed = "unix_timestamp(current_timestamp()) - unix_timestamp(started_at) AS elapsed"
@@ -96,12 +112,16 @@ def _live(lake: Lake, due: int) -> Live | None:
     alive = is_alive(Run(run_id, RUNNING, "", owner, float(row["seen"])), time.time())
     told = _told(lake, run_id)
     if told is not None:
-        done, failed, skipped, total = (int(told[name] or 0) for name in ("done", "failed", "skipped", "total"))
+        done, failed, skipped, total = (
+            int(told[name] or 0) for name in ("done", "failed", "skipped", "total")
+        )
         return Live(run_id, stage, seconds, done, failed, skipped, total, told["left_seconds"], alive)
     if stage != "train":
         return Live(run_id, stage, seconds, alive=alive)
     done, failed = _committed(lake, run_id)
-    return Live(run_id, stage, seconds, done, failed, 0, done + due, due * seconds / done if done else None, alive)
+    return Live(
+        run_id, stage, seconds, done, failed, 0, done + due, due * seconds / done if done else None, alive
+    )
 
 
 def _told(lake: Lake, run_id: str) -> Row | None:
@@ -114,7 +134,12 @@ def _committed(lake: Lake, run_id: str) -> tuple[int, int]:
     """Outcomes of a run, and those without a model."""
     if not lake.exists(FITS):
         return 0, 0
-    sums = lake.read(FITS).filter(f"run_id = '{run_id}' AND wave > 0").selectExpr("count(*) AS n", "count(reason) AS failed").first()
+    sums = (
+        lake.read(FITS)
+        .filter(f"run_id = '{run_id}' AND wave > 0")
+        .selectExpr("count(*) AS n", "count(reason) AS failed")
+        .first()
+    )
     return (int(sums["n"]), int(sums["failed"])) if sums else (0, 0)
 
 
@@ -123,7 +148,12 @@ def _alerts(lake: Lake) -> list[ShareRow]:
 
     if not lake.exists(ALERTS):
         return []
-    counted = lake.read(ALERTS).groupBy("check").agg(F.count_distinct("partition_id").alias("n")).orderBy(F.desc("n"), "check")
+    counted = (
+        lake.read(ALERTS)
+        .groupBy("check")
+        .agg(F.count_distinct("partition_id").alias("n"))
+        .orderBy(F.desc("n"), "check")
+    )
     return [ShareRow(row["check"], int(row["n"])) for row in counted.collect()]
 
 
@@ -132,7 +162,13 @@ def _reasons(lake: Lake) -> list[ShareRow]:
 
     if not lake.exists(QUARANTINE):
         return []
-    rows = lake.read(QUARANTINE).groupBy("reason").agg(F.count("*").alias("n")).orderBy(F.desc("n"), "reason").collect()
+    rows = (
+        lake.read(QUARANTINE)
+        .groupBy("reason")
+        .agg(F.count("*").alias("n"))
+        .orderBy(F.desc("n"), "reason")
+        .collect()
+    )
     return [ShareRow(row["reason"], int(row["n"])) for row in rows]
 
 
@@ -159,7 +195,14 @@ def _stale(lake: Lake) -> int:
     if not lake.exists(CHAMPIONS) or not lake.exists(FITS) or not lake.exists(SILVER):
         return 0
     ends = lake.read(PARTITIONS).select("partition_id", F.col("end").cast("timestamp").alias("end"))
-    trained = lake.read(FITS).select("partition_id", "sha256", F.col("cutoff").cast("timestamp").alias("cutoff"))
+    trained = lake.read(FITS).select(
+        "partition_id", "sha256", F.col("cutoff").cast("timestamp").alias("cutoff")
+    )
     trained = trained.filter("cutoff IS NOT NULL").dropDuplicates(["partition_id", "sha256"])
     champions = lake.read(CHAMPIONS).select("partition_id", "sha256")
-    return int(champions.join(trained, ["partition_id", "sha256"]).join(ends, "partition_id").filter("end > cutoff").count())
+    return int(
+        champions.join(trained, ["partition_id", "sha256"])
+        .join(ends, "partition_id")
+        .filter("end > cutoff")
+        .count()
+    )

@@ -1,7 +1,8 @@
-"""Near real time: rows that arrive in a folder or a topic are answered by their partitions' champions as they come.
+"""Near real time: rows that arrive in a folder or a topic are answered by their partitions' champions as they
+come.
 
-A batch of rows is one commit to table `streamed`, under the stream's id and the batch's number: a batch that is done
-again after a crash adds nothing. Every row that came has a row there, with a prediction or an error.
+A batch of rows is one commit to table `streamed`, under the stream's id and the batch's number: a batch that
+is done again after a crash adds nothing. Every row that came has a row there, with a prediction or an error.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ REQUEST = "request_id"
 
 
 def stream_score(job: Job, *, once: bool = False, every: str = "10 seconds") -> StageReport:
-    """Answer rows until stopped, looking for new ones `every` so often; with `once` those that are there, then end.
+    """Answer rows until stopped, looking for new ones `every` so often; with `once` those that are there,
+    then end.
 
     Counts: rows, errors (of this run). Raises ManyModelsError where the spec has no `stream`, or a
     batch cannot be read or written: it is tried again by the next run.
@@ -52,7 +54,9 @@ def start(job: Job, run_id: str, *, once: bool, every: str) -> StreamingQuery:
     """Start the query."""
     stream = job.spec.stream
     if stream is None:
-        raise ManyModelsError("stream: nothing says where rows arrive. Expected e.g. stream: {json: /data/requests}")
+        raise ManyModelsError(
+            "stream: nothing says where rows arrive. Expected e.g. stream: {json: /data/requests}"
+        )
     place = _checkpoint(job, stream)
     schema = request_schema(job)
     writer = _rows(job, stream, schema).writeStream.foreachBatch(_answering(job, run_id, place))
@@ -61,11 +65,17 @@ def start(job: Job, run_id: str, *, once: bool, every: str) -> StreamingQuery:
 
 
 def request_schema(job: Job) -> StructType:
-    """What a row holds: `request_id` (text, may be missing), partition columns, time, inputs, typed as in silver."""
+    """What a row holds: `request_id` (text, may be missing), partition columns, time, inputs, typed as in
+    silver.
+    """
     from pyspark.sql import types as T
 
     spec, silver = job.spec, job.lake.read(SILVER).schema
-    names = [*spec.partition_by, *([spec.columns.time] if spec.task == "forecast" and spec.columns.time else []), *spec.columns.inputs]
+    names = [
+        *spec.partition_by,
+        *([spec.columns.time] if spec.task == "forecast" and spec.columns.time else []),
+        *spec.columns.inputs,
+    ]
     fields = [T.StructField(name, silver[name].dataType) for name in dict.fromkeys(names)]
     return T.StructType([T.StructField(REQUEST, T.StringType()), *fields])
 
@@ -78,9 +88,16 @@ def _rows(job: Job, stream: Stream, schema: StructType) -> DataFrame:
         options = {name: resolve(value) for name, value in stream.options.items()}
         place = {"kafka.bootstrap.servers": resolve(stream.servers), "subscribe": stream.topic}
         messages = reader.format("kafka").options(**{**place, **options}).load()
-        return messages.select(F.from_json(F.col("value").cast("string"), schema).alias("row")).select("row.*")
+        return messages.select(F.from_json(F.col("value").cast("string"), schema).alias("row")).select(
+            "row.*"
+        )
     defaults = {"header": "true"} if stream.kind == "csv" else {}
-    return reader.format(stream.kind).schema(schema).options(**{**defaults, **stream.options}).load(resolve(stream.path))
+    return (
+        reader.format(stream.kind)
+        .schema(schema)
+        .options(**{**defaults, **stream.options})
+        .load(resolve(stream.path))
+    )
 
 
 def _answering(job: Job, run_id: str, checkpoint: str) -> Callable[[DataFrame, int], None]:
@@ -102,7 +119,9 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     partitions = lake.read(PARTITIONS)
     # A column of its own: the batch and the partitions meet again below, and Spark must tell their ids apart.
     named = F.col("partition_id").alias("partition_id")
-    own = F.broadcast(partitions.select(named, *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by)))
+    own = F.broadcast(
+        partitions.select(named, *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by))
+    )
     on = [batch[quote(name)].eqNullSafe(own[quote(f"_key_{name}")]) for name in spec.partition_by]
     rows = batch.join(own, on, "left").drop(*(f"_key_{name}" for name in spec.partition_by))
     asked = partitions.join(rows.select("partition_id").distinct(), "partition_id", "left_semi")
@@ -113,7 +132,9 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
 
 
 def answerer(spec: Spec, run_id: str, data_version: int, batch: int, schema: StructType) -> Scorer:
-    """The function for `cogroup().applyInPandas()`: a partition's row, and the rows that ask for its predictions."""
+    """The function for `cogroup().applyInPandas()`: a partition's row, and the rows that ask for its
+    predictions.
+    """
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version, "batch": batch}
     tracking = production(spec)
@@ -125,8 +146,12 @@ def answerer(spec: Spec, run_id: str, data_version: int, batch: int, schema: Str
     return answer_partition
 
 
-def _answer(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None) -> Outcome:
-    """The partition's outcome with the ids of the rows that asked; where it failed, a row for each of them."""
+def _answer(
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None
+) -> Outcome:
+    """The partition's outcome with the ids of the rows that asked; where it failed, a row for each of
+    them.
+    """
     found = outcome(spec, own, rows, common, tracking)
     if found.predicted is not None:
         return replace(found, predicted=found.predicted.assign(**{REQUEST: rows[REQUEST].to_numpy()}))
@@ -139,12 +164,16 @@ def _unknown(rows: DataFrame, spec: Spec, schema: StructType, run_id: str, numbe
     from pyspark.sql import functions as F
 
     told = {
-        "run_id": F.lit(run_id), "batch": F.lit(number), "scored_at": F.current_timestamp(),
+        "run_id": F.lit(run_id),
+        "batch": F.lit(number),
+        "scored_at": F.current_timestamp(),
         "error": F.lit("unknown_partition: no row of this partition was prepared"),
     }
     stray = rows.filter("partition_id IS NULL")
     told |= {name: F.col(quote(name)) for name in stray.columns}
-    return stray.select(*(told.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in schema))
+    return stray.select(
+        *(told.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in schema)
+    )
 
 
 def _checkpoint(job: Job, stream: Stream) -> str:
@@ -152,13 +181,20 @@ def _checkpoint(job: Job, stream: Stream) -> str:
     if stream.checkpoint:
         return resolve(stream.checkpoint)
     if job.lake.is_catalog:
-        raise ManyModelsError("stream.checkpoint: a catalog has no folder for it. Expected a path, e.g. /Volumes/main/forecasts/stream")
+        raise ManyModelsError(
+            "stream.checkpoint: a catalog has no folder for it. Expected a path, e.g. "
+            "/Volumes/main/forecasts/stream"
+        )
     return f"{job.lake.root}/{job.lake.spec}/_stream"
 
 
 def _id(job: Job, checkpoint: str) -> str:
     """The stream's own id, which its checkpoint holds: a new one for a checkpoint that is begun anew."""
-    return str(orjson.loads("".join(row["value"] for row in job.spark.read.text(f"{checkpoint}/metadata").collect()))["id"])
+    return str(
+        orjson.loads(
+            "".join(row["value"] for row in job.spark.read.text(f"{checkpoint}/metadata").collect())
+        )["id"]
+    )
 
 
 def _await(query: StreamingQuery) -> None:
@@ -167,7 +203,9 @@ def _await(query: StreamingQuery) -> None:
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        raise ManyModelsError(f"the stream stopped: {str(error)[:500]}. Nothing of its last batch was written; start it again") from error
+        raise ManyModelsError(
+            f"the stream stopped: {str(error)[:500]}. Nothing of its last batch was written; start it again"
+        ) from error
 
 
 def _count(job: Job, report: StageReport) -> None:

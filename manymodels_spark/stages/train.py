@@ -1,7 +1,7 @@
 """Train: fit every partition that needs it, wave by wave, log each model, and account for every partition.
 
-While one wave is being logged the next one fits. Each wave is committed before it is logged, and a run that was
-interrupted is continued by the next call: it logs what was only fitted and fits what is missing.
+While one wave is being logged the next one fits. Each wave is committed before it is logged, and a run that
+was interrupted is continued by the next call: it logs what was only fitted and fits what is missing.
 """
 
 from __future__ import annotations
@@ -45,14 +45,16 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     """Fit, log and account for the partitions that `choice` selects.
 
     Counts: partitions, fitted, fallback, unchanged, quarantined; they add up, or ManyModelsError is raised.
-    Raises TrackingError before any fit where MLflow cannot be reached, ConcurrentWrite where another process trains or
-    prepares meanwhile, and TooManyFailures at the end where more partitions failed than `limits.failures` allows
-    (everything is committed and logged then, too).
+    Raises TrackingError before any fit where MLflow cannot be reached, ConcurrentWrite where another process
+    trains or prepares meanwhile, and TooManyFailures at the end where more partitions failed than
+    `limits.failures` allows (everything is committed and logged then, too).
     """
     choice, shape = choice or Choice(), spec_hash(job.spec)
     with ThreadPoolExecutor(1, "mlflow") as beside:
         opened = beside.submit(ModelRepository.open, job.spec.mlflow.development, job.spec)
-        if not job.lake.exists(FITS):  # a first run: nothing can be unchanged, so that the imports need not wait
+        if not job.lake.exists(
+            FITS
+        ):  # a first run: nothing can be unchanged, so that the imports need not wait
             warm(job.spark, job.spec)
         data_version, repository = job.lake.version(SILVER), opened.result()
     run_id, resumed = ledger.open_run(job, "train", f"{shape} silver={data_version} {choice}")
@@ -93,22 +95,30 @@ class _Training:
     def _work(self, selection: Selection, resumed: bool, beside: Executor) -> dict[str, int]:
         """Fit and log what was selected; the run's partitions by status."""
         lake, spec = self.job.lake, self.job.spec
-        watch = Watch(self.job, "train", self.run_id, len(selection.todo), selection.unchanged + selection.quarantined)
+        watch = Watch(
+            self.job, "train", self.run_id, len(selection.todo), selection.unchanged + selection.quarantined
+        )
         begun, recorder = beside.submit(watch.begin), beside.submit(self._recorder)
         if resumed:
             self._log_unlogged(recorder.result())
         commit_broken(lake, self.run_id, selection.broken)
         first = self._next() if resumed else 1
         todo = _with_costs(selection.todo, spec)
-        outcomes = self._run(waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch)
+        outcomes = self._run(
+            waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch
+        )
         begun.result()
         self._close(recorder.result(), outcomes)
         return outcomes
 
     def _require_same_rows(self) -> None:
-        """Fingerprints come with the newest rows, which fits must then have, too: `prepare` writes rows first."""
+        """Fingerprints come with the newest rows, which fits must then have, too: `prepare` writes rows
+        first.
+        """
         if self.job.lake.version(SILVER) != self.data_version:
-            raise ConcurrentWrite("the rows were prepared anew while this training began, and nothing was fitted. Run it again")
+            raise ConcurrentWrite(
+                "the rows were prepared anew while this training began, and nothing was fitted. Run it again"
+            )
 
     def _recorder(self) -> Recorder:
         spec = self.job.spec
@@ -141,7 +151,9 @@ class _Training:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""
         from pyspark.sql import functions as F
 
-        mine = self.job.lake.read(FITS).filter((F.col("run_id") == self.run_id) & F.col("payload").isNotNull())
+        mine = self.job.lake.read(FITS).filter(
+            (F.col("run_id") == self.run_id) & F.col("payload").isNotNull()
+        )
         pending = mine.select("wave", "partition_id").distinct()
         if self.job.lake.exists(MODELS):
             logged = self.job.lake.read(MODELS).filter(F.col("run_id") == self.run_id)
@@ -160,7 +172,9 @@ class _Training:
         return int(last["wave"] or 0) + 1 if last else 1
 
     def _close(self, recorder: Recorder, outcomes: dict[str, int]) -> None:
-        self.repository.end_run(recorder.mlflow_run, {f"partitions_{name}": count for name, count in outcomes.items()})
+        self.repository.end_run(
+            recorder.mlflow_run, {f"partitions_{name}": count for name, count in outcomes.items()}
+        )
 
     def _count(self, selection: Selection, outcomes: dict[str, int]) -> None:
         """Fill the report's counts and hold them against each other: nothing may be lost."""
@@ -173,11 +187,14 @@ class _Training:
         }
         self.report.counts.update(counts)
         self.report.calls = self.repository.client.total
-        self.report.note = f"{counts['fitted']} fitted, {counts['unchanged']} unchanged, {counts['quarantined']} quarantined"
+        self.report.note = (
+            f"{counts['fitted']} fitted, {counts['unchanged']} unchanged, {counts['quarantined']} quarantined"
+        )
         accounted = counts["fitted"] + counts["unchanged"] + counts["quarantined"]
         if accounted != counts["partitions"]:
             raise ManyModelsError(
-                f"{counts['partitions']} partitions came in, but {accounted} are accounted for ({self.report.note}). "
+                f"{counts['partitions']} partitions came in, but {accounted} are accounted for "
+                f"({self.report.note}). "
                 f"This should not happen: see table fits, run {self.run_id}"
             )
 
@@ -186,12 +203,16 @@ def _outcomes(job: Job, run_id: str) -> dict[str, int]:
     """Partitions of a run by status."""
     from pyspark.sql import functions as F
 
-    mine = job.lake.read(FITS).filter(F.col("run_id") == run_id).groupBy("status").agg(F.count("*").alias("n"))
+    mine = (
+        job.lake.read(FITS).filter(F.col("run_id") == run_id).groupBy("status").agg(F.count("*").alias("n"))
+    )
     return {str(row["status"]): int(row["n"]) for row in mine.collect()}
 
 
 def _with_costs(todo: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Expected seconds per partition: its last fit's, or what the candidates' families say of that many rows."""
+    """Expected seconds per partition: its last fit's, or what the candidates' families say of that many
+    rows.
+    """
     first = pd.Series(expected(todo["rows"], spec), index=todo.index)
     return todo.assign(cost=todo["cost"].astype(float).fillna(first))
 
@@ -200,8 +221,10 @@ def _check_failures(spec: Spec, report: StageReport) -> None:
     partitions, failed = report.counts["partitions"], report.counts["quarantined"]
     if partitions and failed > spec.limits.failures * partitions:
         raise TooManyFailures(
-            f"{failed} of {partitions} partitions are in quarantine ({failed / partitions:.1%}), and limits.failures "
-            f"allows {spec.limits.failures:.1%}. The others are trained and logged. See `manymodels quarantine SPEC`",
+            f"{failed} of {partitions} partitions are in quarantine ({failed / partitions:.1%}), and "
+            "limits.failures "
+            f"allows {spec.limits.failures:.1%}. The others are trained and logged. See `manymodels "
+            "quarantine SPEC`",
             report,
         )
 
@@ -211,7 +234,9 @@ def git_commit() -> str | None:
     if commit := os.environ.get("MANYMODELS_COMMIT"):
         return commit
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE = (
-    "_null_key", "_bad_time", "_not_numeric", "_not_finite", "_null_target", "_negative",
+    "_null_key",
+    "_bad_time",
+    "_not_numeric",
+    "_not_finite",
+    "_null_target",
+    "_negative",
 )
 FLAGS = (NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE)
 ORDER = "_order"
@@ -26,7 +31,8 @@ _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
 def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
-    """Partition columns, time (timestamp, wall time in the spec's zone), target, inputs, `_order` and the flags.
+    """Partition columns, time (timestamp, wall time in the spec's zone), target, inputs, `_order` and the
+    flags.
 
     `_order` says which of two rows of the same time is the later one. Raises SourceError where the type of a
     column cannot be what the spec says.
@@ -36,7 +42,11 @@ def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
     columns = spec.columns
     kinds = {field.name: field.dataType for field in bronze.schema}
     target = F.col(quote(columns.target))
-    value = target.cast("string") if spec.task == "classification" else _number(kinds[columns.target], columns.target)
+    value = (
+        target.cast("string")
+        if spec.task == "classification"
+        else _number(kinds[columns.target], columns.target)
+    )
     selected = [*(F.col(quote(name)) for name in spec.partition_by)]
     if columns.time:
         selected.append(_time(columns.time, kinds[columns.time], spec).alias(columns.time))
@@ -48,7 +58,9 @@ def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
 
 
 def unusable(time: Column) -> Column:
-    """No time, or one that no fit can be given: as a frame of pandas it would stop the task with all its partitions."""
+    """No time, or one that no fit can be given: as a frame of pandas it would stop the task with all its
+    partitions.
+    """
     from pyspark.sql import functions as F
 
     early, late = (F.lit(text).cast("timestamp") for text in (EARLIEST, BEYOND))
@@ -60,7 +72,9 @@ def _flags(spec: Spec, target: Column, value: Column) -> dict[str, Column]:
 
     from pyspark.sql import functions as F
 
-    null_key = reduce(lambda left, right: left | right, (F.col(quote(name)).isNull() for name in spec.partition_by))
+    null_key = reduce(
+        lambda left, right: left | right, (F.col(quote(name)).isNull() for name in spec.partition_by)
+    )
     no, number = F.lit(False), spec.task != "classification"
     infinite = F.coalesce(F.abs(value) == F.lit(float("inf")), no) if number else no
     missing = value.isNull() | F.isnan(value) if number else value.isNull()
@@ -74,7 +88,9 @@ def _flags(spec: Spec, target: Column, value: Column) -> dict[str, Column]:
 
 
 def corrected(rows: DataFrame, spec: Spec) -> DataFrame:
-    """The rows without those that the spec lets go, and with the targets that it lets be changed. Flags are gone."""
+    """The rows without those that the spec lets go, and with the targets that it lets be changed. Flags are
+    gone.
+    """
     from pyspark.sql import functions as F
 
     rules, target = spec.prepare, spec.columns.target
@@ -104,7 +120,10 @@ def _number(kind: DataType, name: str) -> Column:
         return _tried(name, "double")
     if isinstance(kind, (T.NumericType, T.BooleanType, T.NullType)):
         return F.col(quote(name)).cast("double")
-    raise SourceError(f"columns.target: {name!r} is of type {kind.simpleString()}. A number, or text holding numbers, is expected")
+    raise SourceError(
+        f"columns.target: {name!r} is of type {kind.simpleString()}. A number, or text holding numbers, is "
+        "expected"
+    )
 
 
 def _time(name: str, kind: DataType, spec: Spec) -> Column:
@@ -121,7 +140,8 @@ def _time(name: str, kind: DataType, spec: Spec) -> Column:
     if isinstance(kind, (T.DateType, T.TimestampNTZType)):
         return column.cast("timestamp")
     raise SourceError(
-        f"columns.time: {name!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one is expected"
+        f"columns.time: {name!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one "
+        "is expected"
     )
 
 
@@ -132,7 +152,9 @@ def _input(name: str, kind: DataType, spec: Spec) -> Column:
 
     column = F.col(quote(name))
     if spec.task == "forecast" and name in spec.columns.known_future:
-        return (_tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")).alias(name)
+        return (_tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")).alias(
+            name
+        )
     return (column.cast("double") if isinstance(kind, T.DecimalType) else column).alias(name)
 
 
@@ -141,6 +163,12 @@ def _order(bronze: DataFrame, spec: Spec) -> Column:
     from pyspark.sql import functions as F
 
     watermark = spec.source.watermark
-    first = F.col(quote(watermark)) if watermark and watermark in bronze.columns else F.lit(None).cast("timestamp")
-    own = F.xxhash64(*(F.col(quote(name)).cast("string") for name in bronze.columns if not name.startswith("_")))
+    first = (
+        F.col(quote(watermark))
+        if watermark and watermark in bronze.columns
+        else F.lit(None).cast("timestamp")
+    )
+    own = F.xxhash64(
+        *(F.col(quote(name)).cast("string") for name in bronze.columns if not name.startswith("_"))
+    )
     return F.struct(first.alias("w"), F.col("_ingested_at").alias("t"), own.alias("h")).alias(ORDER)

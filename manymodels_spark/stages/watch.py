@@ -18,13 +18,21 @@ EVERY_SECONDS = 10.0
 
 
 class Watch:
-    """Counts partitions as they are done; the table gets a row at the start, every ten seconds at most, and at the end.
+    """Counts partitions as they are done; the table gets a row at the start, every ten seconds at most, and
+    at the end.
 
-    `rate` is partitions a second since the start, `left_seconds` what is left at that rate (null before the first).
+    `rate` is partitions a second since the start, `left_seconds` what is left at that rate (null before the
+    first).
     """
 
     def __init__(
-        self, job: Job, stage: str, run_id: str, total: int, skipped: int = 0, clock: Callable[[], float] = time.monotonic
+        self,
+        job: Job,
+        stage: str,
+        run_id: str,
+        total: int,
+        skipped: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._job, self._stage, self._run_id, self._total, self._skipped = job, stage, run_id, total, skipped
         self._clock, self._lock = clock, Lock()
@@ -53,5 +61,15 @@ class Watch:
         seconds, done = now - self._began, self._done
         rate = done / seconds if seconds > 0 else 0.0
         left = (self._total - done) / rate if rate > 0 else None
-        row = (self._run_id, self._stage, done, self._failed, self._skipped, self._total, rate, left, datetime.now(UTC))
+        row = (
+            self._run_id,
+            self._stage,
+            done,
+            self._failed,
+            self._skipped,
+            self._total,
+            rate,
+            left,
+            datetime.now(UTC),
+        )
         self._job.lake.append(PROGRESS, self._job.spark.createDataFrame([row], PROGRESS_SCHEMA))

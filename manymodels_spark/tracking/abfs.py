@@ -1,7 +1,9 @@
-"""MLflow's artifacts at `abfs://`: a plugin for a scheme that MLflow itself does not know; and how `abfss://` is emptied.
+"""MLflow's artifacts at `abfs://`: a plugin for a scheme that MLflow itself does not know; and how `abfss://`
+is emptied.
 
-MLflow takes `abfss://` through the service for folders (dfs), which only accounts with a hierarchical namespace have, and
-only over TLS. The blob service reaches the same files in every account, and the emulator speaks it, too.
+MLflow takes `abfss://` through the service for folders (dfs), which only accounts with a hierarchical
+namespace have, and only over TLS. The blob service reaches the same files in every account, and the emulator
+speaks it, too.
 """
 
 from __future__ import annotations
@@ -14,14 +16,16 @@ from mlflow.store.artifact.azure_blob_artifact_repo import AzureBlobArtifactRepo
 
 from manymodels_spark.errors import TrackingError
 
-_ABFS = re.compile(r"abfs://(?P<container>[^@/]+)@(?P<account>[^./]+)\.dfs\.(?P<cloud>core\.[^/]+)(?P<path>/.*)?", re.DOTALL)
+_ABFS = re.compile(
+    r"abfs://(?P<container>[^@/]+)@(?P<account>[^./]+)\.dfs\.(?P<cloud>core\.[^/]+)(?P<path>/.*)?", re.DOTALL
+)
 
 
 class AbfsArtifactRepository(AzureBlobArtifactRepository):
     """Files below `abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH`, by MLflow's client for blobs.
 
-    It signs in as that does: AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCESS_KEY, or azure-identity's defaults.
-    Raises TrackingError for an address of another form.
+    It signs in as that does: AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_ACCESS_KEY, or azure-identity's
+    defaults. Raises TrackingError for an address of another form.
     """
 
     def __init__(self, artifact_uri: str, *args: Any, **kwargs: Any) -> None:
@@ -40,10 +44,11 @@ def as_blobs(artifact_uri: str) -> str:
 
 
 def delete_folder(repository: Any, files: Iterable[str]) -> None:
-    """Remove the folder of MLflow's repository for `abfss://`, which deletes nothing itself, where it holds one of `files`.
+    """Remove the folder of MLflow's repository for `abfss://`, which deletes nothing itself, where it holds
+    one of `files`.
 
-    A missing folder is no error. The service removes a folder as one; file by file, an account with a hierarchical
-    namespace would keep it, empty.
+    A missing folder is no error. The service removes a folder as one; file by file, an account with a
+    hierarchical namespace would keep it, empty.
     """
     from azure.core.exceptions import ResourceNotFoundError
 

@@ -1,7 +1,7 @@
 """The files of one logged model: its payload and what plain `mlflow.pyfunc.load_model` wants beside it.
 
-Made from a template that is rendered once per schema. Executors call `write`, so MLflow is imported only where a
-location is no plain folder.
+Made from a template that is rendered once per schema. Executors call `write`, so MLflow is imported only
+where a location is no plain folder.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ SERVERS_OWN = ("mlflow-artifacts:", DATABRICKS_OWN)
 _OF_A_MODEL = (PAYLOAD_FILE, "MLmodel")
 _MISSING = "no payload at {}: the model's artifacts were deleted. Train and promote it again"
 
-# What stores say of a missing file. MLflow makes one text of it, without a status or a cause: a heading that names the
-# place, then a line per file. Whole words at their places, so that no id, port or path of an address is taken for one.
+# What stores say of a missing file. MLflow makes one text of it, without a status or a cause: a heading that
+# names the place, then a line per file. Whole words at their places, so that no id, port or path of an
+# address is taken for one.
 _GONE = re.compile(
     r"^404 (?:Client Error\b|[A-Z]+ https?://)"
     r"|^(?:\[Errno 2\] )?No such (?:file or directory|artifact)\b"
@@ -42,9 +43,9 @@ _GONE = re.compile(
 
 @dataclass(frozen=True)
 class Template:
-    """All that is equal in the models of one schema: signature (JSON text), requirements, MLflow's version, and an
-    input example (JSON of a DataFrame, split) where there is one. `loader` is the module that MLflow calls, with the
-    file `data` of the model or, where that is None, with its folder.
+    """All that is equal in the models of one schema: signature (JSON text), requirements, MLflow's version,
+    and an input example (JSON of a DataFrame, split) where there is one. `loader` is the module that MLflow
+    calls, with the file `data` of the model or, where that is None, with its folder.
     """
 
     signature: str
@@ -70,7 +71,8 @@ class Template:
         pip = "".join(f"    - {line}\n" for line in self.requirements)
         return {
             "requirements.txt": ("\n".join(self.requirements) + "\n").encode(),
-            "conda.yaml": f"dependencies:\n- python={python}\n- pip\n- pip:\n{pip}name: mlflow-env\n".encode(),
+            "conda.yaml": f"dependencies:\n- python={python}\n- pip\n- pip:\n{pip}name: "
+            "mlflow-env\n".encode(),
             "python_env.yaml": (
                 f"python: {python}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n"
             ).encode(),
@@ -93,7 +95,11 @@ class Template:
         if model_id is not None:
             model |= {"artifact_path": model_id, "model_id": model_id, "model_uuid": model_id}
         if self.example is not None:
-            model["saved_input_example_info"] = {"artifact_path": EXAMPLE_FILE, "type": "dataframe", "pandas_orient": "split"}
+            model["saved_input_example_info"] = {
+                "artifact_path": EXAMPLE_FILE,
+                "type": "dataframe",
+                "pandas_orient": "split",
+            }
         return json.dumps(model, indent=1)
 
 
@@ -121,8 +127,10 @@ def write(location: str, files: dict[str, bytes]) -> None:
             _write_folder(folder, files)
         except OSError as error:
             raise TrackingError(
-                f"a model's files cannot be written to {folder} ({error.strerror or error}). Make room there or set "
-                "mlflow.*.artifacts to another place, then run the same command again: what is missing is written"
+                f"a model's files cannot be written to {folder} ({error.strerror or error}). Make room "
+                "there or set "
+                "mlflow.*.artifacts to another place, then run the same command again: what is missing is "
+                "written"
             ) from error
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -142,7 +150,8 @@ def read_payload(location: str, expected_sha256: str | None, tracking: str | Non
     payload = read_file(location, PAYLOAD_FILE, tracking)
     if expected_sha256 and sha256(payload) != expected_sha256:
         raise PayloadError(
-            f"the payload at {location} has SHA-256 {sha256(payload)[:12]}…, its tag says {expected_sha256[:12]}…: "
+            f"the payload at {location} has SHA-256 {sha256(payload)[:12]}…, its tag says "
+            f"{expected_sha256[:12]}…: "
             "it was altered or damaged and is not loaded. Promote the model again"
         )
     return payload
@@ -174,11 +183,16 @@ def _remote_file(uri: str, tracking: str | None) -> bytes:
 
 
 def _is_gone(error: Exception) -> bool:
-    """Whether a store said that the file is not there: by the status where there is one, else by type or words."""
+    """Whether a store said that the file is not there: by the status where there is one, else by type or
+    words.
+    """
     status = status_of(error)
     if status is not None:
         return status == 404
-    missing = isinstance(error, FileNotFoundError) or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+    missing = (
+        isinstance(error, FileNotFoundError)
+        or getattr(error, "error_code", None) == "RESOURCE_DOES_NOT_EXIST"
+    )
     return missing or _GONE.search(str(error)) is not None
 
 
@@ -193,8 +207,8 @@ def delete(location: str, tracking: str | None = None) -> None:
             shutil.rmtree(folder)
         return
     if location.startswith(DATABRICKS_OWN):
-        # MLflow's client has no deletion there, and what is asked of it does nothing. The files of a logged model are
-        # Databricks's to remove once the model is deleted; those of a run stay with the run.
+        # MLflow's client has no deletion there, and what is asked of it does nothing. The files of a logged
+        # model are Databricks's to remove once the model is deleted; those of a run stay with the run.
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

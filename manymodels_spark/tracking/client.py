@@ -1,6 +1,8 @@
-"""A polite MLflow client: it counts its calls, keeps to a server's limits and repeats what a bad moment refused.
+"""A polite MLflow client: it counts its calls, keeps to a server's limits and repeats what a bad moment
+refused.
 
-It knows which calls may be repeated blindly and which may not; what the calls mean is the repository's business.
+It knows which calls may be repeated blindly and which may not; what the calls mean is the repository's
+business.
 """
 
 from __future__ import annotations
@@ -65,7 +67,9 @@ class Client:
         uri = server_uri(resolve(tracking))
         make_folder_of(uri)
         transport = watch(uri)
-        client = MlflowClient(tracking_uri=uri, registry_uri=server_uri(resolve(registry)) if registry else uri)
+        client = MlflowClient(
+            tracking_uri=uri, registry_uri=server_uri(resolve(registry)) if registry else uri
+        )
         keep_a_log(uri)
         return cls(client, uri, limits_of(uri), transport=transport)
 
@@ -75,14 +79,20 @@ class Client:
         return sum(self.calls.values())
 
     def call(
-        self, function: Callable[..., R], *args: Any, kind: str = "default", safe: bool = True, patience: int = 0,
+        self,
+        function: Callable[..., R],
+        *args: Any,
+        kind: str = "default",
+        safe: bool = True,
+        patience: int = 0,
         **kwargs: Any,
     ) -> R:
         """Call a method of `self.mlflow`, waiting for the limits and repeating passing faults.
 
-        `safe=False` marks a call that must not be made twice: it is repeated only where it certainly changed nothing
-        (429, never sent), and LostAnswer is raised where nobody knows. `patience` is how many tries there are, by
-        default `attempts`. Raises TrackingError when patience ends; other answers of the server pass as they are.
+        `safe=False` marks a call that must not be made twice: it is repeated only where it certainly changed
+        nothing (429, never sent), and LostAnswer is raised where nobody knows. `patience` is how many tries
+        there are, by default `attempts`. Raises TrackingError when patience ends; other answers of the server
+        pass as they are.
         """
         name, tries = getattr(function, "__name__", "call"), patience or self.attempts
         for attempt in range(1, tries + 1):
@@ -132,7 +142,9 @@ class Client:
                 self.calls[name] += max(1, self.transport.sent if self.transport is not None else 1)
 
     def _judge(self, error: Exception, name: str, safe: bool) -> LostAnswer | None:
-        """None where the call is to be made again; what to raise where nobody knows whether it worked. Raises all else."""
+        """None where the call is to be made again; what to raise where nobody knows whether it worked. Raises
+        all else.
+        """
         if not faults.is_transient(error):
             raise error
         if safe or faults.is_not_done(error):
@@ -140,9 +152,13 @@ class Client:
         return LostAnswer(f"{name} at {public(self.uri)}: the answer was lost ({type(error).__name__})")
 
     def _pause(self, attempt: int, error: Exception) -> None:
-        """Wait as long as the server asks, or a little longer each time: also before somebody looks what a lost call did."""
+        """Wait as long as the server asks, or a little longer each time: also before somebody looks what a
+        lost call did.
+        """
         asked = faults.seconds_of(self._retry_after(error))
-        self.sleep(faults.backoff(attempt, self.share()) if asked is None else asked * (1 + 0.1 * self.share()))
+        self.sleep(
+            faults.backoff(attempt, self.share()) if asked is None else asked * (1 + 0.1 * self.share())
+        )
 
     def _retry_after(self, error: Exception) -> str | None:
         carried = faults.retry_after_of(error)
@@ -150,10 +166,14 @@ class Client:
 
     def _gave_up(self, error: Exception, name: str, tries: int) -> TrackingError:
         status = faults.status_of(error)
-        what = "did not answer" if faults.is_lost(error) else f"refused {name} {tries} times (status {status})"
+        what = (
+            "did not answer" if faults.is_lost(error) else f"refused {name} {tries} times (status {status})"
+        )
         return TrackingError(
-            f"MLflow at {public(self.uri)} {what} ({name}: {type(error).__name__}). Check that the server runs and that "
-            "mlflow.*.tracking in the spec is its address; what was committed so far is safe, run the same command again"
+            f"MLflow at {public(self.uri)} {what} ({name}: {type(error).__name__}). Check that the server "
+            "runs and that "
+            "mlflow.*.tracking in the spec is its address; what was committed so far is safe, run the same "
+            "command again"
         )
 
     def _wait(self, kind: str) -> None:

@@ -18,7 +18,8 @@ UNREACHABLE = ("azureml:",)
 
 
 def find_or_create(client: Client, where: Repository, spec: str) -> str:
-    """The id of the experiment; made where it is missing, also when another process makes it at the same moment.
+    """The id of the experiment; made where it is missing, also when another process makes it at the same
+    moment.
 
     Raises TrackingError soon where the server cannot be reached, and where the experiment was deleted.
     """
@@ -29,9 +30,13 @@ def find_or_create(client: Client, where: Repository, spec: str) -> str:
             return made
         found = client.call(client.mlflow.get_experiment_by_name, name)
     if found is None:
-        raise TrackingError(f"experiment {name!r} could not be made in MLflow at {public(client.uri)}. Run again")
+        raise TrackingError(
+            f"experiment {name!r} could not be made in MLflow at {public(client.uri)}. Run again"
+        )
     if found.lifecycle_stage != "active":
-        raise TrackingError(f"experiment {name!r} was deleted in MLflow. Restore it or set mlflow.*.experiment")
+        raise TrackingError(
+            f"experiment {name!r} was deleted in MLflow. Restore it or set mlflow.*.experiment"
+        )
     return str(found.experiment_id)
 
 
@@ -56,25 +61,30 @@ def reachable(location: str) -> str:
     """The location, where somebody other than its server reaches it. Raises TrackingError otherwise."""
     if location.startswith(UNREACHABLE):
         raise TrackingError(
-            "the server keeps artifacts where only Azure ML's own plugin reaches them. Set mlflow.*.artifacts in the "
+            "the server keeps artifacts where only Azure ML's own plugin reaches them. Set "
+            "mlflow.*.artifacts in the "
             "spec to a place that executors reach, e.g. abfss://models@account.dfs.core.windows.net/models"
         )
     return location
 
 
 def require_separate(spec: Spec) -> None:
-    """Raise TrackingError where development and production are one experiment of one server: what retention may delete and
-    what a rollback goes back to could not be told apart.
+    """Raise TrackingError where development and production are one experiment of one server: what retention
+    may delete and what a rollback goes back to could not be told apart.
     """
     try:
-        development, production = (_place(where, spec.name) for where in (spec.mlflow.development, spec.mlflow.production))
+        development, production = (
+            _place(where, spec.name) for where in (spec.mlflow.development, spec.mlflow.production)
+        )
     except ManyModelsError:  # who only scores need not know where development is
         return
     if development == production:
         uri, name = production
         raise TrackingError(
-            f"mlflow.development and mlflow.production are both experiment {name!r} in MLflow at {public(uri)}. Give "
-            f"production a server or an experiment of its own, e.g. mlflow.production.experiment: {name}_production"
+            f"mlflow.development and mlflow.production are both experiment {name!r} in MLflow at "
+            f"{public(uri)}. Give "
+            "production a server or an experiment of its own, e.g. mlflow.production.experiment: "
+            f"{name}_production"
         )
 
 

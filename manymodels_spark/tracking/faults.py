@@ -16,13 +16,33 @@ from manymodels_spark.errors import TrackingError
 REFUSED = 429
 TRANSIENT = frozenset({408, 500, 502, 503, 504})
 LONGEST_PAUSE = 120.0
-_STATUS = re.compile(r"failed with error code (\d{3})|too many (\d{3}) error responses|^(\d{3}) (?:Client|Server) Error")
+_STATUS = re.compile(
+    r"failed with error code (\d{3})|too many (\d{3}) error responses|^(\d{3}) (?:Client|Server) Error"
+)
 # Words of MLflow's own texts around a broken connection, for versions that drop the cause.
-_LOST = re.compile(r"API request to \S+ failed with (?:timeout )?exception (?!.*too many \d{3} error)", re.DOTALL)
-_NOT_SENT = ("NewConnectionError", "NameResolutionError", "ConnectionRefusedError", "ConnectTimeoutError", "ConnectTimeout")
+_LOST = re.compile(
+    r"API request to \S+ failed with (?:timeout )?exception (?!.*too many \d{3} error)", re.DOTALL
+)
+_NOT_SENT = (
+    "NewConnectionError",
+    "NameResolutionError",
+    "ConnectionRefusedError",
+    "ConnectTimeoutError",
+    "ConnectTimeout",
+)
 _BROKEN = (
-    *_NOT_SENT, "ConnectionError", "ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "ProtocolError",
-    "RemoteDisconnected", "ChunkedEncodingError", "ReadTimeout", "ReadTimeoutError", "Timeout", "TimeoutError",
+    *_NOT_SENT,
+    "ConnectionError",
+    "ConnectionResetError",
+    "ConnectionAbortedError",
+    "BrokenPipeError",
+    "ProtocolError",
+    "RemoteDisconnected",
+    "ChunkedEncodingError",
+    "ReadTimeout",
+    "ReadTimeoutError",
+    "Timeout",
+    "TimeoutError",
     "IncompleteRead",
 )
 
@@ -55,7 +75,9 @@ def is_not_done(error: BaseException) -> bool:
         return True
     causes = {type(cause).__name__ for cause in _causes(error)}
     text = str(error)
-    return status_of(error) is None and (bool(causes & set(_NOT_SENT)) or any(f"{name}(" in text for name in _NOT_SENT))
+    return status_of(error) is None and (
+        bool(causes & set(_NOT_SENT)) or any(f"{name}(" in text for name in _NOT_SENT)
+    )
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,4 +1,5 @@
-"""What a server allows: calls per second by class of endpoint, models per page, calls at once; and a token bucket.
+"""What a server allows: calls per second by class of endpoint, models per page, calls at once; and a token
+bucket.
 
 Nothing here knows MLflow: a bucket only says how long to wait.
 """
@@ -17,11 +18,12 @@ BURST_SECONDS = 0.1
 class Limits:
     """Calls per second that a server allows, by class of endpoint; None is no limit.
 
-    `page` is the most models in one page of a search, `threads` the calls at once. `verify` says that something
-    between us and the server repeats lost calls by itself, so that every batch of new models is looked at once.
-    `free_names` says that a registered model may be called anything: Unity Catalog wants catalog and schema before it,
-    and nobody tried Azure ML's registry with artifacts of ours. `both_ends` says that large results are read from both
-    ends at once: the server compares times of creation and has more than one worker.
+    `page` is the most models in one page of a search, `threads` the calls at once. `verify` says that
+    something between us and the server repeats lost calls by itself, so that every batch of new models is
+    looked at once. `free_names` says that a registered model may be called anything: Unity Catalog wants
+    catalog and schema before it, and nobody tried Azure ML's registry with artifacts of ours. `both_ends`
+    says that large results are read from both ends at once: the server compares times of creation and has
+    more than one worker.
     """
 
     default: float | None = None
@@ -34,8 +36,8 @@ class Limits:
     both_ends: bool = False
 
 
-# Published per workspace limits of Azure Databricks (120, 47 and 7 calls a second); a tenth is left to everybody
-# else's work. The Databricks SDK repeats a POST whose connection broke.
+# Published per workspace limits of Azure Databricks (120, 47 and 7 calls a second); a tenth is left to
+# everybody else's work. The Databricks SDK repeats a POST whose connection broke.
 DATABRICKS = Limits(default=108, batch=42, search=6, page=50, threads=16, verify=True, free_names=False)
 # Azure ML publishes no number; its answers to too many calls carry Retry-After, which is kept to.
 AZUREML = Limits(default=50, batch=25, search=5, page=1000, threads=8, free_names=False)
@@ -58,7 +60,9 @@ def is_azureml(uri: str) -> bool:
 
 
 class TokenBucket:
-    """At most `rate` calls in any second, shared by all threads; a tenth of a second's worth may go at once."""
+    """At most `rate` calls in any second, shared by all threads; a tenth of a second's worth may go at
+    once.
+    """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         """A full bucket; `clock` gives seconds."""

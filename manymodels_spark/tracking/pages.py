@@ -1,9 +1,9 @@
 """Pages of a search for logged models.
 
-Over HTTP the answer is read as the plain JSON that it is: MLflow's own client turns it into messages and entities
-first, which takes several times as long and is nothing that we need. Large results are read from both ends at once, and
-each page on a connection of its own: a server's workers share new connections, whoever is free takes the next, while one
-that is kept stays with its worker.
+Over HTTP the answer is read as the plain JSON that it is: MLflow's own client turns it into messages and
+entities first, which takes several times as long and is nothing that we need. Large results are read from
+both ends at once, and each page on a connection of its own: a server's workers share new connections, whoever
+is free takes the next, while one that is kept stays with its worker.
 """
 
 from __future__ import annotations
@@ -26,20 +26,30 @@ if TYPE_CHECKING:
 ENDPOINT = "/api/2.0/mlflow/logged-models/search"
 READY = ("READY", "LOGGED_MODEL_READY", "LoggedModelStatus.READY")
 END_OF_TIME = 2**62
-# Two connections that come at once are taken by the same worker of a server, and later ones then go as they did.
+# Two connections that come at once are taken by the same worker of a server, and later ones then go as they
+# did.
 HEAD_START = 0.1
 Page = tuple[list[Registered], str | None]
 
 
-def page(client: Client, experiment_id: str, query: str, token: str | None, *, oldest_first: bool = False) -> Page:
+def page(
+    client: Client, experiment_id: str, query: str, token: str | None, *, oldest_first: bool = False
+) -> Page:
     """One page of the models that a filter selects, by creation time, and the token of the next page."""
     order = [{"field_name": "creation_timestamp", "ascending": oldest_first}]
     store = getattr(getattr(client.mlflow, "_tracking_client", None), "store", None)
     if hasattr(store, "get_host_creds"):
-        return client.call(search_logged_models, store, experiment_id, query, client.limits.page, token, order, kind="search")
+        return client.call(
+            search_logged_models, store, experiment_id, query, client.limits.page, token, order, kind="search"
+        )
     found = client.call(
-        client.mlflow.search_logged_models, [experiment_id], filter_string=query, max_results=client.limits.page,
-        order_by=order, page_token=token, kind="search",
+        client.mlflow.search_logged_models,
+        [experiment_id],
+        filter_string=query,
+        max_results=client.limits.page,
+        order_by=order,
+        page_token=token,
+        kind="search",
     )
     return [_of_entity(model) for model in found], found.token or None
 
@@ -60,8 +70,8 @@ class _Unread:
 
 
 def from_both_ends(client: Client, experiment_id: str, query: str) -> list[Registered]:
-    """All models that a filter selects: one reader begins with the newest, another with the oldest, each asks for what
-    neither has read yet, and they stop when nothing is left between them.
+    """All models that a filter selects: one reader begins with the newest, another with the oldest, each asks
+    for what neither has read yet, and they stop when nothing is left between them.
     """
     found: dict[str, Registered] = {}
     unread = _Unread()
@@ -108,14 +118,22 @@ def _answer(rest: Any, response: Any) -> dict[str, Any]:
 def _of_json(model: dict[str, Any]) -> Registered:
     info, data = model["info"], model.get("data", {})
     return registered(
-        info["model_id"], info["artifact_uri"], {tag["key"]: tag["value"] for tag in info.get("tags", [])},
+        info["model_id"],
+        info["artifact_uri"],
+        {tag["key"]: tag["value"] for tag in info.get("tags", [])},
         {metric["key"]: metric["value"] for metric in data.get("metrics", [])},
-        int(info["creation_timestamp_ms"]), str(info.get("status")) in READY,
+        int(info["creation_timestamp_ms"]),
+        str(info.get("status")) in READY,
     )
 
 
 def _of_entity(model: LoggedModel) -> Registered:
     metrics = {metric.key: metric.value for metric in model.metrics or []}
     return registered(
-        model.model_id, model.artifact_location, model.tags, metrics, model.creation_timestamp, str(model.status) in READY
+        model.model_id,
+        model.artifact_location,
+        model.tags,
+        metrics,
+        model.creation_timestamp,
+        str(model.status) in READY,
     )

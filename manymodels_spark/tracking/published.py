@@ -1,7 +1,8 @@
-"""One registered model with a version per state of its content: aliases say which state is current and which was before.
+"""One registered model with a version per state of its content: aliases say which state is current and which
+was before.
 
-The content's digest stands in a tag of the version, so publishing a state that was there before moves the aliases
-back to its version instead of making another.
+The content's digest stands in a tag of the version, so publishing a state that was there before moves the
+aliases back to its version instead of making another.
 """
 
 from __future__ import annotations
@@ -51,15 +52,17 @@ class Published:
         found, token = [], None
         while True:
             search = self.repository.client.mlflow.search_model_versions
-            page = self._call(search, f"name='{self.name}'", max_results=PAGE, page_token=token, kind="search")
+            page = self._call(
+                search, f"name='{self.name}'", max_results=PAGE, page_token=token, kind="search"
+            )
             found += list(page)
             token = page.token
             if not token:
                 return found
 
     def publish(self, digest: str, files: Callable[[], Mapping[str, bytes]], tags: Mapping[str, str]) -> bool:
-        """Make the version of this content the champion; whether anything changed. `files` is asked for only where
-        no version has the content yet.
+        """Make the version of this content the champion; whether anything changed. `files` is asked for only
+        where no version has the content yet.
         """
         current = self.at(t.CHAMPION)
         if current is not None and current.tags.get(t.DIGEST) == digest:
@@ -73,7 +76,9 @@ class Published:
 
     def read(self, version: ModelVersion, name: str) -> bytes:
         """One file of a version. Raises PayloadError where it is gone."""
-        return self._call(artifacts.read_file, str(version.source), name, self.repository.client.uri, kind="artifacts")
+        return self._call(
+            artifacts.read_file, str(version.source), name, self.repository.client.uri, kind="artifacts"
+        )
 
     def remove(self, version: ModelVersion) -> None:
         """Delete a version with its files."""
@@ -92,14 +97,21 @@ class Published:
         for _ in range(repository.client.attempts):
             with suppress(LostAnswer):
                 made = self._call(
-                    repository.client.mlflow.create_model_version, self.name, source, run_id=run,
-                    tags={t.DIGEST: digest, **tags}, await_creation_for=0, safe=False,
+                    repository.client.mlflow.create_model_version,
+                    self.name,
+                    source,
+                    run_id=run,
+                    tags={t.DIGEST: digest, **tags},
+                    await_creation_for=0,
+                    safe=False,
                 )
                 self._call(repository.client.mlflow.set_terminated, run, "FINISHED")
                 return made
             if found := self._with(digest):
                 return found
-        raise TrackingError(f"MLflow at {public(repository.client.uri)} loses every answer to create_model_version")
+        raise TrackingError(
+            f"MLflow at {public(repository.client.uri)} loses every answer to create_model_version"
+        )
 
     def _with(self, digest: str) -> ModelVersion | None:
         same = [version for version in self.versions() if version.tags.get(t.DIGEST) == digest]

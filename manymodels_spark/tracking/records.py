@@ -47,7 +47,12 @@ class Registered:
 
 
 def registered(
-    model_id: str, location: str, tags: Mapping[str, str], metrics: Mapping[str, float], created: int, ready: bool
+    model_id: str,
+    location: str,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    created: int,
+    ready: bool,
 ) -> Registered:
     """A model from what a server says of it; packed tags and metrics are whole again."""
     whole = t.unpack(tags)
@@ -57,7 +62,9 @@ def registered(
 
 
 def _numbers(text: str) -> dict[str, Any]:
-    """Metrics from their JSON; the standard library reads what is no number to JSON, and takes several times as long."""
+    """Metrics from their JSON; the standard library reads what is no number to JSON, and takes several times
+    as long.
+    """
     try:
         return dict(orjson.loads(text))
     except orjson.JSONDecodeError:

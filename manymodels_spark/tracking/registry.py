@@ -1,8 +1,9 @@
-"""The other form of a production repository: a registered model per partition, a version per promotion, aliases.
+"""The other form of a production repository: a registered model per partition, a version per promotion,
+aliases.
 
-It offers what `ModelRepository` offers, so that promotion, index, rollback and retention need not know the form. A
-model's id is `name/version`: `models:/<id>` loads it, and `models:/<name>@champion` whatever is champion now. The tags
-of the versions are the truth and are searched in bulk; the aliases follow them.
+It offers what `ModelRepository` offers, so that promotion, index, rollback and retention need not know the
+form. A model's id is `name/version`: `models:/<id>` loads it, and `models:/<name>@champion` whatever is
+champion now. The tags of the versions are the truth and are searched in bulk; the aliases follow them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def open_production(spec: Spec) -> ModelRepository:
 
 
 def reach_production(spec: Spec) -> None:
-    """Find out before hours of fits whether a production server answers. Raises as `open_production`; a file is not opened."""
+    """Find out before hours of fits whether a production server answers. Raises as `open_production`; a file
+    is not opened.
+    """
     if limits_of(server_uri(resolve(spec.mlflow.production.tracking))) is EMBEDDED:
         require_separate(spec)
     else:
@@ -52,7 +55,9 @@ def reach_production(spec: Spec) -> None:
 
 @dataclass
 class RegistryRepository(ModelRepository):
-    """The production models of one spec as versions of registered models. `page` is how many a search asks for at once."""
+    """The production models of one spec as versions of registered models. `page` is how many a search asks
+    for at once.
+    """
 
     page: int = PAGE
     _names: set[str] = field(default_factory=set)
@@ -65,7 +70,8 @@ class RegistryRepository(ModelRepository):
         base = ModelRepository.open(where, spec)
         if base.client.uri.startswith("databricks"):
             raise TrackingError(
-                "promote.form: registered_models is not for Databricks: Unity Catalog finds no model version by its tags and "
+                "promote.form: registered_models is not for Databricks: Unity Catalog finds no model "
+                "version by its tags and "
                 "allows far fewer models than there are partitions. Use promote.form: logged_models"
             )
         return cls(base.client, base.experiment_id, base.spec, base.root)
@@ -96,13 +102,18 @@ class RegistryRepository(ModelRepository):
             model = made[record.partition_id]
             self._roles[model.model_id] = record.tags.get(t.ROLE, t.CHAMPION)
             self._locations[model.model_id] = model.location
-        return {record.partition_id: replace(made[record.partition_id], metrics=record.metrics) for record in records}
+        return {
+            record.partition_id: replace(made[record.partition_id], metrics=record.metrics)
+            for record in records
+        }
 
     def name_of(self, record: ModelRecord) -> str:
         """The registered model of a partition: spec, slug and id; it never changes."""
         return f"{self.spec}--{record.name}"
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
+    def log_metrics(
+        self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None
+    ) -> None:
         """Nothing to do: a version has no metrics of its own, its tags carry them since `create`."""
 
     def finalize(self, model_ids: Iterable[str]) -> None:
@@ -114,10 +125,11 @@ class RegistryRepository(ModelRepository):
         super().upload(model_id, files, location or self._locations[model_id])
 
     def set_tags(self, model_id: str, tags: Mapping[str, str]) -> None:
-        """Set or replace tags of a version, one call each; a role that is an alias moves the alias first, for the tag says
-        that it is done.
+        """Set or replace tags of a version, one call each; a role that is an alias moves the alias first, for
+        the tag says that it is done.
 
-        Where a version is rolled back its predecessor is champion again, and until the next promotion none is `previous`.
+        Where a version is rolled back its predecessor is champion again, and until the next promotion none is
+        `previous`.
         """
         name, version = _parts(model_id)
         api = self.registry_api
@@ -130,14 +142,20 @@ class RegistryRepository(ModelRepository):
 
     def delete(self, model_ids: Iterable[str]) -> None:
         """Delete versions; one that is gone already is no error."""
-        self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_model_version, *_parts(model_id)), model_ids)
+        self.client.map(
+            lambda model_id: self._gone(self.client.mlflow.delete_model_version, *_parts(model_id)), model_ids
+        )
 
     def search(self, query: str) -> Iterator[Registered]:
         """All versions that a filter selects (see `tags.where`), `page` by page."""
         token = None
         while True:
             page = self.client.call(
-                self.client.mlflow.search_model_versions, query, max_results=self.page, page_token=token, kind="search"
+                self.client.mlflow.search_model_versions,
+                query,
+                max_results=self.page,
+                page_token=token,
+                kind="search",
             )
             for version in page:
                 self._names.add(version.name)
@@ -162,10 +180,17 @@ class RegistryRepository(ModelRepository):
         location = f"{root}/models/{record.partition_id}"
         with suppress(LostAnswer):
             version = self.client.call(
-                self.client.mlflow.create_model_version, self.name_of(record), location, run_id=run_id, tags=tags,
-                await_creation_for=0, safe=False,
+                self.client.mlflow.create_model_version,
+                self.name_of(record),
+                location,
+                run_id=run_id,
+                tags=tags,
+                await_creation_for=0,
+                safe=False,
             )
-            return replace(_registered(version), partition_id=record.partition_id, tags=t.unpack(tags), location=location)
+            return replace(
+                _registered(version), partition_id=record.partition_id, tags=t.unpack(tags), location=location
+            )
         return None
 
 

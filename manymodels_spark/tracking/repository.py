@@ -58,19 +58,27 @@ class ModelRepository:
         tags = {t.BATCH: uuid.uuid4().hex, t.KIND: "job", **tags}
         query = t.where(KIND="job", JOB=tags[t.JOB]) if t.JOB in tags else t.where(BATCH=tags[t.BATCH])
         for _ in range(self.client.attempts):
-            found = self.client.call(api.search_runs, [self.experiment_id], query, max_results=1, kind="search")
+            found = self.client.call(
+                api.search_runs, [self.experiment_id], query, max_results=1, kind="search"
+            )
             if found:
                 return str(found[0].info.run_id)
             with suppress(LostAnswer):
-                run = self.client.call(api.create_run, self.experiment_id, tags=tags, run_name=name, safe=False)
+                run = self.client.call(
+                    api.create_run, self.experiment_id, tags=tags, run_name=name, safe=False
+                )
                 return str(run.info.run_id)
-        raise TrackingError(f"MLflow at {public(self.client.uri)} loses every answer to create_run. See the server's log")
+        raise TrackingError(
+            f"MLflow at {public(self.client.uri)} loses every answer to create_run. See the server's log"
+        )
 
     def run_artifacts(self, run_id: str) -> str:
         """Where the files of a run go."""
         if self.root is not None:
             return f"{self.root.rstrip('/')}/{self.experiment_id}/{run_id}"
-        return reachable(str(self.client.call(self.client.mlflow.get_run, run_id).info.artifact_uri).rstrip("/"))
+        return reachable(
+            str(self.client.call(self.client.mlflow.get_run, run_id).info.artifact_uri).rstrip("/")
+        )
 
     def end_run(self, run_id: str, metrics: Mapping[str, float], *, failed: bool = False) -> None:
         """Close a run with the job's own metrics."""
@@ -79,10 +87,12 @@ class ModelRepository:
         self.client.call(api.set_terminated, run_id, "FAILED" if failed else "FINISHED")
 
     def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
-        """Create the models (pending, without artifacts), one call each and each exactly once; by partition id.
+        """Create the models (pending, without artifacts), one call each and each exactly once; by partition
+        id.
 
-        Where an answer was lost, the models of this call are looked up by a tag of its own: what is there is taken,
-        what is missing is made, and what came twice is deleted. Raises TrackingError where the server stays away.
+        Where an answer was lost, the models of this call are looked up by a tag of its own: what is there is
+        taken, what is missing is made, and what came twice is deleted. Raises TrackingError where the server
+        stays away.
         """
         batch, made, doubt = uuid.uuid4().hex, dict[str, Registered](), self.client.limits.verify
         for _ in range(self.client.attempts):
@@ -98,21 +108,36 @@ class ModelRepository:
         if len(made) < len(records):
             raise TrackingError(
                 f"{len(records) - len(made)} of {len(records)} models could not be created in MLflow at "
-                f"{public(self.client.uri)}: it loses its answers. See the server's log, then run the same command again"
+                f"{public(self.client.uri)}: it loses its answers. See the server's log, then run the same "
+                "command again"
             )
-        return {record.partition_id: replace(made[record.partition_id], metrics=record.metrics) for record in records}
+        return {
+            record.partition_id: replace(made[record.partition_id], metrics=record.metrics)
+            for record in records
+        }
 
     def _create_one(self, record: ModelRecord, run_id: str | None, batch: str) -> Registered | None:
         """The new model, or None where the answer was lost."""
         tags = {**record.tags, t.BATCH: batch}
         with suppress(LostAnswer):
             model = self.client.call(
-                self.client.mlflow.create_logged_model, self.experiment_id, name=record.name, source_run_id=run_id,
-                tags=tags, params=dict(record.params), model_type="manymodels", safe=False,
+                self.client.mlflow.create_logged_model,
+                self.experiment_id,
+                name=record.name,
+                source_run_id=run_id,
+                tags=tags,
+                params=dict(record.params),
+                model_type="manymodels",
+                safe=False,
             )
             return Registered(
-                model.model_id, record.partition_id, model.artifact_location, t.unpack(tags), record.metrics,
-                model.creation_timestamp, ready=False,
+                model.model_id,
+                record.partition_id,
+                model.artifact_location,
+                t.unpack(tags),
+                record.metrics,
+                model.creation_timestamp,
+                ready=False,
             )
         return None
 
@@ -120,24 +145,33 @@ class ModelRepository:
         """One model a partition of what a call of `create` left behind; those beside it are deleted."""
         return self._one_each(self.search(t.where(BATCH=batch)), known)
 
-    def _one_each(self, found: Iterable[Registered], known: Mapping[str, Registered]) -> dict[str, Registered]:
+    def _one_each(
+        self, found: Iterable[Registered], known: Mapping[str, Registered]
+    ) -> dict[str, Registered]:
         models: defaultdict[str, list[Registered]] = defaultdict(list)
         for model in found:
             models[model.partition_id].append(model)
-        chosen = {partition: known.get(partition) or min(some, key=lambda model: model.age) for partition, some in models.items()}
-        self.delete(m.model_id for p, some in models.items() for m in some if m.model_id != chosen[p].model_id)
+        chosen = {
+            partition: known.get(partition) or min(some, key=lambda model: model.age)
+            for partition, some in models.items()
+        }
+        self.delete(
+            m.model_id for p, some in models.items() for m in some if m.model_id != chosen[p].model_id
+        )
         return chosen
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
+    def log_metrics(
+        self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None
+    ) -> None:
         """Metrics of many models in batches of 1,000 a call; NaN and infinite values are left out.
 
-        They are of the moments that begin `since` (milliseconds of the epoch, by default now): the same models with the same
-        values and moments again change nothing.
+        They are of the moments that begin `since` (milliseconds of the epoch, by default now): the same
+        models with the same values and moments again change nothing.
         """
         from mlflow.entities import Metric
 
-        # Equal values of equal names at one moment are one row to the server, which then sorts out each batch one by
-        # one: a moment of its own for every model spares that (3.6 times faster in the SQLite store).
+        # Equal values of equal names at one moment are one row to the server, which then sorts out each batch
+        # one by one: a moment of its own for every model spares that (3.6 times faster in the SQLite store).
         first = int(time.time() * 1000) if since is None else since
         metrics = [
             Metric(name, value, first + number, 0, model_id=model_id, run_id=run_id)
@@ -147,7 +181,10 @@ class ModelRepository:
         ]
         chunks = [metrics[start : start + BATCH] for start in range(0, len(metrics), BATCH)]
         with few_collections(self.client.mlflow):
-            self.client.map(lambda chunk: self.client.call(self.client.mlflow.log_batch, run_id, chunk, kind="batch"), chunks)
+            self.client.map(
+                lambda chunk: self.client.call(self.client.mlflow.log_batch, run_id, chunk, kind="batch"),
+                chunks,
+            )
 
     def finalize(self, model_ids: Iterable[str]) -> None:
         """Mark models as ready, one call each."""
@@ -194,16 +231,22 @@ class ModelRepository:
 
     @property
     def registry_api(self) -> Any:
-        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call more."""
+        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call
+        more.
+        """
         part = getattr(self.client.mlflow, "_get_registry_client", None)
         return part() if callable(part) else self.client.mlflow
 
     def delete(self, model_ids: Iterable[str]) -> None:
         """Delete models (see `remove` for their artifacts); one that is gone already is no error."""
-        self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_logged_model, model_id), model_ids)
+        self.client.map(
+            lambda model_id: self._gone(self.client.mlflow.delete_logged_model, model_id), model_ids
+        )
 
     def remove(self, models: Sequence[Registered]) -> None:
-        """Delete models with their artifacts. The files go first: a removal that is cut short is seen and repeated."""
+        """Delete models with their artifacts. The files go first: a removal that is cut short is seen and
+        repeated.
+        """
 
         def files(model: Registered) -> None:
             self.client.call(artifacts.delete, model.location, self.client.uri, kind="artifacts")
@@ -236,7 +279,9 @@ class ModelRepository:
         return list(self.search(query))
 
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
-        """What an interrupted or repeated wave left behind, one model a partition; surplus ones are deleted."""
+        """What an interrupted or repeated wave left behind, one model a partition; surplus ones are
+        deleted.
+        """
         return self._one_each(self.search(t.where(SPEC=self.spec, JOB=job, WAVE=str(wave))), {})
 
 

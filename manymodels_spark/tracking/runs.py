@@ -1,8 +1,10 @@
-"""Models as runs, for servers that have no logged models (Azure ML): one run per partition, below the job's run.
+"""Models as runs, for servers that have no logged models (Azure ML): one run per partition, below the job's
+run.
 
-It offers what `ModelRepository` offers. Three calls a model: create the run with its tags, one `log_batch` for its
-parameters and metrics, and its end. A model's id is its run's id; the files lie in the folder `model` of the run's
-artifacts, or below the spec's own artifact root where the server's is not one that executors reach.
+It offers what `ModelRepository` offers. Three calls a model: create the run with its tags, one `log_batch`
+for its parameters and metrics, and its end. A model's id is its run's id; the files lie in the folder `model`
+of the run's artifacts, or below the spec's own artifact root where the server's is not one that executors
+reach.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class RunRepository(ModelRepository):
 
     _params: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def log_metrics(self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None) -> None:
+    def log_metrics(
+        self, run_id: str, models: Iterable[tuple[str, Mapping[str, float]]], since: int | None = None
+    ) -> None:
         """Metrics and parameters, one call a model; values that are no finite numbers are left out."""
         from mlflow.entities import Metric, Param
 
@@ -40,7 +44,11 @@ class RunRepository(ModelRepository):
 
         def one(model: tuple[str, Mapping[str, float]]) -> None:
             model_id, values = model
-            metrics = [Metric(name, float(value), now, 0) for name, value in values.items() if abs(value) < float("inf")]
+            metrics = [
+                Metric(name, float(value), now, 0)
+                for name, value in values.items()
+                if abs(value) < float("inf")
+            ]
             params = [Param(name, value) for name, value in self._params.get(model_id, {}).items()]
             self.client.call(self.client.mlflow.log_batch, model_id, metrics, params, kind="batch")
 
@@ -63,12 +71,18 @@ class RunRepository(ModelRepository):
         self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_run, model_id), model_ids)
 
     def search(self, query: str) -> Iterator[Registered]:
-        """All models that a filter selects (see `tags.where`), page by page; the jobs' own runs are left out."""
+        """All models that a filter selects (see `tags.where`), page by page; the jobs' own runs are left
+        out.
+        """
         token = None
         while True:
             page = self.client.call(
-                self.client.mlflow.search_runs, [self.experiment_id], query, max_results=self.client.limits.page,
-                page_token=token, kind="search",
+                self.client.mlflow.search_runs,
+                [self.experiment_id],
+                query,
+                max_results=self.client.limits.page,
+                page_token=token,
+                kind="search",
             )
             yield from (self._registered(run) for run in page if t.PARTITION in run.data.tags)
             token = page.token
@@ -92,7 +106,9 @@ class RunRepository(ModelRepository):
     def _registered(self, run: Run) -> Registered:
         info, data = run.info, run.data
         ready = info.status == "FINISHED"
-        return registered(str(info.run_id), self._location(run), data.tags, data.metrics, int(info.start_time), ready)
+        return registered(
+            str(info.run_id), self._location(run), data.tags, data.metrics, int(info.start_time), ready
+        )
 
     def _location(self, run: Run) -> str:
         if self.root is not None:

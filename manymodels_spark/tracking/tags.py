@@ -47,9 +47,24 @@ PARTITIONS = "manymodels.partitions"
 
 # What `pack` puts together, with all that begins so.
 PACKED = (
-    KEY, SHA256, FINGERPRINT, DATA_VERSION, JOB, STATUS, SOURCE_MODEL, SOURCE_RUN, PROMOTION, REPLACES, METRICS, CUTOFF, FOLDS,
-    VERSION, COMMIT, SPEC_HASH, WAVE,
-)  # fmt: skip
+    KEY,
+    SHA256,
+    FINGERPRINT,
+    DATA_VERSION,
+    JOB,
+    STATUS,
+    SOURCE_MODEL,
+    SOURCE_RUN,
+    PROMOTION,
+    REPLACES,
+    METRICS,
+    CUTOFF,
+    FOLDS,
+    VERSION,
+    COMMIT,
+    SPEC_HASH,
+    WAVE,
+)
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -86,7 +101,8 @@ class Origin:
 def partition_tags(key: PartitionKey) -> dict[str, str]:
     """The tags by which people and programs find the models of a partition.
 
-    Values of columns may be cut (see `keys.tag_value`); the canonical key is whole, in several tags where it is long.
+    Values of columns may be cut (see `keys.tag_value`); the canonical key is whole, in several tags where it
+    is long.
     """
     return {**key.tags, PARTITION: key.id, **_pieces(KEY, key.canonical)}
 
@@ -97,12 +113,16 @@ def key_of(tags: Mapping[str, str]) -> str:
 
 
 def pack(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags with all that nobody searches for in one of them, `FACTS`, as JSON: a server's search takes its time by
-    the tag.
+    """The tags with all that nobody searches for in one of them, `FACTS`, as JSON: a server's search takes
+    its time by the tag.
     """
     seen = {name: value for name, value in tags.items() if not name.startswith(PACKED)}
     facts = {name.removeprefix(PREFIX): value for name, value in tags.items() if name not in seen}
-    return {**seen, **_pieces(FACTS, json.dumps(facts, sort_keys=True, ensure_ascii=False))} if facts else dict(seen)
+    return (
+        {**seen, **_pieces(FACTS, json.dumps(facts, sort_keys=True, ensure_ascii=False))}
+        if facts
+        else dict(seen)
+    )
 
 
 def unpack(tags: Mapping[str, str]) -> dict[str, str]:
@@ -117,7 +137,10 @@ def unpack(tags: Mapping[str, str]) -> dict[str, str]:
 def _pieces(name: str, text: str) -> dict[str, str]:
     """A text of any length as tags: `name`, `name.2`, `name.3`, ..."""
     starts = range(0, max(1, len(text)), TAG_VALUE_LIMIT)
-    return {name if n == 1 else f"{name}.{n}": text[at : at + TAG_VALUE_LIMIT] for n, at in enumerate(starts, start=1)}
+    return {
+        name if n == 1 else f"{name}.{n}": text[at : at + TAG_VALUE_LIMIT]
+        for n, at in enumerate(starts, start=1)
+    }
 
 
 def _whole(name: str, tags: Mapping[str, str]) -> str:

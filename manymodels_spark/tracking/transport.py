@@ -1,8 +1,9 @@
 """The HTTP side of one tracking server: every request is sent once, counted, and its Retry-After kept.
 
-MLflow's own session repeats any request blindly, also a POST whose answer was lost, which makes a model twice; and it
-drops the headers of an answer 429. So for the server's address only, its session gets an adapter of ours. Where a
-version of MLflow has no such session, its repeats are switched off and pauses go without Retry-After.
+MLflow's own session repeats any request blindly, also a POST whose answer was lost, which makes a model
+twice; and it drops the headers of an answer 429. So for the server's address only, its session gets an
+adapter of ours. Where a version of MLflow has no such session, its repeats are switched off and pauses go
+without Retry-After.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Transport(HTTPAdapter):
 
     def __init__(self, connections: int = 16) -> None:
         """Keep up to so many connections open."""
-        once = Retry(total=0, redirect=0, status_forcelist=(), raise_on_status=False, respect_retry_after_header=False)
+        once = Retry(
+            total=0, redirect=0, status_forcelist=(), raise_on_status=False, respect_retry_after_header=False
+        )
         super().__init__(pool_connections=connections, pool_maxsize=connections, max_retries=once)
         self._thread = threading.local()
 

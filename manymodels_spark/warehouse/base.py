@@ -21,11 +21,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEDGER = "manymodels_loads"
-LEDGER_SCHEMA = pa.schema([
-    pa.field("spec", pa.string()), pa.field("table", pa.string()), pa.field("source", pa.string()),
-    pa.field("version", pa.int64()), pa.field("rows", pa.int64()), pa.field("checksum", pa.string()),
-    pa.field("loaded_at", pa.timestamp("us")), pa.field("run_id", pa.string()),
-])
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("spec", pa.string()),
+        pa.field("table", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("version", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("checksum", pa.string()),
+        pa.field("loaded_at", pa.timestamp("us")),
+        pa.field("run_id", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class Export:
     """One version of a lake table as Parquet files, and what must be true once they are loaded.
 
     `source` is the table's identity, which changes when it is created anew, so that its versions start again.
-    `replaces` are files with the keys whose rows are taken away before the new rows come, and `base` the version
-    that this brings forward; None and None mean all rows and any version. Times in the files are UTC.
+    `replaces` are files with the keys whose rows are taken away before the new rows come, and `base` the
+    version that this brings forward; None and None mean all rows and any version. Times in the files are UTC.
     `checksum` is None where the warehouse computes it from the files itself.
     """
 
@@ -66,7 +73,8 @@ class Loaded:
 class Warehouse(ABC):
     """One warehouse, connected for one spec. Use it in a `with` statement.
 
-    `reads` says what it is given: files on this machine, files in the lake's storage, or the Delta table itself.
+    `reads` says what it is given: files on this machine, files in the lake's storage, or the Delta table
+    itself.
     """
 
     name: ClassVar[str]
@@ -85,7 +93,8 @@ class Warehouse(ABC):
         """Put the export in place of what it replaces; False where the ledger already has this version.
 
         With `again` it is loaded whatever the ledger says. Raises WarehouseError when the warehouse cannot be
-        reached, refuses a row (which is named) or holds other rows than were exported; the table is then as before.
+        reached, refuses a row (which is named) or holds other rows than were exported; the table is then as
+        before.
         """
 
     @abstractmethod
@@ -105,8 +114,16 @@ class Warehouse(ABC):
         """Give the connection back."""
 
     def replace_table(
-        self, name: str, parquet_files: tuple[str, ...], schema: pa.Schema, version: int, *,
-        rows: int, source: str = "", run_id: str = "", checksum: Checksum | None = None,
+        self,
+        name: str,
+        parquet_files: tuple[str, ...],
+        schema: pa.Schema,
+        version: int,
+        *,
+        rows: int,
+        source: str = "",
+        run_id: str = "",
+        checksum: Checksum | None = None,
     ) -> bool:
         """Load a small table whole, in place of all its rows; False where this version is there already."""
         export = Export(source, version, schema, rows, parquet_files, checksum=checksum)
@@ -115,14 +132,18 @@ class Warehouse(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
 def quote(name: str) -> str:
     """An identifier in double quotes, as standard SQL has it: any character survives but NUL."""
     if "\x00" in name:
-        raise WarehouseError(f"column or table {name!r} holds a NUL character, which no database takes in a name")
+        raise WarehouseError(
+            f"column or table {name!r} holds a NUL character, which no database takes in a name"
+        )
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -140,14 +161,19 @@ def row_name(values: dict[str, object], key: tuple[str, ...], column: str | None
 def is_loaded(last: Loaded | None, export: Export, table: str) -> bool:
     """Whether the ledger has this version, or a newer one, already.
 
-    Raises WarehouseError where another load came between the export and now, so that the export no longer fits.
+    Raises WarehouseError where another load came between the export and now, so that the export no longer
+    fits.
     """
     if last is not None and last.source == export.source and last.version >= export.version:
         return True
-    if export.base is not None and (last is None or (last.source, last.version) != (export.source, export.base)):
+    if export.base is not None and (
+        last is None or (last.source, last.version) != (export.source, export.base)
+    ):
         raise WarehouseError(
-            f"{table}: this load brings version {export.base} forward to {export.version}, but the warehouse holds "
-            f"{f'version {last.version}' if last else 'no load'} by now: another load was quicker. Run the load again"
+            f"{table}: this load brings version {export.base} forward to {export.version}, but the "
+            "warehouse holds "
+            f"{f'version {last.version}' if last else 'no load'} by now: another load was quicker. Run the "
+            "load again"
         )
     return False
 
@@ -156,7 +182,8 @@ def require_own(table: str, rows: int, last: Loaded | None, others: list[str]) -
     """Raise WarehouseError where a load would take rows away that this spec did not bring."""
     if others:
         raise WarehouseError(
-            f"table {table} is loaded by spec {others[0]} already, and one load would take away the other's rows. "
+            f"table {table} is loaded by spec {others[0]} already, and one load would take away the "
+            "other's rows. "
             "Give each spec a table of its own (warehouse: table)"
         )
     if last is None and rows:

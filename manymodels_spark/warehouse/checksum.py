@@ -1,4 +1,5 @@
-"""A checksum of a table that does not depend on the order of its rows, and that names the column that differs.
+"""A checksum of a table that does not depend on the order of its rows, and that names the column that
+differs.
 
 Each warehouse computes the numbers by its own means, on what was exported and on what arrived; here they are
 held, compared and written down. This module must know no warehouse.
@@ -17,8 +18,8 @@ from manymodels_spark.errors import WarehouseError
 class Checksum:
     """The count of the rows, a sum of the digests of each column's cells, and one over whole rows.
 
-    The sums by column find a value that changed and say in which column; `mixed` finds values that were exchanged
-    between two rows.
+    The sums by column find a value that changed and say in which column; `mixed` finds values that were
+    exchanged between two rows.
     """
 
     rows: int
@@ -42,7 +43,9 @@ class Checksum:
         return hashlib.sha256(repr((self.rows, self.columns, self.mixed)).encode()).hexdigest()[:32]
 
     def require(self, arrived: Checksum, names: Sequence[str], table: str) -> None:
-        """Raise WarehouseError, saying what differs, unless the rows that arrived are the rows that were sent."""
+        """Raise WarehouseError, saying what differs, unless the rows that arrived are the rows that were
+        sent.
+        """
         if arrived == self:
             return
         if arrived.rows != self.rows:
@@ -53,6 +56,7 @@ class Checksum:
             where = f"in column {', '.join(differing)}" if differing else "in which values belong to one row"
             what = f"the {self.rows} rows that arrived differ from those exported {where}"
         raise WarehouseError(
-            f"{table}: {what}. Nothing was changed in the table. Run the load again; if it repeats, compare the "
+            f"{table}: {what}. Nothing was changed in the table. Run the load again; if it repeats, "
+            "compare the "
             "column's type in the warehouse with the lake's"
         )

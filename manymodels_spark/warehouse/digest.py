@@ -1,8 +1,10 @@
-"""A checksum that Python and a database compute alike, cell by cell: whole numbers only, so that nothing rounds.
+"""A checksum that Python and a database compute alike, cell by cell: whole numbers only, so that nothing
+rounds.
 
-Every cell becomes a number below 2**31: a number by its remainder, a float by that of its 64 bits, a date by its days
-and a time by its microseconds since 1970, text by the first 4 bytes of its MD5. A row becomes the remainder of a
-weighted sum of its cells, squared. The sums over all rows are compared; `sql_digest` writes the same sums as SQL.
+Every cell becomes a number below 2**31: a number by its remainder, a float by that of its 64 bits, a date by
+its days and a time by its microseconds since 1970, text by the first 4 bytes of its MD5. A row becomes the
+remainder of a weighted sum of its cells, squared. The sums over all rows are compared; `sql_digest` writes
+the same sums as SQL.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _NAN = np.float64("nan")
 
 
 def batch_checksum(batch: pa.RecordBatch | pa.Table, encoding: str = "utf-8") -> Checksum:
-    """The checksum of a batch of rows; `encoding` is the one that the database has its text in when it hashes."""
+    """The checksum of a batch of rows; `encoding` is the one that the database has its text in when it
+    hashes.
+    """
     columns = [_digests(column, encoding) for column in batch.columns]
     mixed = np.zeros(batch.num_rows, dtype=np.int64)
     for number, cells in enumerate(columns):
@@ -45,9 +49,14 @@ def total(parts: Iterable[Checksum], schema: pa.Schema) -> Checksum:
 def sql_digest(
     schema: pa.Schema, source: str, cell: Callable[[pa.Field], str], count: str = "count(*)"
 ) -> str:
-    """The query of the same numbers: `source` is a table or a query in parentheses, `cell` a cell's number as SQL."""
+    """The query of the same numbers: `source` is a table or a query in parentheses, `cell` a cell's number as
+    SQL.
+    """
     names = [f"d{number}" for number in range(len(schema))]
-    cells = ",\n    ".join(f"COALESCE({cell(field)} % {PRIME}, {NULL}) AS {name}" for name, field in zip(names, schema, strict=True))
+    cells = ",\n    ".join(
+        f"COALESCE({cell(field)} % {PRIME}, {NULL}) AS {name}"
+        for name, field in zip(names, schema, strict=True)
+    )
     weighted = " + ".join(f"{2 * number + 1} * {name}" for number, name in enumerate(names))
     sums = ", ".join(f"SUM({name})" for name in names)
     return (
@@ -82,7 +91,9 @@ def _whole(array: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
         array = array.cast(pa.int32())
     elif pa.types.is_timestamp(kind):
         array = array.cast(pa.int64())
-    numbers: np.ndarray[Any, np.dtype[np.int64]] = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    numbers: np.ndarray[Any, np.dtype[np.int64]] = (
+        array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    )
     return numbers
 
 
@@ -90,9 +101,14 @@ def _hashed(array: pa.Array, encoded: Callable[[Any], bytes]) -> np.ndarray[Any,
     """Each distinct value is hashed once: most columns of a load repeat theirs."""
     coded = array.dictionary_encode()
     values = coded.dictionary.to_pylist()
-    hashes = [int.from_bytes(hashlib.md5(encoded(value), usedforsecurity=False).digest()[:4], "big") for value in values]
+    hashes = [
+        int.from_bytes(hashlib.md5(encoded(value), usedforsecurity=False).digest()[:4], "big")
+        for value in values
+    ]
     numbers = np.array([*hashes, NULL], dtype=np.int64)
-    found: np.ndarray[Any, np.dtype[np.int64]] = numbers[coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)]
+    found: np.ndarray[Any, np.dtype[np.int64]] = numbers[
+        coded.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    ]
     return found
 
 
@@ -113,7 +129,8 @@ SYNAPSE_CELLS: Mapping[str, str] = {
     "date": "CONVERT(BIGINT, DATEDIFF(DAY, '1970-01-01', {0}))",
     "timestamp": "DATEDIFF_BIG(MICROSECOND, '1970-01-01', {0})",
     "string": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', {0}), 1, 4)))",
-    "decimal": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', CONVERT(VARCHAR(60), {0})), 1, 4)))",
+    "decimal": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', CONVERT(VARCHAR(60), {0})), "
+    "1, 4)))",
     "binary": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', {0}), 1, 4)))",
 }
 
@@ -123,5 +140,12 @@ def cell_kind(kind: pa.DataType) -> str:
     name = str(kind).removeprefix("large_")
     if name == "bool" or name in {"string", "binary"}:
         return name
-    heads = {"int": "int", "float": "float", "doubl": "float", "date": "date", "times": "timestamp", "decim": "decimal"}
+    heads = {
+        "int": "int",
+        "float": "float",
+        "doubl": "float",
+        "date": "date",
+        "times": "timestamp",
+        "decim": "decimal",
+    }
     return next(family for head, family in heads.items() if name.startswith(head))

@@ -1,4 +1,5 @@
-"""The embedded warehouse: one DuckDB file, the default. It reads the exported files itself, in one transaction.
+"""The embedded warehouse: one DuckDB file, the default. It reads the exported files itself, in one
+transaction.
 
 Nothing of a load passes through Python: memory is bounded by DuckDB's own limit, whatever the number of rows.
 """
@@ -52,14 +53,20 @@ class DuckDBWarehouse(Warehouse):
     def __init__(self, part: DuckDB, spec: str) -> None:
         super().__init__(spec)
         self._connection = _connect(resolve(part.path))
-        self._run(f"SET memory_limit = '{part.memory}MB'; SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
+        self._run(
+            f"SET memory_limit = '{part.memory}MB'; SET TimeZone = 'UTC'; SET preserve_insertion_order = "
+            "false"
+        )
         self._run(f"CREATE TABLE IF NOT EXISTS {LEDGER} ({_definition(LEDGER_SCHEMA)})")
 
     def last(self, table: str) -> Loaded | None:
         """See Warehouse."""
         if not self._columns_of(table):
             return None
-        newest = f'SELECT * FROM {LEDGER} WHERE spec = ? AND "table" = ? ORDER BY loaded_at DESC, version DESC LIMIT 1'
+        newest = (
+            f'SELECT * FROM {LEDGER} WHERE spec = ? AND "table" = ? ORDER BY loaded_at DESC, version DESC '
+            "LIMIT 1"
+        )
         row = self._run(newest, [self.spec, table]).fetchone()
         return Loaded(*row) if row else None
 
@@ -79,7 +86,9 @@ class DuckDBWarehouse(Warehouse):
         except refusals as error:
             raise self._refusal(table, export, rows, error) from error
         except duckdb.Error as error:
-            raise WarehouseError(f"DuckDB could not load {table}: {error}. Nothing was changed in the table") from error
+            raise WarehouseError(
+                f"DuckDB could not load {table}: {error}. Nothing was changed in the table"
+            ) from error
         return True
 
     def fetch(self, sql: str) -> pd.DataFrame:
@@ -89,7 +98,12 @@ class DuckDBWarehouse(Warehouse):
 
     def tables(self) -> set[str]:
         """See Warehouse."""
-        return {row[0] for row in self._run("SELECT table_name FROM duckdb_tables() WHERE schema_name = current_schema()").fetchall()}
+        return {
+            row[0]
+            for row in self._run(
+                "SELECT table_name FROM duckdb_tables() WHERE schema_name = current_schema()"
+            ).fetchall()
+        }
 
     def put_view(self, name: str, select: str) -> None:
         """See Warehouse."""
@@ -127,7 +141,9 @@ class DuckDBWarehouse(Warehouse):
             self._run("ROLLBACK")
 
     def _columns_of(self, table: str) -> list[str]:
-        sql = "SELECT column_name FROM duckdb_columns() WHERE schema_name = current_schema() AND table_name = ?"
+        sql = (
+            "SELECT column_name FROM duckdb_columns() WHERE schema_name = current_schema() AND table_name = ?"
+        )
         return [row[0] for row in self._run(sql, [table]).fetchall()]
 
     def _make(self, table: str, schema: pa.Schema, again: bool) -> None:
@@ -152,8 +168,12 @@ class DuckDBWarehouse(Warehouse):
         self._run(f"INSERT INTO {quote(table)} ({_listed(names)}) {rows}")
         sent = self._checksum(f"({rows})", names)
         Checksum(export.rows, sent.columns, sent.mixed).require(sent, names, table)
-        cells = ", ".join(f"CAST(t.{quote(field.name)} AS {_type(field)}) AS {quote(field.name)}" for field in export.schema)
-        sent.require(self._checksum(f"(SELECT {cells} FROM {quote(table)} AS t {affected})", names), names, table)
+        cells = ", ".join(
+            f"CAST(t.{quote(field.name)} AS {_type(field)}) AS {quote(field.name)}" for field in export.schema
+        )
+        sent.require(
+            self._checksum(f"(SELECT {cells} FROM {quote(table)} AS t {affected})", names), names, table
+        )
         return sent
 
     def _affected(self, export: Export) -> str:
@@ -169,7 +189,9 @@ class DuckDBWarehouse(Warehouse):
         columns = [f"d{number}" for number in range(len(names))]
         sums = ", ".join(f"sum({column})" for column in columns)
         mixed = f"sum(hash({', '.join(columns)}))"
-        row = self._run(f"SELECT count(*), {sums}, {mixed} FROM (SELECT {digests} FROM {source} AS rows)").fetchone()
+        row = self._run(
+            f"SELECT count(*), {sums}, {mixed} FROM (SELECT {digests} FROM {source} AS rows)"
+        ).fetchone()
         return Checksum.of(row or ())
 
     def _note(self, table: str, export: Export, sent: Checksum, run_id: str) -> None:
@@ -182,14 +204,23 @@ class DuckDBWarehouse(Warehouse):
         return int(row[0]) if row else 0
 
     def _rows_of(self, files: Sequence[str], schema: pa.Schema) -> str:
-        """A query of the files' rows: the schema's columns in its order and types, NULL where a file has none."""
+        """A query of the files' rows: the schema's columns in its order and types, NULL where a file has
+        none.
+        """
         if not files:
             cells = ", ".join(f"CAST(NULL AS {_type(field)}) AS {quote(field.name)}" for field in schema)
             return f"SELECT {cells} WHERE false"
-        source = f"read_parquet([{', '.join(_file(path) for path in files)}], union_by_name = true, hive_partitioning = false)"
+        source = (
+            f"read_parquet([{', '.join(_file(path) for path in files)}], union_by_name = true, "
+            "hive_partitioning = false)"
+        )
         found = {row[0].lower() for row in self._run(f"DESCRIBE SELECT * FROM {source}").fetchall()}
-        values = {field.name: quote(field.name) if field.name.lower() in found else "NULL" for field in schema}
-        cells = ", ".join(f"CAST({values[field.name]} AS {_type(field)}) AS {quote(field.name)}" for field in schema)
+        values = {
+            field.name: quote(field.name) if field.name.lower() in found else "NULL" for field in schema
+        }
+        cells = ", ".join(
+            f"CAST({values[field.name]} AS {_type(field)}) AS {quote(field.name)}" for field in schema
+        )
         return f"SELECT {cells} FROM {source}"
 
     def _refusal(self, table: str, export: Export, rows: str, error: Exception) -> WarehouseError:
@@ -200,8 +231,13 @@ class DuckDBWarehouse(Warehouse):
             return WarehouseError(message.format("the rows"))
         return WarehouseError(message.format(row_name(dict(found[0]), export.key, found[1])))
 
-    def _find_refused(self, table: str, export: Export, rows: str) -> tuple[Mapping[str, object], str | None] | None:
-        self._run(f"CREATE OR REPLACE TEMP TABLE __numbered AS SELECT *, row_number() OVER () AS {NUMBER} FROM ({rows})")
+    def _find_refused(
+        self, table: str, export: Export, rows: str
+    ) -> tuple[Mapping[str, object], str | None] | None:
+        self._run(
+            f"CREATE OR REPLACE TEMP TABLE __numbered AS SELECT *, row_number() OVER () AS {NUMBER} FROM "
+            f"({rows})"
+        )
         try:
             if not self._columns_of(table):
                 return None
@@ -233,7 +269,9 @@ class DuckDBWarehouse(Warehouse):
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    """A connection to the file. Raises WarehouseError where it cannot be opened, or stays locked for seconds."""
+    """A connection to the file. Raises WarehouseError where it cannot be opened, or stays locked for
+    seconds.
+    """
     import duckdb
 
     limit = time.monotonic() + _LOCK_SECONDS
@@ -245,8 +283,14 @@ def _connect(path: str) -> duckdb.DuckDBPyConnection:
         except (duckdb.Error, OSError) as error:
             locked = "lock" in str(error).lower()
             if not locked or time.monotonic() > limit:
-                advice = "Close the other program that has it open" if locked else "Check the path, its permissions and the disk"
-                raise WarehouseError(f"the DuckDB file {path} cannot be opened: {error}. {advice} (warehouse: path)") from error
+                advice = (
+                    "Close the other program that has it open"
+                    if locked
+                    else "Check the path, its permissions and the disk"
+                )
+                raise WarehouseError(
+                    f"the DuckDB file {path} cannot be opened: {error}. {advice} (warehouse: path)"
+                ) from error
             time.sleep(0.2)
 
 

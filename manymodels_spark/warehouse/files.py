@@ -1,4 +1,6 @@
-"""The rows of exported Parquet files, a bounded batch at a time, for warehouses that are sent them through Python."""
+"""The rows of exported Parquet files, a bounded batch at a time, for warehouses that are sent them through
+Python.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ BATCH_ROWS = 50_000
 
 
 def batches(files: Sequence[str], schema: pa.Schema, size: int = BATCH_ROWS) -> Iterator[pa.Table]:
-    """Tables of up to `size` rows in the schema's columns and types: times as UTC, NULL for a column a file has not."""
+    """Tables of up to `size` rows in the schema's columns and types: times as UTC, NULL for a column a file
+    has not.
+    """
     for path in files:
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
             present = set(parquet.schema_arrow.names)
@@ -32,9 +36,15 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """An array in a type; an instant loses its zone as UTC, a float that is no number gets the one usual form."""
+    """An array in a type; an instant loses its zone as UTC, a float that is no number gets the one usual
+    form.
+    """
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
-        array = array.cast(pa.timestamp(array.type.unit, "UTC")).cast(pa.int64()).cast(pa.timestamp(array.type.unit))
+        array = (
+            array.cast(pa.timestamp(array.type.unit, "UTC"))
+            .cast(pa.int64())
+            .cast(pa.timestamp(array.type.unit))
+        )
     array = array.cast(kind)
     if pa.types.is_floating(kind):
         array = pc.if_else(pc.is_nan(array), pa.scalar(float("nan"), kind), array)

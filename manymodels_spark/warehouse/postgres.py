@@ -1,4 +1,5 @@
-"""Postgres: the exported rows go by COPY into a temporary table and from there, in one transaction, into place.
+"""Postgres: the exported rows go by COPY into a temporary table and from there, in one transaction, into
+place.
 
 Rows pass through Python in batches of fixed size, as CSV that Arrow writes; no row is ever a Python object.
 """
@@ -29,7 +30,13 @@ from manymodels_spark.warehouse.base import (
     row_name,
 )
 from manymodels_spark.warehouse.checksum import Checksum
-from manymodels_spark.warehouse.digest import POSTGRES_CELLS, batch_checksum, cell_kind, empty_checksum, sql_digest
+from manymodels_spark.warehouse.digest import (
+    POSTGRES_CELLS,
+    batch_checksum,
+    cell_kind,
+    empty_checksum,
+    sql_digest,
+)
 from manymodels_spark.warehouse.files import batches
 from manymodels_spark.warehouse.refused import NUMBER, Trial, refused_row
 
@@ -64,7 +71,9 @@ class PostgresWarehouse(Warehouse):
             return None
         names = ", ".join(quote(name) for name in LEDGER_SCHEMA.names)
         condition = 'spec = %s AND "table" = %s ORDER BY loaded_at DESC, version DESC LIMIT 1'
-        row = self._run(f"SELECT {names} FROM {self._ledger} WHERE {condition}", [self.spec, table]).fetchone()
+        row = self._run(
+            f"SELECT {names} FROM {self._ledger} WHERE {condition}", [self.spec, table]
+        ).fetchone()
         return Loaded(*row) if row else None
 
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
@@ -81,7 +90,9 @@ class PostgresWarehouse(Warehouse):
                 self._put(table, export, sent)
                 self._note(table, export, sent, run_id)
         except psycopg.Error as error:
-            raise WarehouseError(f"Postgres could not load {table}: {error}. Nothing was changed in the table") from error
+            raise WarehouseError(
+                f"Postgres could not load {table}: {error}. Nothing was changed in the table"
+            ) from error
         return True
 
     def fetch(self, sql: str) -> pd.DataFrame:
@@ -94,10 +105,17 @@ class PostgresWarehouse(Warehouse):
 
     def tables(self) -> set[str]:
         """See Warehouse."""
-        return {row[0] for row in self._run("SELECT tablename FROM pg_tables WHERE schemaname = %s", [self.schema]).fetchall()}
+        return {
+            row[0]
+            for row in self._run(
+                "SELECT tablename FROM pg_tables WHERE schemaname = %s", [self.schema]
+            ).fetchall()
+        }
 
     def put_view(self, name: str, select: str) -> None:
-        """See Warehouse. A view whose columns change cannot be replaced in Postgres: it is made anew, in one transaction."""
+        """See Warehouse. A view whose columns change cannot be replaced in Postgres: it is made anew, in one
+        transaction.
+        """
         import psycopg
 
         try:
@@ -116,7 +134,9 @@ class PostgresWarehouse(Warehouse):
         return self._connection.execute(sql, values)
 
     def _lock(self, table: str) -> None:
-        """Wait until no other load of this table is under way; the end of the transaction gives the lock back."""
+        """Wait until no other load of this table is under way; the end of the transaction gives the lock
+        back.
+        """
         self._run("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"manymodels {self.schema}.{table}"])
 
     def _table(self, name: str) -> str:
@@ -134,10 +154,14 @@ class PostgresWarehouse(Warehouse):
             if export.key:
                 self._run(f"CREATE INDEX ON {target} ({_listed(export.key)})")
             return
-        others = self._run(f'SELECT DISTINCT spec FROM {self._ledger} WHERE "table" = %s AND spec <> %s', [table, self.spec])
+        others = self._run(
+            f'SELECT DISTINCT spec FROM {self._ledger} WHERE "table" = %s AND spec <> %s', [table, self.spec]
+        )
         if not again:
             rows = self._run(f"SELECT count(*) FROM {target}").fetchone()
-            require_own(table, rows[0] if rows else 0, self.last(table), [row[0] for row in others.fetchall()])
+            require_own(
+                table, rows[0] if rows else 0, self.last(table), [row[0] for row in others.fetchall()]
+            )
         for field in export.schema:
             if field.name not in present:
                 self._run(f"ALTER TABLE {target} ADD COLUMN {_definition(pa.schema([field]))}")
@@ -146,7 +170,12 @@ class PostgresWarehouse(Warehouse):
         """Copy rows and keys into temporary tables. Gives the checksum of the rows as they were sent."""
         sent = self._copy(_STAGE, export.files, export.schema, export.key)
         if export.replaces is not None:
-            self._copy(_KEYS, export.replaces, pa.schema([export.schema.field(name) for name in export.key]), export.key)
+            self._copy(
+                _KEYS,
+                export.replaces,
+                pa.schema([export.schema.field(name) for name in export.key]),
+                export.key,
+            )
             self._run(f"ANALYZE {_KEYS}")
         return sent
 
@@ -172,8 +201,14 @@ class PostgresWarehouse(Warehouse):
                 self._run(f"INSERT INTO {target} ({_listed(names)}) SELECT {_listed(names)} FROM {_STAGE}")
         except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
             raise self._refusal(table, export, error) from error
-        cells = ", ".join(f"t.{quote(field.name)}::{_type(field)} AS {quote(field.name)}" for field in export.schema)
-        arrived = self._run(sql_digest(export.schema, f"(SELECT {cells} FROM {target} AS t {self._affected(export)}) AS t", _cell))
+        cells = ", ".join(
+            f"t.{quote(field.name)}::{_type(field)} AS {quote(field.name)}" for field in export.schema
+        )
+        arrived = self._run(
+            sql_digest(
+                export.schema, f"(SELECT {cells} FROM {target} AS t {self._affected(export)}) AS t", _cell
+            )
+        )
         sent.require(Checksum.of(arrived.fetchone() or ()), names, table)
 
     def _affected(self, export: Export) -> str:
@@ -191,12 +226,19 @@ class PostgresWarehouse(Warehouse):
 
     def _refusal(self, table: str, export: Export, error: Exception) -> WarehouseError:
         """The error that names the refused row; inserts are tried and taken back within the transaction."""
-        self._run(f"CREATE TEMP TABLE {_NUMBERED} ON COMMIT DROP AS SELECT row_number() OVER () AS {NUMBER}, * FROM {_STAGE}")
+        self._run(
+            f"CREATE TEMP TABLE {_NUMBERED} ON COMMIT DROP AS SELECT row_number() OVER () AS {NUMBER}, * "
+            f"FROM {_STAGE}"
+        )
         self._run(f"CREATE INDEX ON {_NUMBERED} ({NUMBER})")
-        trial = Trial(_NUMBERED, export.schema.names, self._try(table, export.schema.names), self._first, quote)
+        trial = Trial(
+            _NUMBERED, export.schema.names, self._try(table, export.schema.names), self._first, quote
+        )
         found = refused_row(trial, export.rows)
         what = row_name(dict(found[0]), export.key, found[1]) if found else "the rows"
-        return WarehouseError(f"Postgres refused {what} of table {table}: {error}. Nothing was changed in the table")
+        return WarehouseError(
+            f"Postgres refused {what} of table {table}: {error}. Nothing was changed in the table"
+        )
 
     def _try(self, table: str, names: Sequence[str]) -> Callable[[str], bool]:
         import psycopg
@@ -213,11 +255,15 @@ class PostgresWarehouse(Warehouse):
 
     def _first(self, sql: str) -> Mapping[str, object]:
         cursor = self._run(sql)
-        return dict(zip([column.name for column in cursor.description or ()], cursor.fetchone() or (), strict=False))
+        return dict(
+            zip([column.name for column in cursor.description or ()], cursor.fetchone() or (), strict=False)
+        )
 
 
 def _connect(url: str) -> psycopg.Connection[Any]:
-    """A connection that commits each statement outside a transaction. Raises WarehouseError, without the password."""
+    """A connection that commits each statement outside a transaction. Raises WarehouseError, without the
+    password.
+    """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
@@ -237,7 +283,8 @@ def _connect(url: str) -> psycopg.Connection[Any]:
     except psycopg.Error as error:
         where = f"{place.get('host', 'localhost')}:{place.get('port', 5432)}/{place.get('dbname', '')}"
         raise WarehouseError(
-            f"Postgres at {where} cannot be reached as user {place.get('user', '?')}: {str(error).strip()}. Check that it "
+            f"Postgres at {where} cannot be reached as user {place.get('user', '?')}: "
+            f"{str(error).strip()}. Check that it "
             "runs, that this machine may reach it, and the user and password (warehouse: postgres: url)"
         ) from error
 
@@ -251,7 +298,9 @@ def _csv(batch: pa.Table) -> memoryview:
 
 
 def _hex(column: pa.ChunkedArray) -> pa.Array:
-    return pa.array([None if cell is None else "\\x" + cell.hex() for cell in column.to_pylist()], pa.string())
+    return pa.array(
+        [None if cell is None else "\\x" + cell.hex() for cell in column.to_pylist()], pa.string()
+    )
 
 
 def _refuse_nul(batch: pa.Table, key: tuple[str, ...]) -> None:
@@ -262,7 +311,9 @@ def _refuse_nul(batch: pa.Table, key: tuple[str, ...]) -> None:
         found = pc.index(pc.match_substring(batch.column(field.name), "\x00"), True).as_py()
         if found >= 0:
             row = row_name(batch.slice(found, 1).to_pylist()[0], key, field.name)
-            raise WarehouseError(f"Postgres cannot hold {row}: it has a NUL character. Remove it at the source")
+            raise WarehouseError(
+                f"Postgres cannot hold {row}: it has a NUL character. Remove it at the source"
+            )
 
 
 def _cell(field: pa.Field) -> str:

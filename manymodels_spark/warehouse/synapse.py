@@ -1,7 +1,8 @@
-"""Synapse: a dedicated SQL pool that reads the exported files itself, or views of the lake on the serverless endpoint.
+"""Synapse: a dedicated SQL pool that reads the exported files itself, or views of the lake on the serverless
+endpoint.
 
-No row passes through Python: COPY INTO stages the files with the pool's managed identity, their checksum is taken in
-the pool, and they are put in place as `warehouse.synapse.load` says (see `synapse_load.py`).
+No row passes through Python: COPY INTO stages the files with the pool's managed identity, their checksum is
+taken in the pool, and they are put in place as `warehouse.synapse.load` says (see `synapse_load.py`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def open_synapse(part: Synapse, spec: str, connecting: Callable[[Synapse], Any] 
     `connecting` gives a DB-API connection that commits each statement. Raises WarehouseError where it cannot.
     """
     pool = Pool(connecting(part), part.schema_name)
-    return SynapseServerless(pool, spec) if part.serverless else SynapseWarehouse(pool, spec, part, connecting)
+    return (
+        SynapseServerless(pool, spec) if part.serverless else SynapseWarehouse(pool, spec, part, connecting)
+    )
 
 
 class _Connected(Warehouse):
@@ -100,7 +103,9 @@ class SynapseWarehouse(_Connected):
     name = "Synapse"
     reads: ClassVar[Literal["local", "remote", "delta"]] = "remote"
 
-    def __init__(self, pool: Pool, spec: str, part: Synapse, connecting: Callable[[Synapse], Any] = connect) -> None:
+    def __init__(
+        self, pool: Pool, spec: str, part: Synapse, connecting: Callable[[Synapse], Any] = connect
+    ) -> None:
         super().__init__(pool, spec)
         self.part, self._connecting = part, connecting
         with in_words(LEDGER):
@@ -116,7 +121,9 @@ class SynapseWarehouse(_Connected):
             return self._pool.newest(self.spec, table) if self._pool.columns_of(table) else None
 
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
-        """See Warehouse. A session that ends on the way, as its token does, is opened anew once and the load begun again."""
+        """See Warehouse. A session that ends on the way, as its token does, is opened anew once and the load
+        begun again.
+        """
         require_distinct(export.schema)
         try:
             return self._load(table, export, run_id, again)
@@ -139,7 +146,16 @@ class SynapseWarehouse(_Connected):
                 before = self._pool.newest(self.spec, table)
                 self._make(names, export, layout, last, again)
                 sent = self._stage(names, export, layout)
-                row = Loaded(self.spec, table, export.source, export.version, sent.rows, sent.text, datetime.now(UTC), run_id)
+                row = Loaded(
+                    self.spec,
+                    table,
+                    export.source,
+                    export.version,
+                    sent.rows,
+                    sent.text,
+                    datetime.now(UTC),
+                    run_id,
+                )
                 return Load(self._pool, names, export, layout, row, sent, before, again).run(self.part.load)
             finally:
                 self._clear(names)
@@ -186,7 +202,9 @@ class SynapseWarehouse(_Connected):
     def _clear(self, names: Names) -> None:
         """Drop the work tables of this load, and those that a killed one left days ago."""
         today = _today()
-        with contextlib.suppress(Exception):  # the load's own outcome is what matters, and the next one clears again
+        with contextlib.suppress(
+            Exception
+        ):  # the load's own outcome is what matters, and the next one clears again
             kept = [str(row[8]) for row in self._pool.rows(sql.pending(names.schema, names.table))]
             for found in self._pool.work_tables(names.table):
                 mark = _WORK.fullmatch(found.removeprefix(names.table))

@@ -1,7 +1,8 @@
-"""One load into a dedicated SQL pool, once its rows are staged: in place within a transaction, or beside and then in.
+"""One load into a dedicated SQL pool, once its rows are staged: in place within a transaction, or beside and
+then in.
 
-The pool allows no DDL within a transaction. So a load by SWITCH or RENAME is written into a journal when all its rows
-are there and checked, and whoever comes next finishes what a killed run left in it.
+The pool allows no DDL within a transaction. So a load by SWITCH or RENAME is written into a journal when all
+its rows are there and checked, and whoever comes next finishes what a killed run left in it.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class Load:
 
     def _require_alone(self) -> None:
         if self.pool.rows(sql.pending(self.names.schema, self.names.table)):
-            raise WarehouseError(f"{self.names.table}: another load is just being put in place. Run the load again")
+            raise WarehouseError(
+                f"{self.names.table}: another load is just being put in place. Run the load again"
+            )
 
     def _bring(self, table: str) -> None:
         columns = self.export.schema.names
@@ -126,12 +129,16 @@ class Load:
 
     def _first(self, query: str) -> Mapping[str, object]:
         cursor = self.pool.run(query)
-        return dict(zip([column[0] for column in cursor.description or ()], cursor.fetchone() or (), strict=False))
+        return dict(
+            zip([column[0] for column in cursor.description or ()], cursor.fetchone() or (), strict=False)
+        )
 
 
 @dataclass(frozen=True)
 class Placing:
-    """A journalled load on its way into place; any step may be found done already. `total` is its table's rows."""
+    """A journalled load on its way into place; any step may be found done already. `total` is its table's
+    rows.
+    """
 
     pool: Pool
     names: Names
@@ -151,7 +158,9 @@ class Placing:
                 self.pool.run(sql.settle(names.schema, names.table, names.token))
 
     def _switch(self) -> None:
-        """Take the new rows under a name that nobody else knows first: a switch done twice would empty the target."""
+        """Take the new rows under a name that nobody else knows first: a switch done twice would empty the
+        target.
+        """
         prefix = (self.names.plain("new"), self.names.plain("claimed"))
         found = [table for table in self.pool.work_tables(self.names.table) if table.startswith(prefix)]
         if not found:

@@ -1,7 +1,7 @@
 """A connection to Synapse: statements one by one, transactions that wait for each other, and errors in words.
 
-Sign-in is by Microsoft Entra (managed identity, environment variables or the Azure CLI): no secret is in a spec, a
-statement or a message. This module must know nothing of exports.
+Sign-in is by Microsoft Entra (managed identity, environment variables or the Azure CLI): no secret is in a
+spec, a statement or a message. This module must know nothing of exports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(,\d{1,5})?\Z")
 
 
 class Pool:
-    """One schema of a database, over a DB-API connection that commits each statement outside a transaction."""
+    """One schema of a database, over a DB-API connection that commits each statement outside a
+    transaction.
+    """
 
     def __init__(self, connection: Any, schema: str) -> None:
         self.connection, self.schema = connection, schema
@@ -90,21 +92,27 @@ def connect(part: Synapse) -> Any:
     server = resolve(part.server).removeprefix("tcp:")
     if not _SERVER.match(server):
         raise WarehouseError(
-            "warehouse.synapse.server is no server's name. Expected e.g. WORKSPACE.sql.azuresynapse.net, without options"
+            "warehouse.synapse.server is no server's name. Expected e.g. WORKSPACE.sql.azuresynapse.net, "
+            "without options"
         )
     try:
         import mssql_python
         from azure.core.exceptions import AzureError
         from azure.identity import DefaultAzureCredential
     except ImportError as error:
-        raise WarehouseError(f"loading into Synapse needs {error.name}. Run: pip install 'manymodels-spark[azure]'") from error
+        raise WarehouseError(
+            f"loading into Synapse needs {error.name}. Run: pip install 'manymodels-spark[azure]'"
+        ) from error
     database = part.database.replace("}", "}}")
     options = f"Server={server};Database={{{database}}};Encrypt=yes;TrustServerCertificate=no"
     try:
-        return mssql_python.connect(options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=DefaultAzureCredential())
+        return mssql_python.connect(
+            options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=DefaultAzureCredential()
+        )
     except (mssql_python.Error, AzureError, RuntimeError, OSError) as error:
         raise WarehouseError(
-            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the pool is not paused, "
+            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the "
+            "pool is not paused, "
             "that its firewall lets this machine in, and that this identity is a user of the database "
             "(CREATE USER [...] FROM EXTERNAL PROVIDER)"
         ) from None
@@ -126,6 +134,7 @@ def in_words(table: str) -> Iterator[None]:
         yield
     except driver_errors() as error:
         raise WarehouseError(
-            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete and the next one "
+            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete "
+            "and the next one "
             "puts it in place. Run the load again"
         ) from error

@@ -1,8 +1,9 @@
-"""The T-SQL of a load into a Synapse dedicated SQL pool, and the view of the serverless one: text in, text out.
+"""The T-SQL of a load into a Synapse dedicated SQL pool, and the view of the serverless one: text in, text
+out.
 
-Every function gives one statement, complete and without parameters, so that a person can read it and a parser can
-check it. Rows are brought by SELECT and not by VALUES, which a dedicated pool takes with plain constants only. This module must
-know no connection.
+Every function gives one statement, complete and without parameters, so that a person can read it and a parser
+can check it. Rows are brought by SELECT and not by VALUES, which a dedicated pool takes with plain constants
+only. This module must know no connection.
 """
 
 from __future__ import annotations
@@ -17,12 +18,20 @@ from manymodels_spark.warehouse.digest import SYNAPSE_CELLS, cell_kind, sql_dige
 from manymodels_spark.warehouse.synapse_names import Layout, Names, listed, name, qualified, text, url
 
 JOURNAL, LOCKS = "manymodels_pending", "manymodels_locks"
-JOURNAL_SCHEMA = pa.schema([
-    pa.field("spec", pa.string()), pa.field("table", pa.string()), pa.field("source", pa.string()),
-    pa.field("version", pa.int64()), pa.field("rows", pa.int64()), pa.field("checksum", pa.string()),
-    pa.field("run_id", pa.string()), pa.field("way", pa.string()), pa.field("token", pa.string()),
-    pa.field("total", pa.int64()),
-])
+JOURNAL_SCHEMA = pa.schema(
+    [
+        pa.field("spec", pa.string()),
+        pa.field("table", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("version", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("checksum", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("way", pa.string()),
+        pa.field("token", pa.string()),
+        pa.field("total", pa.int64()),
+    ]
+)
 LOCKS_SCHEMA = pa.schema([pa.field("table", pa.string()), pa.field("run_id", pa.string())])
 
 BEGIN, COMMIT, ROLLBACK = "BEGIN TRANSACTION", "COMMIT TRANSACTION", "ROLLBACK TRANSACTION"
@@ -44,8 +53,12 @@ def create(table: str, schema: pa.Schema, layout: Layout) -> str:
 def create_book(schema: str, book: str) -> str:
     """The ledger, the journal or the locks: small tables of single rows."""
     fields = {LEDGER: LEDGER_SCHEMA, JOURNAL: JOURNAL_SCHEMA, LOCKS: LOCKS_SCHEMA}[book]
-    columns = ",\n    ".join(f"{name(field.name)} {types.sql_type(field, types.SYNAPSE, 400)} NULL" for field in fields)
-    return f"CREATE TABLE {qualified(schema, book)} (\n    {columns}\n)\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
+    columns = ",\n    ".join(
+        f"{name(field.name)} {types.sql_type(field, types.SYNAPSE, 400)} NULL" for field in fields
+    )
+    return (
+        f"CREATE TABLE {qualified(schema, book)} (\n    {columns}\n)\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)"
+    )
 
 
 def clone(table: str, source: str, layout: Layout) -> str:
@@ -57,7 +70,8 @@ def number(table: str, source: str, columns: Sequence[str], column: str) -> str:
     """The rows of a table numbered from 1, to look for a refused one."""
     return (
         f"CREATE TABLE {table}\nWITH (DISTRIBUTION = ROUND_ROBIN, HEAP)\n"
-        f"AS SELECT ROW_NUMBER() OVER (ORDER BY (SELECT NULL)) AS {name(column)}, {listed(columns)} FROM {source}"
+        f"AS SELECT ROW_NUMBER() OVER (ORDER BY (SELECT NULL)) AS {name(column)}, {listed(columns)} FROM "
+        f"{source}"
     )
 
 
@@ -72,7 +86,9 @@ def add_column(table: str, field: pa.Field, layout: Layout) -> str:
 
 
 def copy_into(table: str, columns: Sequence[str], files: Sequence[str]) -> str:
-    """Load exported Parquet files, read by the pool's own managed identity. Columns go by their order in the file."""
+    """Load exported Parquet files, read by the pool's own managed identity. Columns go by their order in the
+    file.
+    """
     places = ",\n    ".join("'" + url(file).replace("'", "''") + "'" for file in files)
     return (
         f"COPY INTO {table} ({listed(columns)})\nFROM {places}\n"
@@ -91,14 +107,17 @@ def insert(table: str, columns: Sequence[str], rows: str) -> str:
 
 
 def affected(names: Names, schema: pa.Schema, key: Sequence[str], *, on: str, keep: bool = False) -> str:
-    """The condition for the rows of table `on` (a bare name) that an export replaces; with `keep` for all others.
+    """The condition for the rows of table `on` (a bare name) that an export replaces; with `keep` for all
+    others.
 
     The first column of a key is never NULL, so that rows are matched where they lie, by their distribution.
     """
     first, *rest = key
     conditions = [_equal(schema.field(first), on), *(_same(schema.field(column), on) for column in rest)]
     same = "\n      AND ".join(conditions)
-    return f"WHERE {'NOT ' if keep else ''}EXISTS (\n    SELECT 1 FROM {names['keys']} AS k\n    WHERE {same}\n)"
+    return (
+        f"WHERE {'NOT ' if keep else ''}EXISTS (\n    SELECT 1 FROM {names['keys']} AS k\n    WHERE {same}\n)"
+    )
 
 
 def _same(field: pa.Field, table: str) -> str:
@@ -107,7 +126,9 @@ def _same(field: pa.Field, table: str) -> str:
 
 
 def _equal(field: pa.Field, table: str) -> str:
-    """Text is compared twice: as the columns' collation has it, which moves no rows, then in case and accents."""
+    """Text is compared twice: as the columns' collation has it, which moves no rows, then in case and
+    accents.
+    """
     left, right = f"k.{name(field.name)}", f"{name(table)}.{name(field.name)}"
     if cell_kind(field.type) != "string":
         return f"{left} = {right}"
@@ -125,10 +146,19 @@ def count(table: str) -> str:
 
 
 def digest(table: str, schema: pa.Schema, layout: Layout, where: str = "") -> str:
-    """The checksum's numbers (see `digest.py`) of a table's rows, in the types that they were exported with."""
-    cells = ", ".join(f"CAST({name(field.name)} AS {sql_type(field, layout)}) AS {name(field.name)}" for field in schema)
+    """The checksum's numbers (see `digest.py`) of a table's rows, in the types that they were exported
+    with.
+    """
+    cells = ", ".join(
+        f"CAST({name(field.name)} AS {sql_type(field, layout)}) AS {name(field.name)}" for field in schema
+    )
     source = f"(SELECT {cells} FROM {table}" + (f"\n{where}" if where else "") + ") AS typed"
-    return sql_digest(schema, source, lambda field: SYNAPSE_CELLS[cell_kind(field.type)].format(name(field.name)), "COUNT_BIG(*)")
+    return sql_digest(
+        schema,
+        source,
+        lambda field: SYNAPSE_CELLS[cell_kind(field.type)].format(name(field.name)),
+        "COUNT_BIG(*)",
+    )
 
 
 def switch(source: str, target: str) -> str:
@@ -173,7 +203,10 @@ def newest(schema: str, spec: str, table: str) -> str:
 
 def other_specs(schema: str, spec: str, table: str) -> str:
     """The other specs that have loaded this table."""
-    return f"SELECT DISTINCT [spec] FROM {qualified(schema, LEDGER)}\nWHERE [table] = {text(table)} AND [spec] <> {text(spec)}"
+    return (
+        f"SELECT DISTINCT [spec] FROM {qualified(schema, LEDGER)}\nWHERE [table] = {text(table)} AND "
+        f"[spec] <> {text(spec)}"
+    )
 
 
 def note(schema: str, row: Loaded) -> str:
@@ -196,12 +229,17 @@ def intend(schema: str, row: Loaded, way: str, token: str, total: int) -> str:
 
 def pending(schema: str, table: str) -> str:
     """The journal's rows of a table."""
-    return f"SELECT {listed(JOURNAL_SCHEMA.names)} FROM {qualified(schema, JOURNAL)}\nWHERE [table] = {text(table)}"
+    return (
+        f"SELECT {listed(JOURNAL_SCHEMA.names)} FROM {qualified(schema, JOURNAL)}\nWHERE [table] = "
+        f"{text(table)}"
+    )
 
 
 def settle(schema: str, table: str, token: str) -> str:
     """Take a row out of the journal."""
-    return f"DELETE FROM {qualified(schema, JOURNAL)}\nWHERE [table] = {text(table)} AND [token] = {text(token)}"
+    return (
+        f"DELETE FROM {qualified(schema, JOURNAL)}\nWHERE [table] = {text(table)} AND [token] = {text(token)}"
+    )
 
 
 def has_lock(schema: str, table: str) -> str:

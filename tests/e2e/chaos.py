@@ -1,4 +1,6 @@
-"""A job that is killed on its way: a family that counts its fits, the command line as a process, and who to kill in it."""
+"""A job that is killed on its way: a family that counts its fits, the command line as a process, and who to
+kill in it.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def fits_of(log: Path) -> Counter[str]:
 
 @dataclass
 class Victim:
-    """`manymodels COMMAND SPEC` as a process of its own, with its JVM and Python workers, any of which may be killed."""
+    """`manymodels COMMAND SPEC` as a process of its own, with its JVM and Python workers, any of which may be
+    killed.
+    """
 
     spec: Path
     command: str = "train"
@@ -69,11 +73,26 @@ class Victim:
         """Start it."""
         self.output = self.spec.with_suffix(f".{time.time_ns()}.log")
         self.scratch.mkdir(exist_ok=True)
-        settings = {"PYTHONPATH": str(ROOT), "TMPDIR": str(self.scratch), "MANYMODELS_MASTER": "local[2]", "MANYMODELS_DRIVER_MEMORY": "1g"}
+        settings = {
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.scratch),
+            "MANYMODELS_MASTER": "local[2]",
+            "MANYMODELS_DRIVER_MEMORY": "1g",
+        }
         with self.output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", "from manymodels_spark.cli import main; main()", self.command, str(self.spec)], cwd=self.spec.parent,
-                env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                [
+                    sys.executable,
+                    "-c",
+                    "from manymodels_spark.cli import main; main()",
+                    self.command,
+                    str(self.spec),
+                ],
+                cwd=self.spec.parent,
+                env={**os.environ, **settings},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
 
     @property
@@ -87,7 +106,9 @@ class Victim:
         return self._process.poll() is not None
 
     def kill(self, who: str) -> bool:
-        """SIGKILL for the `driver`, its `jvm` or one Python `worker`; False where there is none (yet, or any more)."""
+        """SIGKILL for the `driver`, its `jvm` or one Python `worker`; False where there is none (yet, or any
+        more).
+        """
         found = {"driver": self._driver, "jvm": self._jvm, "worker": self._worker}[who]()
         if found is None:
             return False
@@ -129,12 +150,16 @@ class Victim:
 
     def _jvm(self) -> psutil.Process | None:
         driver = self._driver()
-        return next((child for child in driver.children() if child.name() == "java"), None) if driver else None
+        return (
+            next((child for child in driver.children() if child.name() == "java"), None) if driver else None
+        )
 
     def _worker(self) -> psutil.Process | None:
         """The youngest process that Spark's Python daemon has forked."""
         with suppress(psutil.NoSuchProcess):
-            daemons = [child for jvm in [self._jvm()] if jvm for child in jvm.children() if "python" in child.name()]
+            daemons = [
+                child for jvm in [self._jvm()] if jvm for child in jvm.children() if "python" in child.name()
+            ]
             workers = [worker for daemon in daemons for worker in daemon.children()]
             return max(workers, key=lambda worker: worker.create_time(), default=None)
         return None

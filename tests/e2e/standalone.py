@@ -37,7 +37,9 @@ class Cluster:
         return f"spark://127.0.0.1:{self.port}"
 
     def start(self) -> Cluster:
-        """Start it and wait until all workers are registered. Raises RuntimeError with the master's log otherwise."""
+        """Start it and wait until all workers are registered. Raises RuntimeError with the master's log
+        otherwise.
+        """
         self._launch("master", "Master", "--port", str(self.port))
         for name in self.names():
             work = self.folder / name / "work"
@@ -62,18 +64,29 @@ class Cluster:
 
     def executor_logs(self, worker: str) -> list[str]:
         """What each executor of a worker printed."""
-        return [path.read_text(errors="replace") for path in (self.folder / worker / "work").glob("app-*/*/stderr")]
+        return [
+            path.read_text(errors="replace")
+            for path in (self.folder / worker / "work").glob("app-*/*/stderr")
+        ]
 
     def _launch(self, name: str, kind: str, *arguments: str) -> None:
         home = self.folder / name
         (home / "tmp").mkdir(parents=True)
         command = [str(SPARK_HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{kind.lower()}.{kind}"]
         with (home / "log").open("wb") as log:
-            self._processes.append(subprocess.Popen(
-                [*command, "--host", "127.0.0.1", "--webui-port", "0", *arguments], cwd=home, stdin=subprocess.DEVNULL,
-                env=bare_environment(HOME=str(home), TMPDIR=str(home / "tmp"), SPARK_HOME=str(SPARK_HOME)),
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            ))  # fmt: skip
+            self._processes.append(
+                subprocess.Popen(
+                    [*command, "--host", "127.0.0.1", "--webui-port", "0", *arguments],
+                    cwd=home,
+                    stdin=subprocess.DEVNULL,
+                    env=bare_environment(
+                        HOME=str(home), TMPDIR=str(home / "tmp"), SPARK_HOME=str(SPARK_HOME)
+                    ),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
 
     def _wait(self) -> None:
         log, begin = self.folder / "master" / "log", time.monotonic()
@@ -95,6 +108,7 @@ def bare_python(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     ours = next(path for path in sys.path if path.endswith("site-packages"))
     theirs = next(folder.glob("lib/python*/site-packages"))
-    # A folder named in a .pth file is searched, but its own .pth files are not read: an editable install is not seen.
+    # A folder named in a .pth file is searched, but its own .pth files are not read: an editable install is
+    # not seen.
     (theirs / "libraries.pth").write_text(ours + "\n")
     return folder / "bin" / "python"

@@ -1,4 +1,6 @@
-"""A training run that is killed again and again ends with the tables and the MLflow contents of one that was left in peace."""
+"""A training run that is killed again and again ends with the tables and the MLflow contents of one that was
+left in peace.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,9 @@ def prepared(spark: SparkSession, folder: Path, log: Path) -> Job:
     """A job of 40 partitions in waves of 8, one of which is too short, ready to train."""
     rows: list[dict[str, object]] = [
         {"store": 1, "item": item, "date": day, "units": float((n * (item + 3)) % 11)}
-        for item in range(PARTITIONS) for n, day in enumerate(days(5 if item == 3 else 40))
-    ]  # fmt: skip
+        for item in range(PARTITIONS)
+        for n, day in enumerate(days(5 if item == 3 else 40))
+    ]
     write_csv(folder / "sales.csv", rows)
     spec = make_spec(folder, candidates=[chaos.candidate(0.2, log)], limits={"partitions_per_wave": WAVE})
     job = Job.of(spec, spark)
@@ -44,7 +47,18 @@ def prepared(spark: SparkSession, folder: Path, log: Path) -> Job:
 
 def outcomes(job: Job) -> Counter[tuple[Any, ...]]:
     """What table `fits` says of each partition, but for times and places."""
-    columns = ("partition_id", "key", "status", "family", "rows", "fingerprint", "reason", "sha256", "start", "cutoff")
+    columns = (
+        "partition_id",
+        "key",
+        "status",
+        "family",
+        "rows",
+        "fingerprint",
+        "reason",
+        "sha256",
+        "start",
+        "cutoff",
+    )
     return Counter(tuple(row) for row in job.lake.read(FITS).select(*columns).collect())
 
 
@@ -55,10 +69,11 @@ def models(job: Job) -> Counter[tuple[Any, ...]]:
         (
             tuple(sorted((name, value) for name, value in model.tags.items() if name not in CHANGING)),
             tuple(sorted((name, value) for name, value in model.metrics.items() if name != "fit_seconds")),
-            model.ready, repository.read(model),
+            model.ready,
+            repository.read(model),
         )
         for model in repository.search("tags.`manymodels.spec` = 'sales'")
-    )  # fmt: skip
+    )
 
 
 def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(
@@ -89,10 +104,16 @@ def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(
     assert last.kill("worker")
     assert last.wait() == 0, last.text()
 
-    assert all(chaos.fits_of(log)[seed] == times for seed, times in kept.items()), "no committed partition is fitted again"
+    assert all(chaos.fits_of(log)[seed] == times for seed, times in kept.items()), (
+        "no committed partition is fitted again"
+    )
     assert outcomes(job) == outcomes(undisturbed)
     assert models(job) == models(undisturbed)
-    assert job.lake.read(MODELS).count() == job.lake.read(MODELS).select("partition_id").distinct().count() == PARTITIONS - 1
+    assert (
+        job.lake.read(MODELS).count()
+        == job.lake.read(MODELS).select("partition_id").distinct().count()
+        == PARTITIONS - 1
+    )
     assert job.lake.read(FITS).select("run_id").distinct().count() == 1, "three processes, one run"
     assert list(last.scratch.glob(f"{PREFIX}*")) == [], "nothing of the killed ones is left on disk"
     told = job.lake.read(PROGRESS).orderBy("at").collect()

@@ -1,4 +1,6 @@
-"""A logged model where nothing is installed but what it says itself that it needs, and no lake, Spark or spec is near."""
+"""A logged model where nothing is installed but what it says itself that it needs, and no lake, Spark or spec
+is near.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +45,17 @@ def test_a_model_loads_and_predicts_with_its_stated_requirements_alone(tmp_path:
     answer = run([str(python), str(tmp_path / "forecast.py"), uri, model.model_id], tmp_path)
 
     assert json.loads(answer.splitlines()[-1]) == {
-        "ahead": [2.0, 3.0, 4.0], "columns": ["date", "prediction", "lower_80", "upper_80"], "asked": [3.0],
+        "ahead": [2.0, 3.0, 4.0],
+        "columns": ["date", "prediction", "lower_80", "upper_80"],
+        "asked": [3.0],
         "absent": ["pyspark", "delta", "duckdb"],
-    }  # fmt: skip
+    }
 
 
 def clean(folder: Path, requirements: Path, wheels: Path) -> Path:
-    """The Python of an environment with these requirements; what they leave open is as in the tests' own environment."""
+    """The Python of an environment with these requirements; what they leave open is as in the tests' own
+    environment.
+    """
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--python", sys.executable, str(folder)], folder.parent)
     options = ["--find-links", str(wheels), "-c", str(ROOT / "constraints.txt"), "-r", str(requirements)]
@@ -58,9 +64,13 @@ def clean(folder: Path, requirements: Path, wheels: Path) -> Path:
 
 
 def run(command: list[str], folder: Path) -> str:
-    """What a command prints, run without a trace of this package or of MLflow's settings in its environment."""
+    """What a command prints, run without a trace of this package or of MLflow's settings in its
+    environment.
+    """
     ours = ("MANYMODELS_", "MLFLOW_", "SPARK_", "PYTHON", "VIRTUAL_ENV")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    answer = subprocess.run(command, cwd=folder, env=bare, capture_output=True, text=True, timeout=600, check=False)
+    answer = subprocess.run(
+        command, cwd=folder, env=bare, capture_output=True, text=True, timeout=600, check=False
+    )
     assert answer.returncode == 0, answer.stderr[-3000:]
     return answer.stdout

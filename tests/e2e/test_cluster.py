@@ -1,4 +1,6 @@
-"""The main job on a cluster: two workers that share with the driver nothing but the lake and the tracking server."""
+"""The main job on a cluster: two workers that share with the driver nothing but the lake and the tracking
+server.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,19 @@ from manymodels_spark.cli import main
 from manymodels_spark.tables import FITS, PREDICTIONS
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
-SMALL = ("spark.sql.shuffle.partitions=4", "spark.databricks.delta.snapshotPartitions=2", "spark.ui.enabled=false")
+SMALL = (
+    "spark.sql.shuffle.partitions=4",
+    "spark.databricks.delta.snapshotPartitions=2",
+    "spark.ui.enabled=false",
+)
 WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 
 
 @dataclass(frozen=True)
 class Site:
-    """The machines of the test: a cluster, a tracking server, a lake, the driver's folder and a bare Python."""
+    """The machines of the test: a cluster, a tracking server, a lake, the driver's folder and a bare
+    Python.
+    """
 
     cluster: Cluster
     server: MlflowServer
@@ -41,12 +49,29 @@ class Site:
         settings = self.driver / "spark.properties"
         settings.write_text(CliRunner().invoke(main, ["spark-conf", "--master", self.cluster.url]).output)
         command = [
-            str(SPARK_HOME / "bin" / "spark-submit"), "--master", self.cluster.url, "--properties-file", str(settings),
-            *(part for setting in SMALL for part in ("--conf", setting)), "--executor-memory", "700m",
-            "--py-files", str(self.driver / "manymodels_spark.zip"), str(self.driver / f"{job}.py"), str(spec),
-        ]  # fmt: skip
+            str(SPARK_HOME / "bin" / "spark-submit"),
+            "--master",
+            self.cluster.url,
+            "--properties-file",
+            str(settings),
+            *(part for setting in SMALL for part in ("--conf", setting)),
+            "--executor-memory",
+            "700m",
+            "--py-files",
+            str(self.driver / "manymodels_spark.zip"),
+            str(self.driver / f"{job}.py"),
+            str(spec),
+        ]
         environment = bare_environment(PYSPARK_PYTHON=str(self.python), SPARK_HOME=str(SPARK_HOME))
-        return subprocess.run(command, cwd=self.driver, env=environment, capture_output=True, text=True, timeout=400, check=False)
+        return subprocess.run(
+            command,
+            cwd=self.driver,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +92,33 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def write_spec(site: Site) -> Path:
     """A spec in the driver's folder: eight series, one of them broken, prophet among the candidates."""
     rows = [
-        {"store": store, "item": item, "date": day, "units": (store + 1) * WEEK[n % 7] if item != "empty" else None}
-        for store in range(4) for item in ("a", "b" if store else "empty") for n, day in enumerate(days(45))
-    ]  # fmt: skip
+        {
+            "store": store,
+            "item": item,
+            "date": day,
+            "units": (store + 1) * WEEK[n % 7] if item != "empty" else None,
+        }
+        for store in range(4)
+        for item in ("a", "b" if store else "empty")
+        for n, day in enumerate(days(45))
+    ]
     (site.lake / "landing").mkdir(exist_ok=True)
     write_csv(site.lake / "landing" / "sales.csv", rows)
     spec = {
-        "name": "sales", "partition_by": ["store", "item"], "source": {"csv": str(site.lake / "landing")},
-        "columns": {"time": "date", "target": "units"}, "horizon": 7, "backtest": {"folds": 1},
-        "candidates": [{"prophet": {"weekly": True}}, "linear", "seasonal_naive"], "lake": str(site.lake / "tables"),
+        "name": "sales",
+        "partition_by": ["store", "item"],
+        "source": {"csv": str(site.lake / "landing")},
+        "columns": {"time": "date", "target": "units"},
+        "horizon": 7,
+        "backtest": {"folds": 1},
+        "candidates": [{"prophet": {"weekly": True}}, "linear", "seasonal_naive"],
+        "lake": str(site.lake / "tables"),
         "mlflow": {
             "development": {"tracking": "${TRACKING}", "experiment": "dev"},
             "production": {"tracking": "${TRACKING}", "experiment": "prod"},
         },
         "warehouse": {"duckdb": "warehouse.duckdb"},
-    }  # fmt: skip
+    }
     path = site.driver / "sales.yaml"
     path.write_text(yaml.safe_dump(spec))
     return path
@@ -89,11 +126,15 @@ def write_spec(site: Site) -> Path:
 
 def test_the_python_of_the_cluster_does_not_know_the_package(site: Site) -> None:
     command = [str(site.python), "-c", "import pandas, prophet; import manymodels_spark"]
-    answer = subprocess.run(command, cwd=site.driver, env=bare_environment(), capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        command, cwd=site.driver, env=bare_environment(), capture_output=True, text=True, check=False
+    )
     assert "No module named 'manymodels_spark'" in answer.stderr
 
 
-def test_the_main_job_runs_from_rows_to_warehouse_on_two_workers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_main_job_runs_from_rows_to_warehouse_on_two_workers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRACKING", site.server.url)
     run = site.submit("run", write_spec(site))
     assert run.returncode == 0, run.stdout + run.stderr[-5000:]
@@ -103,7 +144,9 @@ def test_the_main_job_runs_from_rows_to_warehouse_on_two_workers(site: Site, mon
         assert any("Finished task" in log for log in logs), f"{worker} took part"
     with duckdb.connect(str(site.driver / "warehouse.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM sales_predictions").fetchone() == (7 * 7,)
-        fitted = connection.execute("SELECT count(*), count(DISTINCT task) FROM sales_fits WHERE status = 'fitted'").fetchone()
+        fitted = connection.execute(
+            "SELECT count(*), count(DISTINCT task) FROM sales_fits WHERE status = 'fitted'"
+        ).fetchone()
     assert fitted is not None
     assert fitted[0] == 7
     assert fitted[1] > 1, "the cluster has two cores: the wave is cut into several tasks"

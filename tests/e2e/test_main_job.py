@@ -54,7 +54,9 @@ def numbers(line: str, text: str) -> list[int]:
     return [int(number.replace(",", "")) for number in re.findall(r"(?<![\w.=\[])\d[\d,]*(?![\w.])", found)]
 
 
-def test_the_closing_table_reconciles_with_the_tables_mlflow_and_the_warehouse(demo: tuple[Path, Result], lake: Lake) -> None:
+def test_the_closing_table_reconciles_with_the_tables_mlflow_and_the_warehouse(
+    demo: tuple[Path, Result], lake: Lake
+) -> None:
     folder, result = demo
     text = result.output
     assert result.exit_code == TOO_MANY, "3 of 9 partitions are broken, and the spec allows 5 %"
@@ -82,7 +84,9 @@ def test_the_closing_table_counts_the_calls_of_each_stage(demo: tuple[Path, Resu
     stages = dict(re.findall(r"^(\w+) +[\d.]+ +([\d,]+) ", demo[1].output, re.MULTILINE))
     assert int(stages["train"]) <= 3 * 6 + 20, "3 a model, and those that a run costs once"
     assert int(stages["score"]) == 0
-    assert sum(int(stages[name]) for name in ("ingest", "prepare", "train", "promote", "score", "load")) == int(stages["all"])
+    assert sum(
+        int(stages[name]) for name in ("ingest", "prepare", "train", "promote", "score", "load")
+    ) == int(stages["all"])
 
 
 def test_a_second_run_finds_nothing_to_do(demo: tuple[Path, Result], lake: Lake) -> None:
@@ -108,7 +112,9 @@ def test_another_day_brings_new_rows_and_new_models(demo: tuple[Path, Result], l
     _, fitted, unchanged, quarantined = numbers("partitions", text)
     assert fitted + unchanged == 6 - (quarantined - 3)
     assert fitted >= 4, "all that sold something on the new day"
-    cutoffs = {str(row["cutoff"])[:10] for row in lake.read(PREDICTIONS).select("cutoff").distinct().collect()}
+    cutoffs = {
+        str(row["cutoff"])[:10] for row in lake.read(PREDICTIONS).select("cutoff").distinct().collect()
+    }
     assert {"2024-02-04", "2024-02-05"} <= cutoffs, "yesterday's predictions stay"
 
 
@@ -116,12 +122,21 @@ def test_each_job_runs_under_spark_submit(demo: tuple[Path, Result]) -> None:
     folder = demo[0]
     (folder / "spark.properties").write_text(manymodels("spark-conf").output)
     submit = [str(Path(sys.executable).parent / "spark-submit"), "--properties-file", "spark.properties"]
-    environment = {**os.environ, "PYSPARK_PYTHON": sys.executable, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PYSPARK_PYTHON": sys.executable,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     for job in ("ingest", "prepare", "train", "promote", "score", "load"):
         run: Any = subprocess.run(
-            [*submit, str(ROOT / "jobs" / f"{job}.py"), SPEC], cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+            [*submit, str(ROOT / "jobs" / f"{job}.py"), SPEC],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
             check=False,
-        )  # fmt: skip
+        )
         assert run.returncode == (TOO_MANY if job == "train" else 0), run.stdout + run.stderr
         assert f"{job} " in run.stdout
 
@@ -130,4 +145,8 @@ def logged_models(database: Path) -> int:
     import sqlite3
 
     with sqlite3.connect(database) as connection:
-        return int(connection.execute("SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'active'").fetchone()[0])
+        return int(
+            connection.execute(
+                "SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'active'"
+            ).fetchone()[0]
+        )

@@ -39,7 +39,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KernelManager]:
     shutil.copy(ROOT / "notebooks" / "sales.yaml", folder)
     settings = {"MANYMODELS_CONF": str(ROOT / "conf"), "MANYMODELS_MASTER": "local[2]"}
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(folder), env={"MANYMODELS_JARS": str(ROOT / ".jars"), **os.environ, **settings})
+    manager.start_kernel(
+        cwd=str(folder), env={"MANYMODELS_JARS": str(ROOT / ".jars"), **os.environ, **settings}
+    )
     yield manager
     manager.shutdown_kernel(now=True)
 

@@ -1,7 +1,7 @@
 """A throw-away Azure storage account on a loopback port: Azurite, which `scripts/test_services.sh` installs.
 
-Spark reaches it as `abfs://CONTAINER@devstoreaccount1.dfs.core.windows.net/...` through Hadoop's own driver, Python as
-a blob service by its connection string.
+Spark reaches it as `abfs://CONTAINER@devstoreaccount1.dfs.core.windows.net/...` through Hadoop's own driver,
+Python as a blob service by its connection string.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Azurite:
     def connection_string(self) -> str:
         """What `AZURE_STORAGE_CONNECTION_STRING` is to hold."""
         endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={endpoint};"
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={endpoint};"
+        )
 
     def new_container(self) -> str:
         """Create an empty container and give its `abfs://` address."""
@@ -58,15 +60,30 @@ class Azurite:
 
 def start() -> Azurite:
     """A new account. Skips the test, saying how to install it, where there is no Azurite."""
-    program = Path(os.environ.get("MANYMODELS_SERVICES", ".services")).absolute() / "node_modules" / ".bin" / "azurite-blob"
+    program = (
+        Path(os.environ.get("MANYMODELS_SERVICES", ".services")).absolute()
+        / "node_modules"
+        / ".bin"
+        / "azurite-blob"
+    )
     if not program.exists():
         pytest.skip(MISSING)
     folder, port = Path(tempfile.mkdtemp(prefix="manymodels-azurite-")), _free_port()
     command = [
-        str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder), "--silent",
-        "--skipApiVersionCheck", "--disableTelemetry",
+        str(program),
+        "--blobHost",
+        "127.0.0.1",
+        "--blobPort",
+        str(port),
+        "--location",
+        str(folder),
+        "--silent",
+        "--skipApiVersionCheck",
+        "--disableTelemetry",
     ]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _await(process, port)
     return Azurite(process, folder, port)
 

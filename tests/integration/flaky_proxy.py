@@ -1,7 +1,8 @@
-"""A small HTTP proxy with bad moods: some answers are 429 with Retry-After, some connections break, by a seed.
+"""A small HTTP proxy with bad moods: some answers are 429 with Retry-After, some connections break, by a
+seed.
 
-A broken connection comes in both kinds: before the request reached the server, and after the server did the work,
-when only the answer is lost. `count` says how often each happened.
+A broken connection comes in both kinds: before the request reached the server, and after the server did the
+work, when only the answer is lost. `count` says how often each happened.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Moods:
 @contextmanager
 def proxy(port: int, moods: Moods) -> Iterator[str]:
     """A proxy on loopback in front of the server at `port`; its URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"port": port, "moods": moods}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Handler", (_Handler,), {"port": port, "moods": moods})
+    )
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -72,7 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         mood = self.moods.next(self.command, self.path)
         if mood == "refuse":
-            self._answer(429, {"Retry-After": self.moods.retry_after, "Content-Type": "text/plain"}, b"slow down")
+            self._answer(
+                429, {"Retry-After": self.moods.retry_after, "Content-Type": "text/plain"}, b"slow down"
+            )
             return
         answer = self._forward(body) if mood != "drop before" else None
         if mood == "pass" and answer is not None:

@@ -1,4 +1,6 @@
-"""A real `mlflow server` on a loopback port, over SQLite or a Postgres URL, with direct or proxied artifacts."""
+"""A real `mlflow server` on a loopback port, over SQLite or a Postgres URL, with direct or proxied
+artifacts.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,13 @@ class MlflowServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), cwd=self.folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True,
+                self._command(),
+                cwd=self.folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self._wait()
         return self
@@ -66,8 +73,19 @@ class MlflowServer:
 
     def _command(self) -> list[str]:
         command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port),
-            "--workers", str(self.workers), "--backend-store-uri", self.store, *self.options,
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--workers",
+            str(self.workers),
+            "--backend-store-uri",
+            self.store,
+            *self.options,
         ]
         if self.proxied:
             return [*command, "--serve-artifacts", "--artifacts-destination", str(self.artifacts)]
@@ -85,14 +103,21 @@ class MlflowServer:
 
 
 def start(
-    folder: Path, store: str | None = None, *, proxied: bool = False, workers: int = 1, options: tuple[str, ...] = ()
+    folder: Path,
+    store: str | None = None,
+    *,
+    proxied: bool = False,
+    workers: int = 1,
+    options: tuple[str, ...] = (),
 ) -> MlflowServer:
     """A running server; `store` is an SQLAlchemy URL, by default an SQLite file in the folder."""
     return MlflowServer(folder, store or f"sqlite:///{folder}/server.db", proxied, workers, options).start()
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on, below those that the system hands out: Spark takes some of them at any time."""
+    """A port of loopback that nobody listens on, below those that the system hands out: Spark takes some of
+    them at any time.
+    """
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """A throw-away Postgres on a loopback port, started from the binaries of the system's package.
 
-`scripts/test_services.sh` installs them. Postgres refuses to run as root, so root hands it to user `postgres`.
+`scripts/test_services.sh` installs them. Postgres refuses to run as root, so root hands it to user
+`postgres`.
 """
 
 from __future__ import annotations
@@ -46,8 +47,15 @@ class Server:
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
         command = [*_as_postgres(), str(self.binaries / program), *arguments]
         answer = subprocess.run(
-            command, cwd=self.folder, env=environment, check=False, timeout=120,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            command,
+            cwd=self.folder,
+            env=environment,
+            check=False,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         if answer.returncode != 0:
             raise RuntimeError(f"{program} failed: {answer.stderr.strip()}")
@@ -66,8 +74,20 @@ def start() -> Server:
         for path in (folder, password):
             os.chown(path, owner.pw_uid, owner.pw_gid)
     server = Server(binaries, folder, _free_port())
-    server._run("initdb", "-D", str(folder / "data"), "-U", USER, f"--pwfile={password}", "-A", "scram-sha-256",
-                "-E", "UTF8", "--locale=C", "--no-sync")
+    server._run(
+        "initdb",
+        "-D",
+        str(folder / "data"),
+        "-U",
+        USER,
+        f"--pwfile={password}",
+        "-A",
+        "scram-sha-256",
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+    )
     options = f"-p {server.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
     server._run("pg_ctl", "-D", str(folder / "data"), "-l", str(folder / "log"), "-o", options, "-w", "start")
     return server

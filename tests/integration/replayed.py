@@ -1,7 +1,9 @@
-"""A stand-in for a hosted MLflow: answers in the shapes that Azure Databricks and Azure ML document, and their limits.
+"""A stand-in for a hosted MLflow: answers in the shapes that Azure Databricks and Azure ML document, and
+their limits.
 
-Databricks: at most 50 logged models a page, 429 with Retry-After beyond its rate, experiments named by workspace
-paths. Azure ML: no logged models (404 ENDPOINT_NOT_FOUND). It keeps what it is told, so that a test can count.
+Databricks: at most 50 logged models a page, 429 with Retry-After beyond its rate, experiments named by
+workspace paths. Azure ML: no logged models (404 ENDPOINT_NOT_FOUND). It keeps what it is told, so that a test
+can count.
 """
 
 from __future__ import annotations
@@ -41,9 +43,16 @@ class Hosted:
             if self.refuse_every and self.calls.total() % self.refuse_every == 0:
                 return 429, {"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "Too many requests"}
             if name.startswith("logged-models") and not self.logged_models:
-                return 404, {"error_code": "ENDPOINT_NOT_FOUND", "message": f"No API found for '{method} {path}'"}
+                return 404, {
+                    "error_code": "ENDPOINT_NOT_FOUND",
+                    "message": f"No API found for '{method} {path}'",
+                }
             handler = getattr(self, "_" + re.sub(r"\W+", "_", f"{method} {name}").lower(), None)
-            return handler(path, body) if handler else (404, {"error_code": "ENDPOINT_NOT_FOUND", "message": name})
+            return (
+                handler(path, body)
+                if handler
+                else (404, {"error_code": "ENDPOINT_NOT_FOUND", "message": name})
+            )
 
     def _get_experiments_get_by_name(self, path: str, body: Body) -> tuple[int, Body]:
         name = body["experiment_name"]
@@ -54,22 +63,35 @@ class Hosted:
 
     def _post_experiments_create(self, path: str, body: Body) -> tuple[int, Body]:
         if self.logged_models and not body["name"].startswith("/"):
-            return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "Experiment name must be an absolute path"}
+            return 400, {
+                "error_code": "INVALID_PARAMETER_VALUE",
+                "message": "Experiment name must be an absolute path",
+            }
         self.experiments[body["name"]] = "77"
         return 200, {"experiment_id": "77"}
 
     def _post_runs_create(self, path: str, body: Body) -> tuple[int, Body]:
         number = f"r{len(self.runs):031d}"
         info = {
-            "run_id": number, "run_uuid": number, "experiment_id": body["experiment_id"], "status": "RUNNING",
-            "start_time": 1795000000000 + len(self.runs), "lifecycle_stage": "active",
-            "artifact_uri": f"azureml://artifacts/{number}", "run_name": body.get("run_name", ""),
+            "run_id": number,
+            "run_uuid": number,
+            "experiment_id": body["experiment_id"],
+            "status": "RUNNING",
+            "start_time": 1795000000000 + len(self.runs),
+            "lifecycle_stage": "active",
+            "artifact_uri": f"azureml://artifacts/{number}",
+            "run_name": body.get("run_name", ""),
         }
-        self.runs[number] = {"info": info, "data": {"tags": body.get("tags", []), "metrics": [], "params": []}}
+        self.runs[number] = {
+            "info": info,
+            "data": {"tags": body.get("tags", []), "metrics": [], "params": []},
+        }
         return 200, {"run": self.runs[number]}
 
     def _post_runs_search(self, path: str, body: Body) -> tuple[int, Body]:
-        return self._page("runs", [run for run in self.runs.values() if _fits(run["data"]["tags"], body)], body, 1000)
+        return self._page(
+            "runs", [run for run in self.runs.values() if _fits(run["data"]["tags"], body)], body, 1000
+        )
 
     def _post_runs_update(self, path: str, body: Body) -> tuple[int, Body]:
         run = self.runs[body["run_id"]]
@@ -91,10 +113,15 @@ class Hosted:
     def _post_logged_models(self, path: str, body: Body) -> tuple[int, Body]:
         number = f"m-{len(self.models):032x}"
         info = {
-            "model_id": number, "experiment_id": body["experiment_id"], "name": body["name"],
-            "creation_timestamp_ms": 1795000000000 + len(self.models), "last_updated_timestamp_ms": 1795000000000,
+            "model_id": number,
+            "experiment_id": body["experiment_id"],
+            "name": body["name"],
+            "creation_timestamp_ms": 1795000000000 + len(self.models),
+            "last_updated_timestamp_ms": 1795000000000,
             "artifact_uri": f"dbfs:/databricks/mlflow-tracking/77/logged_models/{number}/artifacts",
-            "status": "LOGGED_MODEL_PENDING", "model_type": body.get("model_type", ""), "tags": body.get("tags", []),
+            "status": "LOGGED_MODEL_PENDING",
+            "model_type": body.get("model_type", ""),
+            "tags": body.get("tags", []),
         }
         self.models[number] = {"info": info, "data": {"params": body.get("params", [])}}
         return 200, {"model": self.models[number]}
@@ -110,9 +137,14 @@ class Hosted:
 
     def _post_logged_models_search(self, path: str, body: Body) -> tuple[int, Body]:
         if body.get("max_results", PAGE) > PAGE:
-            message = f"Invalid value {body['max_results']} for parameter 'max_results' supplied: must be at most {PAGE}"
+            message = (
+                f"Invalid value {body['max_results']} for parameter 'max_results' supplied: must be at "
+                f"most {PAGE}"
+            )
             return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": message}
-        return self._page("models", [m for m in self.models.values() if _fits(m["info"]["tags"], body)], body, PAGE)
+        return self._page(
+            "models", [m for m in self.models.values() if _fits(m["info"]["tags"], body)], body, PAGE
+        )
 
     def _page(self, name: str, found: list[Body], body: Body, size: int) -> tuple[int, Body]:
         start, size = int(body.get("page_token") or 0), min(size, int(body.get("max_results", size)))

@@ -1,4 +1,6 @@
-"""Models' files in Azure Blob Storage, on the emulator: written, read and deleted by us, loaded by plain MLflow."""
+"""Models' files in Azure Blob Storage, on the emulator: written, read and deleted by us, loaded by plain
+MLflow.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def test_models_live_in_a_container_and_plain_mlflow_loads_them(
     scheme: str, abfs: str, mlflow_at: Callable[[str], None], tmp_path: Path
 ) -> None:
     container = abfs.removeprefix("abfs://").partition("@")[0]
-    root = {"abfs": f"{abfs}/models", "wasbs": f"wasbs://{container}@devstoreaccount1.blob.core.windows.net/models"}[scheme]
+    root = {
+        "abfs": f"{abfs}/models",
+        "wasbs": f"wasbs://{container}@devstoreaccount1.blob.core.windows.net/models",
+    }[scheme]
     where = {"tracking": f"sqlite:///{tmp_path}/prod.db", "artifacts": root}
     spec = make_spec(tmp_path, mlflow={"development": where, "production": where})
     repository = ModelRepository.open(spec.mlflow.production, spec)

@@ -1,4 +1,6 @@
-"""The whole main job in an Azure storage account: Hadoop's ABFS driver against Azurite, and no path of this machine."""
+"""The whole main job in an Azure storage account: Hadoop's ABFS driver against Azurite, and no path of this
+machine.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,26 @@ def test_the_whole_job_runs_in_azure_storage_from_the_source_to_the_warehouse(
 
     report = run(job)
 
-    assert {stage.stage: stage.counts.get("rows") for stage in report.stages if stage.stage in ("ingest", "score", "load")} == {
-        "ingest": 60, "score": 14, "load": 14,
+    assert {
+        stage.stage: stage.counts.get("rows")
+        for stage in report.stages
+        if stage.stage in ("ingest", "score", "load")
+    } == {
+        "ingest": 60,
+        "score": 14,
+        "load": 14,
     }
     assert job.lake.location(PREDICTIONS).startswith(abfs)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
-        loaded = warehouse.execute("SELECT item, count(*) FROM sales_predictions GROUP BY item ORDER BY item").fetchall()
+        loaded = warehouse.execute(
+            "SELECT item, count(*) FROM sales_predictions GROUP BY item ORDER BY item"
+        ).fetchall()
     assert loaded == [("a", 7), ("é", 7)]
 
     assert load(job, tables=[RUNS]).counts["rows"] == 0, "the version that is there is not loaded again"
-    left = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(f"{abfs}/lake/sales/_export")
+    left = (
+        spark.read.format("binaryFile")
+        .option("recursiveFileLookup", "true")
+        .load(f"{abfs}/lake/sales/_export")
+    )
     assert left.filter("length > 2000").count() == 0, "exports are taken away"

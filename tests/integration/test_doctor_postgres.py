@@ -49,13 +49,18 @@ def test_the_right_to_make_tables_is_asked_for(postgres_url: str, reader_url: st
 
 
 def test_the_right_to_read_the_source_is_asked_for(postgres_url: str, reader_url: str) -> None:
-    assert (source(postgres_url, "sales").state, source(postgres_url, "sales").found) == ("ok", "sales answers")
+    assert (source(postgres_url, "sales").state, source(postgres_url, "sales").found) == (
+        "ok",
+        "sales answers",
+    )
     refused = source(reader_url, "sales")
     assert (refused.state, refused.found) == ("failed", "permission denied for table sales")
 
 
 def test_a_server_that_refuses_the_user_is_named_without_the_password(postgres_url: str) -> None:
     address = urlparse(postgres_url)
-    refused = warehouse(f"postgresql://nobody_here:hunter2@{address.hostname}:{address.port}{address.path}", "public")
+    refused = warehouse(
+        f"postgresql://nobody_here:hunter2@{address.hostname}:{address.port}{address.path}", "public"
+    )
     assert refused.state == "failed"
     assert "nobody_here" in refused.found and "hunter2" not in refused.found

@@ -1,4 +1,6 @@
-"""The doctor against servers: may it write into Azure storage, and what does a tracking server's refusal become?"""
+"""The doctor against servers: may it write into Azure storage, and what does a tracking server's refusal
+become?
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,15 @@ def tracking() -> Iterator[str]:
 
 
 def mlflow(folder: Path, uri: str) -> Finding:
-    (found,) = repositories.mlflow(make_spec(folder, mlflow={"development": {"tracking": uri}}), "mlflow.development")
+    (found,) = repositories.mlflow(
+        make_spec(folder, mlflow={"development": {"tracking": uri}}), "mlflow.development"
+    )
     return found
 
 
-def test_a_tracking_server_that_lets_this_identity_in_is_good(tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracking_server_that_lets_this_identity_in_is_good(
+    tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hunter2")
     assert mlflow(tmp_path, f"http://{tracking}") == Finding("mlflow development", "ok", f"http://{tracking}")
@@ -66,7 +72,9 @@ def test_a_lake_in_azure_storage_is_written_to_and_left_as_it_was(abfs: str) -> 
 
     assert places.write_to("write lake", f"{abfs}/tables").state == "ok"
     container = abfs.removeprefix("abfs://").partition("@")[0]
-    with ContainerClient.from_connection_string(os.environ["AZURE_STORAGE_CONNECTION_STRING"], container) as client:
+    with ContainerClient.from_connection_string(
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"], container
+    ) as client:
         assert list(client.list_blob_names()) == []
 
 
@@ -74,5 +82,7 @@ def test_a_container_that_is_not_there_is_named(abfs: str) -> None:
     host = abfs.partition("@")[2]
     found = places.write_to("write lake", f"abfs://nowhere@{host}/tables")
     assert found.state == "failed"
-    assert found.found.startswith(f"nowhere at {host} cannot be written to: The specified container does not exist")
+    assert found.found.startswith(
+        f"nowhere at {host} cannot be written to: The specified container does not exist"
+    )
     assert "Storage Blob Data Contributor on container nowhere" in found.advice

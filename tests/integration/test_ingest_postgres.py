@@ -28,7 +28,8 @@ def database(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
     """A table with the worst of names: reserved words, quotes, a space."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
-            'CREATE TABLE "order" ("select" text, "qu""ote" numeric(12, 4), "group" timestamptz, "unit s" float8, date date, id bigint)'
+            'CREATE TABLE "order" ("select" text, "qu""ote" numeric(12, 4), "group" timestamptz, "unit s" '
+            "float8, date date, id bigint)"
         )
         yield connection
 
@@ -41,9 +42,10 @@ def add(database: psycopg.Connection[Any], count: int, moment: datetime = NOON, 
 
 def job_of(make_job: MakeJob, url: str, **options: Any) -> Job:
     return make_job(
-        partition_by=["select", 'qu"ote'], columns={"time": "date", "target": "unit s"},
+        partition_by=["select", 'qu"ote'],
+        columns={"time": "date", "target": "unit s"},
         source={"jdbc": {**jdbc(url), "table": '"order"', **options}},
-    )  # fmt: skip
+    )
 
 
 def ids(job: Job) -> list[int]:
@@ -89,7 +91,11 @@ def test_a_column_that_changed_is_refused_and_a_new_one_is_kept(
     add_new = 'INSERT INTO "order" VALUES (%s, 1, %s, 1, %s, 9, 7)'
     database.execute(add_new, ["x", NOON + timedelta(days=1), "2026-01-02"])
     ingest(job)
-    assert [row["new one"] for row in job.lake.read(BRONZE).orderBy("id").select("new one").collect()] == [None, None, 7]
+    assert [row["new one"] for row in job.lake.read(BRONZE).orderBy("id").select("new one").collect()] == [
+        None,
+        None,
+        7,
+    ]
 
     database.execute('ALTER TABLE "order" ALTER COLUMN "unit s" TYPE text')
     database.execute(add_new, ["x", NOON + timedelta(days=2), "2026-01-03"])
@@ -131,7 +137,8 @@ def test_a_database_that_breaks_off_in_mid_read_leaves_the_lake_as_it_was(
 def _break_off(url: str, done: threading.Event) -> None:
     """End every session that is reading rows of the view: Spark tries again, and then gives up."""
     kill = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ 'FROM slow' "
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query ~ "
+        "'FROM slow' "
         "AND query !~* 'min\\(|1=0|limit' AND state IN ('active', 'idle in transaction')"
     )
     with psycopg.connect(url, autocommit=True) as connection:
@@ -139,6 +146,10 @@ def _break_off(url: str, done: threading.Event) -> None:
             connection.execute(kill)
 
 
-def test_a_watermark_that_is_no_column_is_named(make_job: MakeJob, postgres_url: str, database: psycopg.Connection[Any]) -> None:
-    with pytest.raises(SourceError, match=r"source.jdbc.watermark: no column 'updated'.*It has: select, qu\"ote, group"):
+def test_a_watermark_that_is_no_column_is_named(
+    make_job: MakeJob, postgres_url: str, database: psycopg.Connection[Any]
+) -> None:
+    with pytest.raises(
+        SourceError, match=r"source.jdbc.watermark: no column 'updated'.*It has: select, qu\"ote, group"
+    ):
         ingest(job_of(make_job, postgres_url, watermark="updated"))

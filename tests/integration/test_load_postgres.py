@@ -31,11 +31,13 @@ def warehouse(postgres_url: str) -> PostgresWarehouse:
 
 def predictions(rows: list[Row]) -> pa.Table:
     ids, cutoffs, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return pa.table({
-        "partition_id": pa.array(ids, pa.string()),
-        "cutoff": pa.array(cutoffs, pa.timestamp("us")),
-        "prediction": pa.array(values, pa.float64()),
-    })
+    return pa.table(
+        {
+            "partition_id": pa.array(ids, pa.string()),
+            "cutoff": pa.array(cutoffs, pa.timestamp("us")),
+            "prediction": pa.array(values, pa.float64()),
+        }
+    )
 
 
 def written(folder: Path, name: str, table: pa.Table) -> tuple[str, ...]:
@@ -55,7 +57,9 @@ def values(warehouse: PostgresWarehouse) -> list[float]:
 
 
 def create(warehouse: PostgresWarehouse, prediction: str) -> None:
-    warehouse.fetch(f'CREATE TABLE "fore casts".p (partition_id text, cutoff timestamp, prediction {prediction})')
+    warehouse.fetch(
+        f'CREATE TABLE "fore casts".p (partition_id text, cutoff timestamp, prediction {prediction})'
+    )
 
 
 def test_a_version_is_loaded_once(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
@@ -91,7 +95,9 @@ def test_two_loads_of_one_version_at_the_same_time_load_it_once(
 
 def test_only_the_affected_keys_are_replaced(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
     warehouse.load("p", export(tmp_path, [("a", MONDAY, 1.0), ("b", None, 2.0), ("b", TUESDAY, 3.0)]), "r")
-    keys = written(tmp_path, "keys.parquet", predictions([("b", None, 0.0), ("c", MONDAY, 0.0)]).select(list(KEY)))
+    keys = written(
+        tmp_path, "keys.parquet", predictions([("b", None, 0.0), ("c", MONDAY, 0.0)]).select(list(KEY))
+    )
 
     assert warehouse.load("p", export(tmp_path, [("c", MONDAY, 9.0)], 4, replaces=keys, base=0), "r") is True
 
@@ -103,7 +109,9 @@ def test_a_refused_row_is_named_and_nothing_is_loaded(warehouse: PostgresWarehou
     rows: list[Row] = [(f"id-{number}", MONDAY, float(number)) for number in range(500)]
     rows[371] = ("id-371", TUESDAY, -4.5)
 
-    with pytest.raises(WarehouseError, match=r"partition_id=id-371, cutoff=2026-11-24 .* column prediction = -4.5"):
+    with pytest.raises(
+        WarehouseError, match=r"partition_id=id-371, cutoff=2026-11-24 .* column prediction = -4.5"
+    ):
         warehouse.load("p", export(tmp_path, rows), "r")
     assert values(warehouse) == []
     assert warehouse.last("p") is None
@@ -116,7 +124,9 @@ def test_a_row_too_large_for_its_column_is_named(warehouse: PostgresWarehouse, t
         warehouse.load("p", export(tmp_path, [("a", MONDAY, 1.0), ("b", MONDAY, 12345.0)]), "r")
 
 
-def test_values_that_a_column_rounds_are_found_by_the_checksum(warehouse: PostgresWarehouse, tmp_path: Path) -> None:
+def test_values_that_a_column_rounds_are_found_by_the_checksum(
+    warehouse: PostgresWarehouse, tmp_path: Path
+) -> None:
     create(warehouse, "numeric(9, 1)")
 
     with pytest.raises(WarehouseError, match="differ from those exported in column prediction"):

@@ -1,4 +1,6 @@
-"""The report in a real browser: headless Chromium opens the file, its script fills the list, and nothing complains."""
+"""The report in a real browser: headless Chromium opens the file, its script fills the list, and nothing
+complains.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ DETAIL = r.Detail(
     forecast=[(f"2026-01-{day:02d}", 12.0, {80: (9.0, 15.0), 95: (7.0, 17.0)}) for day in (31,)]
     + [("2026-02-01", 13.0, {80: (10.0, 16.0), 95: (8.0, 18.0)})],
     scores=[
-        {"candidate": "theta", "metrics": {"wape": 0.2}, "folds": [{"wape": 0.1}, {"wape": 0.3}], "seconds": 0.5, "error": None},
+        {
+            "candidate": "theta",
+            "metrics": {"wape": 0.2},
+            "folds": [{"wape": 0.1}, {"wape": 0.3}],
+            "seconds": 0.5,
+            "error": None,
+        },
         {"candidate": SCRIPT, "metrics": {"wape": math.nan}, "folds": [], "seconds": 0.0, "error": SCRIPT},
     ],
     decision="promoted: held: wape 0.2 below 0.6",
@@ -39,8 +47,17 @@ def page(tmp_path: Path) -> Path:
     frame = partitions_of(120)
     frame[r.column("item")] = [SCRIPT if n == 3 else str(n % 100) for n in range(120)]
     frame["status"] = [r.FAILED if n == 7 else r.FITTED for n in range(120)]
-    run = r.TrainRow("r1", "done", "2026-11-24 03:10:00", 60.0, {"partitions": 120, "fitted": 119, "unchanged": 0, "quarantined": 1}, 40.0)
-    data = report_of(frame, training=[run], details={"p3": DETAIL}, coverage=[r.CoverageRow(80, 119, 0.79, 0.7, 0.9)])
+    run = r.TrainRow(
+        "r1",
+        "done",
+        "2026-11-24 03:10:00",
+        60.0,
+        {"partitions": 120, "fitted": 119, "unchanged": 0, "quarantined": 1},
+        40.0,
+    )
+    data = report_of(
+        frame, training=[run], details={"p3": DETAIL}, coverage=[r.CoverageRow(80, 119, 0.79, 0.7, 0.9)]
+    )
     path = tmp_path / "report.html"
     path.write_text(render(data), encoding="utf-8")
     return path
@@ -62,9 +79,11 @@ def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, t
     assert [fold.count("M") for fold in folds] == [1, 2], "a fold's curve breaks at a day that no fit sees"
     assert [len(re.findall("[ML]", fold)) for fold in folds] == [7, 9]
     assert re.findall(r'class="key (\w+)-key">([^<]*)<', detail) == [
-        ("history", "units"), ("fold", "backtest folds of the newest model"), ("forecast", "forecast"),
+        ("history", "units"),
+        ("fold", "backtest folds of the newest model"),
+        ("forecast", "forecast"),
         ("band", "intervals of 80 and 95 %"),
-    ]  # fmt: skip
+    ]
     assert detail.count('class="band"') == 2
     assert "promoted: held: wape 0.2 below 0.6" in detail
     assert detail.index("theta") < detail.index("0.100") < detail.index("0.300")
@@ -72,10 +91,18 @@ def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, t
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 500])
-def test_it_is_drawn_light_and_dark_wide_and_narrow(page: Path, tmp_path: Path, scheme: str, width: int) -> None:
+def test_it_is_drawn_light_and_dark_wide_and_narrow(
+    page: Path, tmp_path: Path, scheme: str, width: int
+) -> None:
     picture = tmp_path / "picture.png"
-    dark = ("--blink-settings=preferredColorScheme=0",) if scheme == "dark" else ("--blink-settings=preferredColorScheme=1",)
-    printed(page.as_uri(), tmp_path / "profile", f"--screenshot={picture}", f"--window-size={width},1200", *dark)
+    dark = (
+        ("--blink-settings=preferredColorScheme=0",)
+        if scheme == "dark"
+        else ("--blink-settings=preferredColorScheme=1",)
+    )
+    printed(
+        page.as_uri(), tmp_path / "profile", f"--screenshot={picture}", f"--window-size={width},1200", *dark
+    )
     pixels = picture.read_bytes()
     assert struct.unpack(">II", pixels[16:24]) == (width, 1200)
     assert _lightness(picture) > 200 if scheme == "light" else _lightness(picture) < 60
@@ -84,8 +111,13 @@ def test_it_is_drawn_light_and_dark_wide_and_narrow(page: Path, tmp_path: Path, 
 def test_nothing_is_wider_than_a_narrow_window(page: Path, tmp_path: Path) -> None:
     """Tables scroll inside their section; the page itself must not."""
     framed = tmp_path / "framed.html"
-    measure = "document.title=this.contentDocument?'':'no'; document.body.dataset.wide=this.contentDocument.documentElement.scrollWidth"
-    framed.write_text(f'<body><iframe width="390" height="800" src="{page.name}" onload="{measure}"></iframe></body>')
+    measure = (
+        "document.title=this.contentDocument?'':'no'; "
+        "document.body.dataset.wide=this.contentDocument.documentElement.scrollWidth"
+    )
+    framed.write_text(
+        f'<body><iframe width="390" height="800" src="{page.name}" onload="{measure}"></iframe></body>'
+    )
     dom = printed(framed.as_uri(), tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
     found = re.search(r'data-wide="(\d+)"', dom)
     assert found and int(found.group(1)) <= 390
@@ -97,7 +129,9 @@ def test_on_a_narrow_screen_the_letters_of_charts_keep_their_size(page: Path, tm
         browser.open(f"{page.as_uri()}#p-p3", "document.querySelector('#chart')")
         assert browser.value("document.documentElement.scrollWidth") <= 420
         for drawing in ("#chart", ".histogram"):
-            heights = browser.value(f"[...document.querySelectorAll('{drawing} text')].map(t => t.getBoundingClientRect().height)")
+            heights = browser.value(
+                f"[...document.querySelectorAll('{drawing} text')].map(t => t.getBoundingClientRect().height)"
+            )
             assert len(heights) >= 4 and min(heights) >= 11, drawing
     assert browser.complaints == []
 

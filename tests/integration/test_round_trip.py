@@ -1,4 +1,6 @@
-"""From a database through the whole lake into every warehouse: keys, instants and decimals arrive as they were sent."""
+"""From a database through the whole lake into every warehouse: keys, instants and decimals arrive as they
+were sent.
+"""
 
 from __future__ import annotations
 
@@ -43,20 +45,50 @@ HOUR, ROWS, HORIZON = timedelta(hours=1), 6, 2
 KEYS = ("select", 'qu"ote', "group", "ca.fé `x`")
 TIME, TARGET, PRICE = "at.", "unit s", "the `price`"
 TABLE = (
-    'CREATE TABLE "order" ("select" text, "qu""ote" numeric(38, 6), "group" timestamptz, "ca.fé `x`" date, "at." timestamptz, '
+    'CREATE TABLE "order" ("select" text, "qu""ote" numeric(38, 6), "group" timestamptz, "ca.fé `x`" date, '
+    '"at." timestamptz, '
     '"unit s" numeric(18, 4), "the `price`" numeric(18, 4))'
 )
 TEXTS = [
-    "select", "a/b", "../x", 'a "b" `c` [d] %s', "it's", "\\", "\\N", "", " ", " lead", "null", "1", "é", "e\u0301", "a\tb\nc",
-    "👩‍👩‍👧", "\u202ecba", "日付", "x" * 300,
-]  # fmt: skip
+    "select",
+    "a/b",
+    "../x",
+    'a "b" `c` [d] %s',
+    "it's",
+    "\\",
+    "\\N",
+    "",
+    " ",
+    " lead",
+    "null",
+    "1",
+    "é",
+    "e\u0301",
+    "a\tb\nc",
+    "👩‍👩‍👧",
+    "\u202ecba",
+    "日付",
+    "x" * 300,
+]
 # Madrid's clock shows 2:30 twice on one night, an hour apart, and never on another.
 TWICE = [datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)]
-NIGHTS = [datetime(2026, 3, 28, 23, tzinfo=UTC), datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2024, 2, 28, 20, tzinfo=UTC)]
+NIGHTS = [
+    datetime(2026, 3, 28, 23, tzinfo=UTC),
+    datetime(2026, 10, 24, 22, tzinfo=UTC),
+    datetime(2024, 2, 28, 20, tzinfo=UTC),
+]
 MOMENTS = [*TWICE, datetime(2026, 3, 29, 0, 59, 59, 999_999, tzinfo=UTC), datetime(1883, 11, 18, tzinfo=UTC)]
 DATES = [date(2026, 3, 29), date(2024, 2, 29), date(1, 1, 1), date(1582, 10, 15), date(9999, 12, 31)]
 LARGEST, WIDEST = Decimal("99999999999999.9999"), Decimal(f"{'9' * 32}.999999")
-AMOUNTS = [LARGEST, -LARGEST, Decimal("0.0001"), Decimal("0.1000"), Decimal("100.0000"), Decimal("0.0000"), Decimal("-0.0001")]
+AMOUNTS = [
+    LARGEST,
+    -LARGEST,
+    Decimal("0.0001"),
+    Decimal("0.1000"),
+    Decimal("100.0000"),
+    Decimal("0.0000"),
+    Decimal("-0.0001"),
+]
 
 Key = tuple[str, Decimal, datetime, date]
 Step = tuple[datetime, datetime, float]
@@ -88,11 +120,15 @@ def amounts() -> st.SearchStrategy[Decimal]:
 
 
 def texts() -> st.SearchStrategy[str]:
-    return st.sampled_from(TEXTS) | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
+    return st.sampled_from(TEXTS) | st.text(
+        st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20
+    )
 
 
 def moments() -> st.SearchStrategy[datetime]:
-    return st.sampled_from(MOMENTS) | st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+    return st.sampled_from(MOMENTS) | st.datetimes(
+        datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)
+    )
 
 
 def table() -> st.SearchStrategy[list[Series]]:
@@ -101,7 +137,10 @@ def table() -> st.SearchStrategy[list[Series]]:
     keys = st.tuples(texts(), numbers, moments(), st.sampled_from(DATES) | st.dates())
     values = st.tuples(*[amounts()] * ROWS)
     drawn = st.lists(
-        st.builds(Series, keys, st.sampled_from(NIGHTS), values, amounts()), min_size=40, max_size=60, unique_by=lambda one: one.key
+        st.builds(Series, keys, st.sampled_from(NIGHTS), values, amounts()),
+        min_size=40,
+        max_size=60,
+        unique_by=lambda one: one.key,
     )
     return drawn.map(lambda series: list({one.key: one for one in [*_special(), *series]}.values()))
 
@@ -109,21 +148,44 @@ def table() -> st.SearchStrategy[list[Series]]:
 def _special() -> Iterator[Series]:
     """Each special value in a key, and keys that differ in one place alone, by as little as can be."""
     for number, one in enumerate(TEXTS):
-        key = (one, AMOUNTS[number % len(AMOUNTS)], MOMENTS[number % len(MOMENTS)], DATES[number % len(DATES)])
-        yield Series(key, NIGHTS[number % len(NIGHTS)], tuple(Decimal(f"{number}.{n:04}") for n in range(ROWS)), Decimal("0.1"))
+        key = (
+            one,
+            AMOUNTS[number % len(AMOUNTS)],
+            MOMENTS[number % len(MOMENTS)],
+            DATES[number % len(DATES)],
+        )
+        yield Series(
+            key,
+            NIGHTS[number % len(NIGHTS)],
+            tuple(Decimal(f"{number}.{n:04}") for n in range(ROWS)),
+            Decimal("0.1"),
+        )
     for moment in TWICE:
         yield Series(("twice", Decimal(1), moment, DATES[0]), NIGHTS[0], (Decimal("1.0001"),) * ROWS, LARGEST)
     for amount in ("0", "1", "-0.000001", f"{'9' * 32}.999998", f"{'9' * 32}.999999"):
-        yield Series(("near", Decimal(amount), TWICE[0], DATES[0]), NIGHTS[1], (LARGEST, -LARGEST) * (ROWS // 2), LARGEST)
+        yield Series(
+            ("near", Decimal(amount), TWICE[0], DATES[0]),
+            NIGHTS[1],
+            (LARGEST, -LARGEST) * (ROWS // 2),
+            LARGEST,
+        )
 
 
 @settings(
-    max_examples=int(os.environ.get(TRIPS, "2")), derandomize=True, deadline=None, phases=[Phase.generate], database=None,
+    max_examples=int(os.environ.get(TRIPS, "2")),
+    derandomize=True,
+    deadline=None,
+    phases=[Phase.generate],
+    database=None,
     suppress_health_check=list(HealthCheck),
-)  # fmt: skip
+)
 @given(sent=table())
 def test_every_key_instant_and_decimal_arrives_in_every_warehouse(
-    sent: list[Series], spark: SparkSession, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sent: list[Series],
+    spark: SparkSession,
+    postgres_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = next(_numbers)
     folder = tmp_path / str(number)
@@ -137,7 +199,13 @@ def test_every_key_instant_and_decimal_arrives_in_every_warehouse(
     assert in_silver(job) == {(*row[:5], float(row[5]), float(row[6])) for one in sent for row in one.rows}
     assert train(job).counts["fitted"] == len(sent)
     promote(job)
-    assert score(job).counts == {"partitions": len(sent), "scored": len(sent), "fallback": 0, "unscored": 0, "rows": HORIZON * len(sent)}
+    assert score(job).counts == {
+        "partitions": len(sent),
+        "scored": len(sent),
+        "fallback": 0,
+        "unscored": 0,
+        "rows": HORIZON * len(sent),
+    }
 
     expected = {(*one.key, *step) for one in sent for step in one.steps}
     assert in_lake(job) == expected
@@ -150,11 +218,21 @@ _numbers = count(1)
 
 
 def test_a_machine_whose_clock_shows_the_time_of_madrid_makes_no_difference() -> None:
-    """The same trip in a process of its own: Java and Spark's workers have the zone in which they were started."""
+    """The same trip in a process of its own: Java and Spark's workers have the zone in which they were
+    started.
+    """
     name = test_every_key_instant_and_decimal_arrives_in_every_warehouse.__name__
     there = {**os.environ, "TZ": "Europe/Madrid", TRIPS: "1"}
     command = [sys.executable, "-m", "pytest", f"{__file__}::{name}", "-x"]
-    answer = subprocess.run(command, env=there, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=600, check=False)
+    answer = subprocess.run(
+        command,
+        env=there,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stdout[-5000:]
     assert "1 passed" in answer.stdout
 
@@ -166,14 +244,21 @@ def fill(url: str, sent: list[Series]) -> None:
         connection.execute('DROP TABLE IF EXISTS "order"')
         connection.execute(TABLE)
         with connection.cursor() as cursor:
-            cursor.executemany('INSERT INTO "order" VALUES (%s, %s, %s, %s, %s, %s, %s)', [row for one in sent for row in one.rows])
+            cursor.executemany(
+                'INSERT INTO "order" VALUES (%s, %s, %s, %s, %s, %s, %s)',
+                [row for one in sent for row in one.rows],
+            )
 
 
 def spec_of(folder: Path, url: str) -> Spec:
     return make_spec(
-        folder, partition_by=list(KEYS), source={"jdbc": {**jdbc(url), "table": '"order"'}}, horizon=HORIZON, candidates=["naive"],
+        folder,
+        partition_by=list(KEYS),
+        source={"jdbc": {**jdbc(url), "table": '"order"'}},
+        horizon=HORIZON,
+        candidates=["naive"],
         columns={"time": TIME, "target": TARGET, "frequency": "h", "features": [PRICE]},
-    )  # fmt: skip
+    )
 
 
 def in_bronze(job: Job) -> set[tuple[Any, ...]]:
@@ -189,13 +274,20 @@ def in_lake(job: Job) -> set[tuple[Any, ...]]:
 
 
 def collected(rows: DataFrame, *names: str) -> set[tuple[Any, ...]]:
-    """Rows as Python has them; instants by their microseconds, since Spark tells them in the zone of this process."""
+    """Rows as Python has them; instants by their microseconds, since Spark tells them in the zone of this
+    process.
+    """
     kinds = dict(rows.dtypes)
-    cells = [F.unix_micros(quote(name)) if kinds[name] == "timestamp" else F.col(quote(name)) for name in names]
+    cells = [
+        F.unix_micros(quote(name)) if kinds[name] == "timestamp" else F.col(quote(name)) for name in names
+    ]
     found = [tuple(row) for row in rows.select(*cells).collect()]
     instants = [kinds[name] == "timestamp" for name in names]
     assert len(set(found)) == len(found)
-    return {tuple(_instant(cell) if is_so else cell for cell, is_so in zip(row, instants, strict=True)) for row in found}
+    return {
+        tuple(_instant(cell) if is_so else cell for cell, is_so in zip(row, instants, strict=True))
+        for row in found
+    }
 
 
 def _instant(micros: int) -> datetime:
@@ -208,11 +300,16 @@ SELECT = 'SELECT "select", "qu""ote", "group", "ca.fé `x`", cutoff, "at.", pred
 def told(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
     """A warehouse's rows; its times are in UTC and have no zone."""
     assert len(set(rows)) == len(rows)
-    return {tuple(cell.replace(tzinfo=UTC) if isinstance(cell, datetime) else cell for cell in row) for row in rows}
+    return {
+        tuple(cell.replace(tzinfo=UTC) if isinstance(cell, datetime) else cell for cell in row)
+        for row in rows
+    }
 
 
 def loaded(job: Job, warehouse: Warehouse) -> None:
-    report = load(Job.of(job.spec.model_copy(update={"warehouse": warehouse}), job.spark), tables=["partitions"])
+    report = load(
+        Job.of(job.spec.model_copy(update={"warehouse": warehouse}), job.spark), tables=["partitions"]
+    )
     assert report.counts["rows"] == job.lake.read(PREDICTIONS).count()
 
 
@@ -231,9 +328,14 @@ def in_postgres(job: Job, url: str, schema: str) -> set[tuple[Any, ...]]:
 def in_synapse(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[tuple[Any, ...]]:
     pool = StandIn(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(synapse_sql, "url", lambda place: place.replace(f"file://{folder}", "https://a.dfs.core.windows.net"))
         patch.setattr(
-            "manymodels_spark.stages.load.open_warehouse", lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool)
+            synapse_sql,
+            "url",
+            lambda place: place.replace(f"file://{folder}", "https://a.dfs.core.windows.net"),
+        )
+        patch.setattr(
+            "manymodels_spark.stages.load.open_warehouse",
+            lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
         )
         loaded(job, Synapse(server="s", database="d", staging=f"file://{folder}/lake/export"))
     return told(pool.database.execute(SELECT.format("dbo.sales_predictions")).fetchall())

@@ -1,4 +1,6 @@
-"""The model that routes in a real MLflow: found by alias, loaded by plain MLflow, served by `mlflow models serve`."""
+"""The model that routes in a real MLflow: found by alias, loaded by plain MLflow, served by `mlflow models
+serve`.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ SERVE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """With artifacts that only the server reaches, the harder case; tests/spark/test_routing.py has a plain folder."""
+    """With artifacts that only the server reaches, the harder case; tests/spark/test_routing.py has a plain
+    folder.
+    """
     running = mlflow_server.start(tmp_path_factory.mktemp("mlflow"), proxied=True)
     yield running
     running.stop()
@@ -58,7 +62,9 @@ def promoted(server: MlflowServer, spec: Spec, count: int) -> tuple[ModelReposit
     return repository, current_champions(repository)
 
 
-def test_plain_mlflow_loads_it_by_alias_and_it_answers_for_every_partition(server: MlflowServer, spec: Spec) -> None:
+def test_plain_mlflow_loads_it_by_alias_and_it_answers_for_every_partition(
+    server: MlflowServer, spec: Spec
+) -> None:
     repository, champions = promoted(server, spec, 6)
     repository.client.calls.clear()
     assert publish(repository, spec, champions.values()) == spec.name
@@ -73,7 +79,9 @@ def test_plain_mlflow_loads_it_by_alias_and_it_answers_for_every_partition(serve
     assert set(model.predict(model.input_example)["error"]) == {""}, "the example in the UI works"
 
 
-def test_it_gets_a_version_only_when_champions_change_and_goes_back_by_alias(server: MlflowServer, spec: Spec) -> None:
+def test_it_gets_a_version_only_when_champions_change_and_goes_back_by_alias(
+    server: MlflowServer, spec: Spec
+) -> None:
     repository, champions = promoted(server, spec, 3)
     everyone = list(champions.values())
     publish(repository, spec, everyone[:2])
@@ -87,7 +95,9 @@ def test_it_gets_a_version_only_when_champions_change_and_goes_back_by_alias(ser
     assert led_to(model, aliases[:1]) == {one.model_id for one in everyone}
     publish(repository, spec, everyone[:2])
     aliases = [model.at(alias) for alias in (t.CHAMPION, t.PREVIOUS)]
-    assert [int(version.version) for version in aliases if version] == [1, 2], "the state that was there before"
+    assert [int(version.version) for version in aliases if version] == [1, 2], (
+        "the state that was there before"
+    )
     assert len(model.versions()) == 2
 
 
@@ -98,23 +108,46 @@ def test_a_spec_may_name_it_or_do_without(server: MlflowServer, spec: Spec) -> N
         assert publish(repository, named, champions.values()) == name
 
 
-def test_mlflow_models_serve_answers_for_all_partitions(server: MlflowServer, spec: Spec, tmp_path: Path) -> None:
+def test_mlflow_models_serve_answers_for_all_partitions(
+    server: MlflowServer, spec: Spec, tmp_path: Path
+) -> None:
     repository, champions = promoted(server, spec, 3)
     publish(repository, spec, champions.values())
     port = mlflow_server.free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "SPARK"))}
     # MLflow finds the server's program by its name.
     clean["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), clean.get("PATH", "")])
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{spec.name}@champion", "-p", str(port),
-               "-h", "127.0.0.1", "--env-manager", "local"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        f"models:/{spec.name}@champion",
+        "-p",
+        str(port),
+        "-h",
+        "127.0.0.1",
+        "--env-manager",
+        "local",
+    ]
     with (tmp_path / "serve.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env={**clean, "MLFLOW_TRACKING_URI": server.url, "MLFLOW_DISABLE_TELEMETRY": "true"}, cwd=tmp_path,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            command,
+            env={**clean, "MLFLOW_TRACKING_URI": server.url, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         rows = [[*key.as_dict().values(), "2026-02-12"] for key in keys(3)] + [["nobody", 9, "2026-02-12"]]
-        request = {"dataframe_split": {"columns": ["item", "store", "date"], "data": rows}, "params": {"levels": [80]}}
+        request = {
+            "dataframe_split": {"columns": ["item", "store", "date"], "data": rows},
+            "params": {"levels": [80]},
+        }
         answer = ask(port, request, process, tmp_path / "serve.log")["predictions"]
         assert [row["prediction"] for row in answer[:3]] == [0.0, 1.0, 2.0]
         assert [row["store"] for row in answer] == [0, 1, 2, 9]
@@ -129,7 +162,9 @@ def test_mlflow_models_serve_answers_for_all_partitions(server: MlflowServer, sp
 def ask(port: int, body: dict[str, Any], process: subprocess.Popen[bytes], log: Path) -> Any:
     """The answer of the scoring server, which is waited for."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"http://127.0.0.1:{port}/invocations",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
     )
     begin = time.monotonic()
     while time.monotonic() - begin < SERVE_SECONDS and process.poll() is None:

@@ -1,4 +1,6 @@
-"""The page in a real browser: headless Chromium loads it from a running server, and what it shows is looked at."""
+"""The page in a real browser: headless Chromium loads it from a running server, and what it shows is looked
+at.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, MISSING, Browser, printed
-from serving_builders import Running, champions, classification_payload, forecast_payload, key_of, regression_payload
+from serving_builders import (
+    Running,
+    champions,
+    classification_payload,
+    forecast_payload,
+    key_of,
+    regression_payload,
+)
 
 from manymodels_spark.serving.sources import MemoryChampions
 
@@ -21,8 +30,12 @@ SAYS = "document.querySelector('output').textContent"
 @pytest.fixture(scope="module")
 def source() -> MemoryChampions:
     found = MemoryChampions()
-    found.put(key_of(3, "<b>tea</b>"), forecast_payload(), "m-tea", family="seasonal_naive", metrics={"wape": 0.125})
-    found.put(key_of(4, "ice"), forecast_payload(candidate={"linear": {}}, known_future=["promotion"]), "m-ice")
+    found.put(
+        key_of(3, "<b>tea</b>"), forecast_payload(), "m-tea", family="seasonal_naive", metrics={"wape": 0.125}
+    )
+    found.put(
+        key_of(4, "ice"), forecast_payload(candidate={"linear": {}}, known_future=["promotion"]), "m-ice"
+    )
     found.put(key_of(5, "pump"), regression_payload(), "m-pump", family="linear")
     found.put(key_of(6, "valve"), classification_payload(), "m-valve", family="linear")
     return found
@@ -62,9 +75,13 @@ def points_of(dom: str, name: str) -> list[tuple[float, float]]:
 def test_the_page_lists_the_partitions_as_text(server: Running, tmp_path: Path):
     dom = chromium(server.url, tmp_path, "--dump-dom")
 
-    labels = re.findall(r'<li><button[^>]*>([^<]*)<small>', dom)
-    assert [unescape(label) for label in labels] == ["item=<b>tea</b>  store=3", "item=ice  store=4", "item=pump  store=5",
-                                                     "item=valve  store=6"]
+    labels = re.findall(r"<li><button[^>]*>([^<]*)<small>", dom)
+    assert [unescape(label) for label in labels] == [
+        "item=<b>tea</b>  store=3",
+        "item=ice  store=4",
+        "item=pump  store=5",
+        "item=valve  store=6",
+    ]
     assert "<b>tea" not in dom
     assert text_of(dom, r'id="state"[^>]*>([^<]*)<').startswith("ready, ")
 
@@ -154,9 +171,14 @@ def test_arrow_keys_read_the_chart_point_by_point(server: Running, browser: Brow
         read.append(browser.value(SAYS))
 
     assert read == [
-        "2026-03-17: 15, between 15 and 15", "2026-03-16: 14, between 14 and 14", "2026-02-19: 10", "2026-02-19: 10", "2026-02-20: 11",
-        "2026-03-18: 16, between 16 and 16", "2026-03-18: 16, between 16 and 16",
-    ]  # fmt: skip
+        "2026-03-17: 15, between 15 and 15",
+        "2026-03-16: 14, between 14 and 14",
+        "2026-02-19: 10",
+        "2026-02-19: 10",
+        "2026-02-20: 11",
+        "2026-03-18: 16, between 16 and 16",
+        "2026-03-18: 16, between 16 and 16",
+    ]
 
 
 def test_on_a_narrow_screen_nothing_overflows_and_letters_keep_their_size(server: Running, browser: Browser):
@@ -164,7 +186,10 @@ def test_on_a_narrow_screen_nothing_overflows_and_letters_keep_their_size(server
     try:
         browser.open(server.url + f"#{key_of(4, 'ice').id}", DRAWN)
         assert browser.value("document.documentElement.scrollWidth") <= 420
-        heights = browser.value("[...document.querySelectorAll('figure text')].map(t => t.getBoundingClientRect().height).filter(h => h)")
+        heights = browser.value(
+            "[...document.querySelectorAll('figure text')].map(t => "
+            "t.getBoundingClientRect().height).filter(h => h)"
+        )
         assert len(heights) >= 5 and min(heights) >= 11
     finally:
         browser.look(1200)

@@ -1,4 +1,6 @@
-"""Champions out of tracking servers: a real one whose artifacts only it reaches, and stand-ins for the hosted ones."""
+"""Champions out of tracking servers: a real one whose artifacts only it reaches, and stand-ins for the hosted
+ones.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 def spec(request: pytest.FixtureRequest, server: MlflowServer, tmp_path: Path) -> Spec:
     """A spec with an experiment of its own for every test."""
     name = "s" + "".join(character for character in request.node.name.lower() if character.isalnum())[-50:]
-    return make_spec(tmp_path, name=name, mlflow={"production": {"tracking": server.url}}, promote={"form": request.param})
+    return make_spec(
+        tmp_path, name=name, mlflow={"production": {"tracking": server.url}}, promote={"form": request.param}
+    )
 
 
 def test_champions_are_found_searched_and_read_through_the_server(spec: Spec, server: MlflowServer) -> None:
@@ -53,15 +57,24 @@ def test_champions_are_found_searched_and_read_through_the_server(spec: Spec, se
     source = MlflowChampions.of(spec)
     found = [source.find(key.id) for key in some]
     assert [champion and champion.model_id for champion in found] == [models[key.id].model_id for key in some]
-    assert [champion and champion.metrics["wape"] for champion in found] == [number / 100 for number in range(7)]
+    assert [champion and champion.metrics["wape"] for champion in found] == [
+        number / 100 for number in range(7)
+    ]
     assert mlflow.get_tracking_uri() != server.url
     assert all(champion and champion.location.startswith("mlflow-artifacts:/") for champion in found)
-    assert {champion.partition_id: source.payload(champion) for champion in found if champion} == payloads(spec, some)
-    assert sorted(champion.partition["item"] for champion in source.search("store=1", 10)) == ["a/b 'é' 1", "a/b 'é' 6"]
+    assert {champion.partition_id: source.payload(champion) for champion in found if champion} == payloads(
+        spec, some
+    )
+    assert sorted(champion.partition["item"] for champion in source.search("store=1", 10)) == [
+        "a/b 'é' 1",
+        "a/b 'é' 6",
+    ]
     assert len(source.search("store", 3)) == 3
 
 
-def test_a_payload_that_is_gone_and_a_server_that_is_gone_are_two_things(spec: Spec, server: MlflowServer) -> None:
+def test_a_payload_that_is_gone_and_a_server_that_is_gone_are_two_things(
+    spec: Spec, server: MlflowServer
+) -> None:
     key = keys(1)[0]
     log_all(open_production(spec), spec, [key], "p1", proxied=True)
     source = MlflowChampions.of(spec)
@@ -82,7 +95,9 @@ def test_a_payload_that_is_gone_and_a_server_that_is_gone_are_two_things(spec: S
         source.payload(champion)
 
 
-def test_on_databricks_the_experiment_of_the_workspace_folder_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_databricks_the_experiment_of_the_workspace_folder_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hosted, key = Hosted(), keys(1)[0]
     with serve(hosted) as url:
         monkeypatch.setenv("DATABRICKS_HOST", url)
@@ -101,11 +116,15 @@ def test_on_databricks_the_experiment_of_the_workspace_folder_is_asked(tmp_path:
 def test_on_azure_ml_champions_are_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hosted, some = Hosted(logged_models=False), keys(3)
     with serve(hosted) as url:
-        monkeypatch.setattr(clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri)
+        monkeypatch.setattr(
+            clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri
+        )
         for module in ("tracking.repository", "tracking.experiment", "serving.mlflow_source"):
             monkeypatch.setattr(f"manymodels_spark.{module}.is_azureml", lambda uri: True)
         monkeypatch.setattr(clients, "limits_of", lambda uri: Limits(threads=2))
-        spec = make_spec(tmp_path, mlflow={"production": {"tracking": AZUREML, "artifacts": str(tmp_path / "models")}})
+        spec = make_spec(
+            tmp_path, mlflow={"production": {"tracking": AZUREML, "artifacts": str(tmp_path / "models")}}
+        )
         assert MlflowChampions.of(spec).find(some[0].id) is None
         assert hosted.experiments == {}
         repository = open_production(spec)
@@ -114,7 +133,12 @@ def test_on_azure_ml_champions_are_runs(tmp_path: Path, monkeypatch: pytest.Monk
         source = MlflowChampions.of(spec)
         source.ping()
         found = [source.find(key.id) for key in some]
-        assert [champion and champion.model_id for champion in found] == [*(models[key.id].model_id for key in some[:2]), None]
-        assert {champion.partition_id: source.payload(champion) for champion in found if champion} == payloads(spec, some[:2])
+        assert [champion and champion.model_id for champion in found] == [
+            *(models[key.id].model_id for key in some[:2]),
+            None,
+        ]
+        assert {
+            champion.partition_id: source.payload(champion) for champion in found if champion
+        } == payloads(spec, some[:2])
         assert [champion.partition["store"] for champion in source.search("é store=1", 10)] == [1]
         assert len(source.search("", 1)) == 1

@@ -1,4 +1,6 @@
-"""A server in a bad mood: 429 at 10 %, 2 % of the connections broken. All models are logged, each exactly once."""
+"""A server in a bad mood: 429 at 10 %, 2 % of the connections broken. All models are logged, each exactly
+once.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,19 @@ def opened(url: str, experiment: str, folder: Path) -> ModelRepository:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_through_a_bad_night_every_model_is_logged_once(server: MlflowServer, tmp_path: Path, seed: int) -> None:
+def test_through_a_bad_night_every_model_is_logged_once(
+    server: MlflowServer, tmp_path: Path, seed: int
+) -> None:
     moods = Moods(seed=seed)
     with proxy(server.port, moods) as url:
         repository = opened(url, f"night-{seed}", tmp_path)
         _, spec = open_repository(tmp_path, url)
         models = log_all(repository, spec, keys(COUNT), "job-1")
-    assert moods.count["refuse"] > COUNT * 0.1 and moods.count["drop after"] > 0 and moods.count["drop before"] > 0
+    assert (
+        moods.count["refuse"] > COUNT * 0.1
+        and moods.count["drop after"] > 0
+        and moods.count["drop before"] > 0
+    )
     calm = opened(server.url, f"night-{seed}", tmp_path)
     found = list(calm.search(t.where(JOB="job-1")))
     assert Counter(model.partition_id for model in found) == Counter({key.id: 1 for key in keys(COUNT)})
@@ -50,7 +58,9 @@ def test_through_a_bad_night_every_model_is_logged_once(server: MlflowServer, tm
     assert [run.info.status for run in runs] == ["FINISHED"]
 
 
-def test_lost_answers_do_happen_and_their_models_are_found_again(server: MlflowServer, tmp_path: Path) -> None:
+def test_lost_answers_do_happen_and_their_models_are_found_again(
+    server: MlflowServer, tmp_path: Path
+) -> None:
     moods = Moods(refuse=0.0, drop=0.0)
     with proxy(server.port, moods) as url:
         repository = opened(url, "lost", tmp_path)
@@ -66,7 +76,9 @@ def test_lost_answers_do_happen_and_their_models_are_found_again(server: MlflowS
     assert len(found) == 40 and sent >= 40
 
 
-def test_a_server_that_refuses_everything_is_left_in_peace_after_a_while(server: MlflowServer, tmp_path: Path) -> None:
+def test_a_server_that_refuses_everything_is_left_in_peace_after_a_while(
+    server: MlflowServer, tmp_path: Path
+) -> None:
     moods = Moods(refuse=0.0, drop=0.0, retry_after="7")
     with proxy(server.port, moods) as url:
         repository = opened(url, "refused", tmp_path)

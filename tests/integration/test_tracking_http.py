@@ -36,11 +36,15 @@ print(json.dumps(model.predict(pd.DataFrame(), params={"horizon": 3})["predictio
 
 
 @pytest.fixture(scope="module", params=["direct", "proxied"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MlflowServer]:
     database = postgres.start()
     try:
         folder = tmp_path_factory.mktemp(f"mlflow-{request.param}")
-        running = mlflow_server.start(folder, database.new_database(), proxied=request.param == "proxied", workers=2)
+        running = mlflow_server.start(
+            folder, database.new_database(), proxied=request.param == "proxied", workers=2
+        )
         yield running
         running.stop()
     finally:
@@ -80,7 +84,9 @@ def test_a_payload_comes_back_as_it_was_and_an_altered_one_is_refused(
     models = log_all(repository, spec, some, "job-1", proxied=server.proxied)
     sealed = payloads(spec, some)
     assert {key.id: repository.read(models[key.id]) for key in some} == sealed
-    (next(path for path in server.artifacts.rglob(f"*{models[some[0].id].model_id}*/**/payload.bin"))).write_bytes(b"other")
+    (
+        next(path for path in server.artifacts.rglob(f"*{models[some[0].id].model_id}*/**/payload.bin"))
+    ).write_bytes(b"other")
     with pytest.raises(PayloadError, match=r"SHA-256 .* altered or damaged"):
         repository.read(models[some[0].id])
 
@@ -92,10 +98,20 @@ def test_a_clean_process_loads_a_model_by_its_id_and_predicts_without_spark(
     model = log_all(repository, spec, keys(9), "job-1", proxied=server.proxied)[keys(9)[8].id]
     script = tmp_path / "forecast.py"
     script.write_text(FORECAST)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHONPATH", "SPARK"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MLFLOW_", "PYTHONPATH", "SPARK"))
+    }
     answer = subprocess.run(
-        [sys.executable, str(script), server.url, model.model_id], cwd=tmp_path, env=clean, text=True,
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=300, check=False,
+        [sys.executable, str(script), server.url, model.model_id],
+        cwd=tmp_path,
+        env=clean,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert json.loads(answer.stdout.splitlines()[-1]) == [8.0, 9.0, 10.0]
@@ -131,15 +147,21 @@ def test_metrics_sent_twice_are_there_once_and_numbers_that_are_none_are_left_ou
     some = keys(3)
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
     models = list(repository.create(records(spec, some, payloads(spec, some), "job-1"), run).values())
-    values = [(model.model_id, {"rows": 42.0, "wape": float("nan"), "bias": float("-inf")}) for model in models]
+    values = [
+        (model.model_id, {"rows": 42.0, "wape": float("nan"), "bias": float("-inf")}) for model in models
+    ]
     log_batch = repository.client.mlflow.log_batch
     repository.client.mlflow.log_batch = lambda *args: (log_batch(*args), log_batch(*args))  # type: ignore[method-assign]
     repository.log_metrics(run, values)
     found = repository.client.mlflow.search_logged_models([repository.experiment_id])
-    assert [[(metric.key, metric.value) for metric in model.metrics or []] for model in found] == [[("rows", 42.0)]] * 3
+    assert [[(metric.key, metric.value) for metric in model.metrics or []] for model in found] == [
+        [("rows", 42.0)]
+    ] * 3
 
 
-def test_a_wave_that_is_logged_again_later_has_its_metrics_once(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
+def test_a_wave_that_is_logged_again_later_has_its_metrics_once(
+    repository: ModelRepository, server: MlflowServer, tmp_path: Path
+) -> None:
     _, spec = open_repository(tmp_path, server.url)
     some = keys(3)
     run = repository.start_run("sales job-3", {t.SPEC: "sales", t.JOB: "job-3"})
@@ -147,10 +169,19 @@ def test_a_wave_that_is_logged_again_later_has_its_metrics_once(repository: Mode
     values = [(model.model_id, {"rows": 42.0, "wape": 0.5}) for model in models]
     for since in (1_764_000_000_000, 1_764_000_000_000, 1_764_000_060_000):
         repository.log_metrics(run, values, since)
-    found = {model.model_id: model for model in repository.client.mlflow.search_logged_models([repository.experiment_id])}
+    found = {
+        model.model_id: model
+        for model in repository.client.mlflow.search_logged_models([repository.experiment_id])
+    }
     for model in models:
-        told = sorted((metric.key, metric.value, metric.timestamp // 60_000) for metric in found[model.model_id].metrics)
-        assert told == [(name, value, moment) for name, value in (("rows", 42.0), ("wape", 0.5)) for moment in (29_400_000, 29_400_001)]
+        told = sorted(
+            (metric.key, metric.value, metric.timestamp // 60_000) for metric in found[model.model_id].metrics
+        )
+        assert told == [
+            (name, value, moment)
+            for name, value in (("rows", 42.0), ("wape", 0.5))
+            for moment in (29_400_000, 29_400_001)
+        ]
 
 
 def test_searching_turns_pages(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
@@ -158,14 +189,20 @@ def test_searching_turns_pages(repository: ModelRepository, server: MlflowServer
 
     _, spec = open_repository(tmp_path, server.url)
     some = keys(25)
-    repository.create(records(spec, some, payloads(spec, some[:1]) | {key.id: b"" for key in some}, "job-1"), None)
+    repository.create(
+        records(spec, some, payloads(spec, some[:1]) | {key.id: b"" for key in some}, "job-1"), None
+    )
     repository.client.limits = replace(repository.client.limits, page=10)
     before = repository.client.calls["search_logged_models"]
-    assert {model.partition_id for model in repository.search(t.where(JOB="job-1"))} == {key.id for key in some}
+    assert {model.partition_id for model in repository.search(t.where(JOB="job-1"))} == {
+        key.id for key in some
+    }
     assert repository.client.calls["search_logged_models"] - before == 3
 
 
-def test_deleting_twice_is_no_error(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
+def test_deleting_twice_is_no_error(
+    repository: ModelRepository, server: MlflowServer, tmp_path: Path
+) -> None:
     _, spec = open_repository(tmp_path, server.url)
     some = keys(2)
     models = repository.create(records(spec, some, payloads(spec, some), "job-1"), None)
@@ -212,5 +249,7 @@ def test_a_server_that_stops_in_the_middle_loses_nothing_and_doubles_nothing(tmp
 
 
 def test_a_server_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer.*mlflow\.\*\.tracking"):
+    with pytest.raises(
+        TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer.*mlflow\.\*\.tracking"
+    ):
         open_repository(tmp_path, f"http://127.0.0.1:{mlflow_server.free_port()}")

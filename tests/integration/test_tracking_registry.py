@@ -1,4 +1,6 @@
-"""The form with a registered model per partition: versions found by tags in bulk, aliases, rollback and removal."""
+"""The form with a registered model per partition: versions found by tags in bulk, aliases, rollback and
+removal.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ FORMS = ("registered_models", "logged_models")
 
 
 @pytest.fixture(scope="module", params=["direct", "proxied", "in-process"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer | None]:
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MlflowServer | None]:
     if request.param == "in-process":
         yield None
         return
@@ -48,17 +52,21 @@ def spec(server: MlflowServer | None, tmp_path: Path, request: pytest.FixtureReq
     return make_spec(tmp_path, name=name, mlflow=places, promote={"form": "registered_models"})
 
 
-def promote(repository: ModelRepository, spec: Spec, count: int, promotion: str, proxied: bool = False) -> dict[str, Registered]:
+def promote(
+    repository: ModelRepository, spec: Spec, count: int, promotion: str, proxied: bool = False
+) -> dict[str, Registered]:
     """What the promotion does with `count` models that passed, the former champions stepping down."""
     some = keys(count)
     former = current_champions(repository)
     sealed, template = payloads(spec, some), template_of(spec)
     made = [
         record.__class__(
-            record.partition_id, record.name,
+            record.partition_id,
+            record.name,
             {**record.tags, t.PROMOTION: promotion, t.SOURCE_MODEL: f"m-{promotion}-{record.partition_id}"}
             | ({t.REPLACES: former[record.partition_id].model_id} if record.partition_id in former else {}),
-            record.params, record.metrics,
+            record.params,
+            record.metrics,
         )
         for record in records(spec, some, sealed, f"train-{promotion}")
     ]
@@ -87,12 +95,18 @@ def test_the_form_follows_from_the_spec(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("written", ["sqlite:///{}/one.db", "${{MANYMODELS_ONE:-sqlite:///{}/one.db}}"])
-def test_development_and_production_in_one_experiment_are_refused_before_anything_is_touched(tmp_path: Path, written: str) -> None:
+def test_development_and_production_in_one_experiment_are_refused_before_anything_is_touched(
+    tmp_path: Path, written: str
+) -> None:
     where, other = {"tracking": f"sqlite:///{tmp_path}/one.db"}, {"tracking": written.format(tmp_path)}
     with pytest.raises(TrackingError, match=r"mlflow\.production\.experiment: sales_production"):
         reach_production(make_spec(tmp_path, mlflow={"development": where, "production": other}))
     assert not (tmp_path / "one.db").exists()
-    reach_production(make_spec(tmp_path, mlflow={"development": where, "production": {**other, "experiment": "sales_production"}}))
+    reach_production(
+        make_spec(
+            tmp_path, mlflow={"development": where, "production": {**other, "experiment": "sales_production"}}
+        )
+    )
     elsewhere = {"tracking": "${MANYMODELS_NOT_SET}"}
     reach_production(make_spec(tmp_path, mlflow={"development": elsewhere, "production": where}))
 
@@ -153,7 +167,9 @@ def test_a_rollback_brings_the_former_champion_back_and_remembers_the_other(
     repository = open_production(spec)
     champions = current_champions(repository)
     history = by_partition(repository.search(t.where(SPEC=spec.name)))
-    targets = {partition: target_of(champions[partition], history[partition], "previous") for partition in champions}
+    targets = {
+        partition: target_of(champions[partition], history[partition], "previous") for partition in champions
+    }
     assert {p: m.model_id for p, m in targets.items() if m} == {p: first[p].model_id for p in second}
     swap(repository, [Change(champions[p], model) for p, model in targets.items() if model is not None], "r1")
     after = current_champions(open_production(spec))
@@ -177,7 +193,9 @@ def test_retention_removes_files_and_models_but_no_champion_and_no_predecessor(
     assert safe == {model.model_id for models in made[2:] for model in models.values()}
     everything = list(repository.search(t.where(SPEC=spec.name)))
     gone = [m for m in expired(everything, 1, None, datetime.now(UTC)) if m.model_id not in safe]
-    assert {model.model_id for model in gone} == {model.model_id for models in made[:2] for model in models.values()}
+    assert {model.model_id for model in gone} == {
+        model.model_id for models in made[:2] for model in models.values()
+    }
     repository.remove(gone)
     left = {model.model_id for model in repository.search(t.where(SPEC=spec.name))}
     assert left == safe
@@ -186,4 +204,6 @@ def test_retention_removes_files_and_models_but_no_champion_and_no_predecessor(
         with pytest.raises(PayloadError, match="artifacts were deleted"):
             repository.read(model)
     sealed = payloads(spec, keys(2))
-    assert {m.model_id: repository.read(m) for m in made[3].values()} == {m.model_id: sealed[p] for p, m in made[3].items()}
+    assert {m.model_id: repository.read(m) for m in made[3].values()} == {
+        m.model_id: sealed[p] for p, m in made[3].items()
+    }

@@ -44,13 +44,17 @@ def some_records(folder: Path, count: int) -> list[ModelRecord]:
     return records(spec, partitions, {key.id: sealed for key in partitions}, "job-1")
 
 
-def test_on_databricks_120_models_are_three_pages_of_fifty(databricks: str, hosted: Hosted, tmp_path: Path) -> None:
+def test_on_databricks_120_models_are_three_pages_of_fifty(
+    databricks: str, hosted: Hosted, tmp_path: Path
+) -> None:
     repository = ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
     assert repository.client.limits == DATABRICKS
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
     made = some_records(tmp_path, 120)
     models = repository.create(made, run)
-    assert hosted.calls["POST logged-models/search"] == 3  # looked at once: the SDK repeats lost calls by itself
+    assert (
+        hosted.calls["POST logged-models/search"] == 3
+    )  # looked at once: the SDK repeats lost calls by itself
     repository.log_metrics(run, [(models[record.partition_id].model_id, record.metrics) for record in made])
     repository.finalize(model.model_id for model in models.values())
     found = {model.partition_id: model for model in repository.search(t.where(SPEC="sales", JOB="job-1"))}
@@ -61,16 +65,22 @@ def test_on_databricks_120_models_are_three_pages_of_fifty(databricks: str, host
     assert hosted.calls["POST runs/log-batch"] == 1
 
 
-def test_on_databricks_an_experiment_is_named_by_a_workspace_folder(databricks: str, hosted: Hosted, tmp_path: Path) -> None:
+def test_on_databricks_an_experiment_is_named_by_a_workspace_folder(
+    databricks: str, hosted: Hosted, tmp_path: Path
+) -> None:
     ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
     ModelRepository.open(Repository(tracking=databricks, experiment="/Users/me/sales"), make_spec(tmp_path))
     assert list(hosted.experiments) == ["/Shared/sales", "/Users/me/sales"]
 
 
-def test_on_databricks_a_model_that_routes_wants_a_name_of_catalog_and_schema(databricks: str, hosted: Hosted, tmp_path: Path) -> None:
+def test_on_databricks_a_model_that_routes_wants_a_name_of_catalog_and_schema(
+    databricks: str, hosted: Hosted, tmp_path: Path
+) -> None:
     where = {"tracking": databricks}
     for route, name in ((True, None), ("main.sales.all", "main.sales.all")):
-        spec = make_spec(tmp_path, mlflow={"development": where, "production": where}, promote={"route": route})
+        spec = make_spec(
+            tmp_path, mlflow={"development": where, "production": where}, promote={"route": route}
+        )
         model = routing_model(ModelRepository.open(spec.mlflow.production, spec), spec)
         assert (model and model.name) == name
 
@@ -82,7 +92,9 @@ def test_files_in_databricks_own_root_go_through_the_server() -> None:
     assert not by_server("abfss://models@account.dfs.core.windows.net/m-1")
 
 
-def test_a_model_that_the_sdk_made_twice_is_found_and_deleted(databricks: str, hosted: Hosted, tmp_path: Path) -> None:
+def test_a_model_that_the_sdk_made_twice_is_found_and_deleted(
+    databricks: str, hosted: Hosted, tmp_path: Path
+) -> None:
     repository = ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
     once = hosted._post_logged_models
 
@@ -101,7 +113,9 @@ def azureml(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]
     """An address of Azure ML that leads to the stand-in."""
     hosted.logged_models = False
     with serve(hosted) as url:
-        monkeypatch.setattr(clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri)
+        monkeypatch.setattr(
+            clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri
+        )
         for module in ("repository", "experiment"):
             monkeypatch.setattr(f"manymodels_spark.tracking.{module}.is_azureml", lambda uri: True)
         monkeypatch.setattr(clients, "limits_of", lambda uri: Limits(threads=2))
@@ -126,19 +140,30 @@ def test_on_azure_ml_each_model_is_a_run_of_three_calls(azureml: Hosted, tmp_pat
     assert all(found[record.partition_id].metrics == dict(record.metrics) for record in made)
     first = found[made[0].partition_id]
     assert first.location == f"abfss://models@account.dfs.core.windows.net/root/77/{first.model_id}/model"
-    parents = {tag["value"] for r in azureml.runs.values() for tag in r["data"]["tags"] if tag["key"] == "mlflow.parentRunId"}
+    parents = {
+        tag["value"]
+        for r in azureml.runs.values()
+        for tag in r["data"]["tags"]
+        if tag["key"] == "mlflow.parentRunId"
+    }
     assert parents == {run}
 
 
-def test_roles_change_in_one_call_and_a_repeated_wave_adopts_its_runs(azureml: Hosted, tmp_path: Path) -> None:
-    repository = ModelRepository.open(Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path))
+def test_roles_change_in_one_call_and_a_repeated_wave_adopts_its_runs(
+    azureml: Hosted, tmp_path: Path
+) -> None:
+    repository = ModelRepository.open(
+        Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path)
+    )
     models = repository.create(some_records(tmp_path, 4), None)
     one = next(iter(models.values()))
     azureml.calls.clear()
     repository.set_tags(one.model_id, {t.ROLE: t.PREVIOUS, t.STATUS: "kept"})
     assert azureml.calls == {"POST runs/log-batch": 1}
     assert [model.model_id for model in repository.search(t.where(ROLE=t.PREVIOUS))] == [one.model_id]
-    assert {p: m.model_id for p, m in repository.adopt("job-1", 1).items()} == {p: m.model_id for p, m in models.items()}
+    assert {p: m.model_id for p, m in repository.adopt("job-1", 1).items()} == {
+        p: m.model_id for p, m in models.items()
+    }
 
 
 def test_azure_mls_own_artifact_root_is_refused_with_what_to_do(azureml: Hosted, tmp_path: Path) -> None:
@@ -147,20 +172,29 @@ def test_azure_mls_own_artifact_root_is_refused_with_what_to_do(azureml: Hosted,
         repository.create(some_records(tmp_path, 1), None)
 
 
-def test_registered_models_on_azure_ml_have_their_files_below_the_specs_own_root(azureml: Hosted, tmp_path: Path) -> None:
+def test_registered_models_on_azure_ml_have_their_files_below_the_specs_own_root(
+    azureml: Hosted, tmp_path: Path
+) -> None:
     where = Repository(tracking=AZUREML, artifacts="abfss://models@account.dfs.core.windows.net/root/")
     repository = RegistryRepository.open(where, make_spec(tmp_path))
     run = repository.start_run("sales promotion", {t.SPEC: "sales"})
-    assert repository.run_artifacts(run) == f"abfss://models@account.dfs.core.windows.net/root/{repository.experiment_id}/{run}"
+    assert (
+        repository.run_artifacts(run)
+        == f"abfss://models@account.dfs.core.windows.net/root/{repository.experiment_id}/{run}"
+    )
 
 
-def test_registered_models_are_refused_on_databricks_with_what_to_write(databricks: str, tmp_path: Path) -> None:
+def test_registered_models_are_refused_on_databricks_with_what_to_write(
+    databricks: str, tmp_path: Path
+) -> None:
     with pytest.raises(TrackingError, match=r"Use promote\.form: logged_models"):
         RegistryRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
 
 
 def test_429_in_the_shape_of_a_hosted_service_is_waited_for(azureml: Hosted, tmp_path: Path) -> None:
-    repository = ModelRepository.open(Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path))
+    repository = ModelRepository.open(
+        Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path)
+    )
     slept = list[float]()
     repository.client.sleep, repository.client.share = slept.append, lambda: 0.0
     azureml.refuse_every = 5

@@ -1,4 +1,6 @@
-"""Training while the MLflow server goes away and comes back: told clearly, nothing fitted twice, every model logged once."""
+"""Training while the MLflow server goes away and comes back: told clearly, nothing fitted twice, every model
+logged once.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,18 @@ def server(tmp_path: Path) -> Iterator[MlflowServer]:
 @pytest.fixture
 def job(spark: SparkSession, server: MlflowServer, tmp_path: Path) -> Job:
     """Sixteen partitions in several waves, prepared, their models to go to the server."""
-    rows = [{"store": n, "item": "a", "date": day, "units": float(n + d % 7)} for n in range(PARTITIONS) for d, day in enumerate(days(30))]
+    rows = [
+        {"store": n, "item": "a", "date": day, "units": float(n + d % 7)}
+        for n in range(PARTITIONS)
+        for d, day in enumerate(days(30))
+    ]
     write_csv(tmp_path / "sales.csv", rows)
     spec = make_spec(
-        tmp_path, limits={"partitions_per_wave": 4},
-        mlflow={place: {"tracking": server.url, "experiment": place} for place in ("development", "production")},
+        tmp_path,
+        limits={"partitions_per_wave": 4},
+        mlflow={
+            place: {"tracking": server.url, "experiment": place} for place in ("development", "production")
+        },
     )
     job = Job.of(spec, spark)
     ingest(job), prepare(job)
@@ -68,17 +77,28 @@ def test_a_server_that_stops_between_waves_and_comes_back_gets_each_model_once_a
     with monkeypatch.context() as patch:
         patch.setattr(Recorder, "record", stops)
         patch.setattr("manymodels_spark.tracking.faults.backoff", lambda *_: 0.0)
-        with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer.*what was committed so far is safe"):
+        with pytest.raises(
+            TrackingError,
+            match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer.*what was committed so far is safe",
+        ):
             train(job)
 
     fitted = table(job, FITS, "partition_id", "run_id", "wave", "fitted_at")
     logged = table(job, MODELS, "partition_id", "model_id")
     assert len({wave for _, _, wave, _ in fitted}) > 1
     assert 0 < len(logged) < len(fitted)
-    assert [row["status"] for row in job.lake.read(RUNS).filter("stage = 'train'").orderBy("ended_at").collect()][-1] == "failed"
+    assert [
+        row["status"] for row in job.lake.read(RUNS).filter("stage = 'train'").orderBy("ended_at").collect()
+    ][-1] == "failed"
 
     server.start()
-    assert train(job).counts == {"partitions": PARTITIONS, "fitted": PARTITIONS, "fallback": 0, "unchanged": 0, "quarantined": 0}
+    assert train(job).counts == {
+        "partitions": PARTITIONS,
+        "fitted": PARTITIONS,
+        "fallback": 0,
+        "unchanged": 0,
+        "quarantined": 0,
+    }
 
     after = table(job, FITS, "partition_id", "run_id", "wave", "fitted_at")
     assert set(fitted) <= set(after), "what was fitted stands"
@@ -86,7 +106,9 @@ def test_a_server_that_stops_between_waves_and_comes_back_gets_each_model_once_a
     assert {run for _, run, _, _ in after} == {run for _, run, _, _ in fitted}, "one run, continued"
     assert set(logged) <= set(table(job, MODELS, "partition_id", "model_id"))
     found = list(ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales")))
-    assert sorted((model.partition_id, model.model_id) for model in found) == table(job, MODELS, "partition_id", "model_id")
+    assert sorted((model.partition_id, model.model_id) for model in found) == table(
+        job, MODELS, "partition_id", "model_id"
+    )
     assert len(found) == PARTITIONS
     assert all(model.ready for model in found)
     assert train(job).counts["unchanged"] == PARTITIONS

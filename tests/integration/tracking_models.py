@@ -1,4 +1,6 @@
-"""Real fitted models for tests of tracking: one payload per partition, and their way into MLflow without Spark."""
+"""Real fitted models for tests of tracking: one payload per partition, and their way into MLflow without
+Spark.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +38,22 @@ def payloads(spec: Spec, partitions: Sequence[PartitionKey]) -> dict[str, bytes]
     return found
 
 
-def records(spec: Spec, partitions: Sequence[PartitionKey], sealed: Mapping[str, bytes], job: str) -> list[ModelRecord]:
+def records(
+    spec: Spec, partitions: Sequence[PartitionKey], sealed: Mapping[str, bytes], job: str
+) -> list[ModelRecord]:
     """What is logged of each of them; `wape` is the partition's number divided by 100."""
     return [
         ModelRecord(
             key.id,
             f"{key.slug}--{key.id}",
             {
-                **t.partition_tags(key), t.SPEC: spec.name, t.JOB: job, t.WAVE: "1", t.FAMILY: "seasonal_naive",
-                t.SHA256: sha256(sealed[key.id]), t.ROLE: t.CHAMPION,
+                **t.partition_tags(key),
+                t.SPEC: spec.name,
+                t.JOB: job,
+                t.WAVE: "1",
+                t.FAMILY: "seasonal_naive",
+                t.SHA256: sha256(sealed[key.id]),
+                t.ROLE: t.CHAMPION,
             },
             {"family": "seasonal_naive"},
             {"wape": number / 100, "rows": 42.0},
@@ -54,9 +63,16 @@ def records(spec: Spec, partitions: Sequence[PartitionKey], sealed: Mapping[str,
 
 
 def log_all(
-    repository: ModelRepository, spec: Spec, partitions: Sequence[PartitionKey], job: str, *, proxied: bool = False
+    repository: ModelRepository,
+    spec: Spec,
+    partitions: Sequence[PartitionKey],
+    job: str,
+    *,
+    proxied: bool = False,
 ) -> dict[str, Registered]:
-    """One run with a finished model per partition, in the order in which training does it; by partition id."""
+    """One run with a finished model per partition, in the order in which training does it; by partition
+    id.
+    """
     sealed, template = payloads(spec, partitions), template_of(spec)
     run = repository.start_run(f"{spec.name} {job}", {t.SPEC: spec.name, t.JOB: job})
     models = repository.create(made := records(spec, partitions, sealed, job), run)

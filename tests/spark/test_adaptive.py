@@ -1,4 +1,6 @@
-"""Adaptive query execution, which clusters have on, leaves the packing of partitions into tasks as it was planned."""
+"""Adaptive query execution, which clusters have on, leaves the packing of partitions into tasks as it was
+planned.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.spark
 EAGER = {
-    "spark.sql.adaptive.enabled": "true", "spark.sql.adaptive.coalescePartitions.enabled": "true",
-    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false", "spark.sql.adaptive.advisoryPartitionSizeInBytes": "1g",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.adaptive.coalescePartitions.enabled": "true",
+    "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+    "spark.sql.adaptive.advisoryPartitionSizeInBytes": "1g",
     "spark.sql.adaptive.optimizeSkewsInRebalancePartitions.enabled": "true",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -39,18 +43,30 @@ def adaptive(spark: SparkSession) -> Iterator[SparkSession]:
         spark.conf.set(name, str(old))
 
 
-def test_small_partitions_stay_in_the_tasks_that_they_were_packed_into(adaptive: SparkSession, tmp_path: Path) -> None:
+def test_small_partitions_stay_in_the_tasks_that_they_were_packed_into(
+    adaptive: SparkSession, tmp_path: Path
+) -> None:
     from pyspark.sql import functions as F
 
     rows = [{"store": n, "item": "a", "date": day, "units": 1.0} for n in range(40) for day in days(20)]
     write_csv(tmp_path / "sales.csv", rows)
     job = Job.of(make_spec(tmp_path), adaptive)
     ingest(job), prepare(job)
-    assert adaptive.range(1000).groupBy((F.col("id") % 50).alias("k")).count().select(F.spark_partition_id()).distinct().count() == 1
+    assert (
+        adaptive.range(1000)
+        .groupBy((F.col("id") % 50).alias("k"))
+        .count()
+        .select(F.spark_partition_id())
+        .distinct()
+        .count()
+        == 1
+    )
     todo = select(job.lake, Choice(), spec_hash(job.spec), "run").todo
     todo["cost"] = expected(todo["rows"], job.spec)
     (wave,) = waves(todo, 100, 2, 1)
-    packed = fitting._rows(job.lake, job.spec, wave, None).select(F.spark_partition_id().alias("task"), fitting.NUMBER)
+    packed = fitting._rows(job.lake, job.spec, wave, None).select(
+        F.spark_partition_id().alias("task"), fitting.NUMBER
+    )
     found = {row[fitting.NUMBER]: row["task"] for row in packed.distinct().collect()}
     assert wave.tasks > 2
     assert [found[number] for number in range(len(wave.members))] == list(wave.members["task"])

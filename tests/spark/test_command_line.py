@@ -1,4 +1,6 @@
-"""The command line on a session of another kind: Spark Connect, or an older Spark. The e2e tests have the usual one."""
+"""The command line on a session of another kind: Spark Connect, or an older Spark. The e2e tests have the
+usual one.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,11 @@ from manymodels_spark.cli import main
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-USUAL = "SPARK_REMOTE" not in os.environ and "MANYMODELS_TEST_REMOTE" not in os.environ and pyspark.__version__ >= "4"
+USUAL = (
+    "SPARK_REMOTE" not in os.environ
+    and "MANYMODELS_TEST_REMOTE" not in os.environ
+    and pyspark.__version__ >= "4"
+)
 SPEC = """
 name: sales
 partition_by: [store, item]
@@ -31,11 +37,19 @@ mlflow:
 lake: HERE/lake
 warehouse: {duckdb: HERE/warehouse.duckdb}
 """
-pytestmark = [pytest.mark.spark, pytest.mark.core, pytest.mark.skipif(USUAL, reason="tests/e2e runs the command line on this one")]
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.core,
+    pytest.mark.skipif(USUAL, reason="tests/e2e runs the command line on this one"),
+]
 
 
 def test_the_whole_job_runs_by_one_command(spark: SparkSession, tmp_path: Path) -> None:
-    rows = [{"store": 1, "item": item, "date": day, "units": 5.0 + n % 7} for item in "ab" for n, day in enumerate(days(40))]
+    rows = [
+        {"store": 1, "item": item, "date": day, "units": 5.0 + n % 7}
+        for item in "ab"
+        for n, day in enumerate(days(40))
+    ]
     write_csv(tmp_path / "sales.csv", rows)
     path = tmp_path / "spec.yaml"
     path.write_text(SPEC.replace("HERE", str(tmp_path)))

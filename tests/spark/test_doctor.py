@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.spark
 
 
-def test_a_sound_session_has_the_packages_and_writes_the_lake(spark: SparkSession, make_job: Callable[..., Job]) -> None:
+def test_a_sound_session_has_the_packages_and_writes_the_lake(
+    spark: SparkSession, make_job: Callable[..., Job]
+) -> None:
     job = make_job()
     found = list(cluster(spark, job.spec))
-    assert [(finding.check, finding.state) for finding in found] == [("executors", "ok"), ("write lake by Spark", "ok")]
+    assert [(finding.check, finding.state) for finding in found] == [
+        ("executors", "ok"),
+        ("write lake by Spark", "ok"),
+    ]
     assert f"Python {platform.python_version()}" in found[0].found
     assert job.lake.read("doctor").count() == 1
 
 
-def test_a_package_that_the_executors_lack_is_named(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_the_executors_lack_is_named(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SeasonalNaive, "packages", ("not-to-be-had",))
     found = executors(spark, make_spec(tmp_path))
     assert (found.state, found.found) == ("failed", "lack not-to-be-had")

@@ -22,7 +22,9 @@ MakeJob = Callable[..., Job]
 
 
 def sales(count: int = 3, **more: object) -> list[dict[str, object]]:
-    return [{"store": 1, "item": "a", "date": day, "units": float(n), **more} for n, day in enumerate(days(count))]
+    return [
+        {"store": 1, "item": "a", "date": day, "units": float(n), **more} for n, day in enumerate(days(count))
+    ]
 
 
 def bronze(job: Job) -> list[tuple[Any, ...]]:
@@ -33,7 +35,9 @@ def bronze(job: Job) -> list[tuple[Any, ...]]:
 def database(tmp_path: Path) -> Path:
     path = tmp_path / "source.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute("CREATE TABLE sales (store INTEGER, item VARCHAR, date DATE, units DOUBLE, updated_at TIMESTAMP)")
+        connection.execute(
+            "CREATE TABLE sales (store INTEGER, item VARCHAR, date DATE, units DOUBLE, updated_at TIMESTAMP)"
+        )
     return path
 
 
@@ -56,7 +60,9 @@ def test_every_row_is_kept_with_its_source_batch_and_time(make_job: MakeJob, tmp
     assert all(len(row["_batch"]) == 16 and row["_ingested_at"] is not None for row in rows)
 
 
-def test_the_same_file_again_adds_nothing_and_a_changed_one_replaces_itself(make_job: MakeJob, tmp_path: Path) -> None:
+def test_the_same_file_again_adds_nothing_and_a_changed_one_replaces_itself(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     write_csv(folder / "one.csv", sales(2))
@@ -81,12 +87,19 @@ def test_a_database_is_read_by_watermark_and_late_rows_are_found(make_job: MakeJ
     assert ingest(job).counts == {"rows": 2, "new": 0}
 
     late, old = moment - timedelta(hours=1), moment - timedelta(days=1)
-    add(database, (1, "a", "2026-01-03", 3.0, late), (1, "a", "2026-01-04", 4.0, moment), (1, "a", "2025-12-01", 9.0, old))
+    add(
+        database,
+        (1, "a", "2026-01-03", 3.0, late),
+        (1, "a", "2026-01-04", 4.0, moment),
+        (1, "a", "2025-12-01", 9.0, old),
+    )
     assert ingest(job).counts == {"rows": 4, "new": 2}, "the row a day late is beyond the two hours"
     assert ingest(job, full_refresh=True).counts == {"rows": 5, "new": 5}
 
 
-def test_columns_get_the_names_that_the_spec_gives_them(make_job: MakeJob, database: Path, tmp_path: Path) -> None:
+def test_columns_get_the_names_that_the_spec_gives_them(
+    make_job: MakeJob, database: Path, tmp_path: Path
+) -> None:
     moment = datetime(2026, 1, 1, 12)
     add(database, (1, "a", "2026-01-01", 1.0, moment))
     source = jdbc(database, rename={"item": "product", "updated_at": "changed"})
@@ -96,19 +109,30 @@ def test_columns_get_the_names_that_the_spec_gives_them(make_job: MakeJob, datab
     add(database, (1, "b", "2026-01-01", 2.0, moment + timedelta(days=1)))
     assert ingest(job).counts == {"rows": 2, "new": 1}, "the watermark goes by the source's own name"
     rows = job.lake.read(BRONZE).select("product", "units", "changed").collect()
-    assert sorted((row["product"], row["units"], row["changed"].day) for row in rows) == [("a", 1.0, 1), ("b", 2.0, 2)]
+    assert sorted((row["product"], row["units"], row["changed"].day) for row in rows) == [
+        ("a", 1.0, 1),
+        ("b", 2.0, 2),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("rename", "said"), [({"itme": "product"}, "no column itme. It has: "), ({"item": "store"}, "two columns would be called store")]
+    ("rename", "said"),
+    [
+        ({"itme": "product"}, "no column itme. It has: "),
+        ({"item": "store"}, "two columns would be called store"),
+    ],
 )
-def test_a_name_that_cannot_be_given_is_refused(rename: dict[str, str], said: str, make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_given_is_refused(
+    rename: dict[str, str], said: str, make_job: MakeJob, tmp_path: Path
+) -> None:
     write_csv(tmp_path / "named.csv", sales(2))
     with pytest.raises(SourceError, match=f"rename: {said}"):
         ingest(make_job(source={"csv": {"path": str(tmp_path / "named.csv"), "rename": rename}}))
 
 
-def test_of_two_that_bring_the_same_new_rows_one_does(make_job: MakeJob, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_that_bring_the_same_new_rows_one_does(
+    make_job: MakeJob, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(database, (1, "a", "2026-01-01", 1.0, "2026-01-01"))
     job = make_job(source=jdbc(database))
     ingest(job)
@@ -141,7 +165,9 @@ def test_a_table_without_watermark_is_copied_only_when_it_changed(make_job: Make
     assert ingest(job).counts["rows"] == 2
 
 
-def test_a_new_column_is_kept_and_a_vanished_or_retyped_one_is_an_error(make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_new_column_is_kept_and_a_vanished_or_retyped_one_is_an_error(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     write_csv(folder / "1.csv", sales(2))
@@ -149,10 +175,16 @@ def test_a_new_column_is_kept_and_a_vanished_or_retyped_one_is_an_error(make_job
     ingest(job)
     write_csv(folder / "2.csv", sales(1, price=2.5))
     ingest(job)
-    assert sorted((row["price"] is None) for row in job.lake.read(BRONZE).select("price").collect()) == [False, True, True]
+    assert sorted((row["price"] is None) for row in job.lake.read(BRONZE).select("price").collect()) == [
+        False,
+        True,
+        True,
+    ]
 
     version = job.lake.version(BRONZE)
-    write_csv(folder / "3.csv", [{"store": 1, "item": "a", "date": "2026-02-01", "units": "many", "price": "1.0"}])
+    write_csv(
+        folder / "3.csv", [{"store": 1, "item": "a", "date": "2026-02-01", "units": "many", "price": "1.0"}]
+    )
     with pytest.raises(SourceError, match="column 'units' was double and is string now"):
         ingest(job)
     write_csv(folder / "3.csv", sales(1))
@@ -164,7 +196,9 @@ def test_a_new_column_is_kept_and_a_vanished_or_retyped_one_is_an_error(make_job
 def test_a_missing_column_is_named_with_the_nearest_one(make_job: MakeJob, tmp_path: Path) -> None:
     write_csv(tmp_path / "sales.csv", sales())
     job = make_job(columns={"time": "date", "target": "unit"})
-    with pytest.raises(SourceError, match=r"columns.target: no column 'unit'. Did you mean 'units'\?") as caught:
+    with pytest.raises(
+        SourceError, match=r"columns.target: no column 'unit'. Did you mean 'units'\?"
+    ) as caught:
         ingest(job)
     assert "It has: store, item, date, units" in str(caught.value)
     assert not job.lake.exists(BRONZE)
@@ -180,10 +214,18 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(make_job: MakeJob, t
         ingest(make_job(source={"csv": str(tmp_path / "nowhere.csv")}))
 
 
-def test_a_database_out_of_reach_is_told_without_its_password(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_out_of_reach_is_told_without_its_password(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SALES_PASSWORD", "hunter2")
-    source = {"jdbc": {"url": "jdbc:postgresql://127.0.0.1:1/sales?password=hunter2", "table": "sales", "user": "me",
-                       "password": "${SALES_PASSWORD}"}}  # fmt: skip
+    source = {
+        "jdbc": {
+            "url": "jdbc:postgresql://127.0.0.1:1/sales?password=hunter2",
+            "table": "sales",
+            "user": "me",
+            "password": "${SALES_PASSWORD}",
+        }
+    }
     with pytest.raises(SourceError, match="refused") as caught:
         ingest(make_job(source=source))
     assert "hunter2" not in str(caught.value)
@@ -191,14 +233,27 @@ def test_a_database_out_of_reach_is_told_without_its_password(make_job: MakeJob,
 
 def test_a_wide_file_becomes_one_row_per_value(make_job: MakeJob, tmp_path: Path) -> None:
     (tmp_path / "wide.csv").write_text("V1,V2,V3,V4\nW1,1.5,2,3\nW2,7,,\n")
-    wide = {"id": "V1", "name": "series", "time": "week", "values": "value", "start": "2026-01-04", "frequency": "W"}
+    wide = {
+        "id": "V1",
+        "name": "series",
+        "time": "week",
+        "values": "value",
+        "start": "2026-01-04",
+        "frequency": "W",
+    }
     job = make_job(
         source={"csv": {"path": str(tmp_path / "wide.csv"), "wide": wide}},
-        partition_by=["series"], columns={"time": "week", "target": "value", "frequency": "W"},
-    )  # fmt: skip
+        partition_by=["series"],
+        columns={"time": "week", "target": "value", "frequency": "W"},
+    )
     ingest(job)
     rows = job.lake.read(BRONZE).select("series", "week", "value").collect()
-    assert sorted((row[0], row[1].day, row[2]) for row in rows) == [("W1", 4, 1.5), ("W1", 11, 2.0), ("W1", 18, 3.0), ("W2", 4, 7.0)]
+    assert sorted((row[0], row[1].day, row[2]) for row in rows) == [
+        ("W1", 4, 1.5),
+        ("W1", 11, 2.0),
+        ("W1", 18, 3.0),
+        ("W2", 4, 7.0),
+    ]
 
 
 def test_parquet_json_and_delta_are_read_too(make_job: MakeJob, tmp_path: Path) -> None:
@@ -209,7 +264,10 @@ def test_parquet_json_and_delta_are_read_too(make_job: MakeJob, tmp_path: Path) 
     table.to_parquet(tmp_path / "p" / "a.parquet")
     table.to_json(tmp_path / "a.json", orient="records", lines=True)
     expected = [(1, "a", 0.0), (1, "a", 1.0), (1, "a", 2.0)]
-    for name, source in {"one": {"parquet": str(tmp_path / "p")}, "two": {"json": str(tmp_path / "a.json")}}.items():
+    for name, source in {
+        "one": {"parquet": str(tmp_path / "p")},
+        "two": {"json": str(tmp_path / "a.json")},
+    }.items():
         job = make_job(name=name, source=source)
         ingest(job)
         assert bronze(job) == expected
@@ -219,7 +277,9 @@ def test_parquet_json_and_delta_are_read_too(make_job: MakeJob, tmp_path: Path) 
     assert ingest(delta).counts["new"] == 0
 
 
-def test_the_calendar_is_copied_beside_and_must_have_the_known_future_columns(make_job: MakeJob, tmp_path: Path) -> None:
+def test_the_calendar_is_copied_beside_and_must_have_the_known_future_columns(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     write_csv(tmp_path / "sales.csv", sales(3, price=1.0))
     write_csv(tmp_path / "calendar.csv", [{"store": 1, "date": day, "price": 2.0} for day in days(5)])
     columns = {"time": "date", "target": "units", "known_future": ["price"]}

@@ -1,4 +1,6 @@
-"""What changes champions and was cut short, anywhere, is brought to its end by the next call, and does nothing twice."""
+"""What changes champions and was cut short, anywhere, is brought to its end by the next call, and does
+nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ pytestmark = pytest.mark.spark
 
 
 def champions(job: Job) -> list[str]:
-    """The promotions that made the champions, one a partition, as the index has them; MLflow must say the same."""
+    """The promotions that made the champions, one a partition, as the index has them; MLflow must say the
+    same.
+    """
     assert verify(job) == []
     return sorted(str(row["promotion"]) for row in read_index(job).collect())
 
@@ -81,8 +85,17 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
     assert rollback(job).counts == {"champions": 3, "rolled_back": 3, "already": 0, "impossible": 0}
     assert champions(job) == [ids[0]] * PARTITIONS
     assert roles(job) == {"champion": 3, "rolled_back": 3}
-    told = job.lake.read(PROMOTIONS).filter("outcome = 'rolled back'").select("promotion", "partition_id").collect()
-    assert (len(told), len({row["partition_id"] for row in told}), len({row["promotion"] for row in told})) == (3, 3, 1)
+    told = (
+        job.lake.read(PROMOTIONS)
+        .filter("outcome = 'rolled back'")
+        .select("promotion", "partition_id")
+        .collect()
+    )
+    assert (
+        len(told),
+        len({row["partition_id"] for row in told}),
+        len({row["promotion"] for row in told}),
+    ) == (3, 3, 1)
 
     with pytest.raises(ManyModelsError, match="none of 3 partitions has a former champion"):
         rollback(job)  # another one is another one
@@ -93,12 +106,18 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
 def returns_no_more(job: Job, first: str) -> None:
     """A model that was taken back stays away, also when old ones retire."""
     time.sleep(1)
-    assert retire(job, older_than=timedelta(seconds=1)).counts == {"models": 12, "retired": 0, "protected": 12}
+    assert retire(job, older_than=timedelta(seconds=1)).counts == {
+        "models": 12,
+        "retired": 0,
+        "protected": 12,
+    }
     assert promote(job).counts["refused"] == PARTITIONS
     assert champions(job) == [first] * PARTITIONS
 
 
-@pytest.mark.parametrize(("where", "form"), [("step_down", "registered_models"), ("publish", "logged_models")])
+@pytest.mark.parametrize(
+    ("where", "form"), [("step_down", "registered_models"), ("publish", "logged_models")]
+)
 def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
     where: str, form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +129,11 @@ def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
     assert promote(job).counts["kept"] == PARTITIONS
     assert roles(job) == {"champion": 3, "previous": 3}
     assert len(set(champions(job))) == 1
-    stored = job.lake.read(PROMOTIONS).filter("outcome = 'promoted'").join(read_index(job), "model_id", "left_semi")
+    stored = (
+        job.lake.read(PROMOTIONS)
+        .filter("outcome = 'promoted'")
+        .join(read_index(job), "model_id", "left_semi")
+    )
     assert stored.count() == PARTITIONS, "every champion's decision is there"
 
 
@@ -134,7 +157,9 @@ def test_moments_are_the_same_wherever_the_driver_is(make_job: Callable[..., Job
     assert champions(job) == ids * PARTITIONS
 
 
-def test_a_version_of_the_routing_model_whose_files_are_gone_is_removed(make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_a_version_of_the_routing_model_whose_files_are_gone_is_removed(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     job, _ = promoted(make_job, tmp_path, 1)
     repository = open_production(job.spec)
     model = Published(repository, job.spec.name)
@@ -146,7 +171,9 @@ def test_a_version_of_the_routing_model_whose_files_are_gone_is_removed(make_job
     assert sorted(int(version.version) for version in model.versions()) == [2, 3]
 
 
-def test_a_sign_of_life_that_fails_is_given_again(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sign_of_life_that_fails_is_given_again(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     job, tries = make_job(), list[float]()
     run_id, _ = ledger.open_run(job, "train", "spec")
     tell = ledger._tell
@@ -164,7 +191,9 @@ def test_a_sign_of_life_that_fails_is_given_again(make_job: Callable[..., Job], 
     assert len(tries) >= 3
 
 
-def test_a_run_that_could_not_be_heard_for_long_counts_as_lost(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_could_not_be_heard_for_long_counts_as_lost(
+    make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = make_job()
     run_id, _ = ledger.open_run(job, "train", "spec")
     monkeypatch.setattr(ledger, "_tell", dies_softly)
@@ -191,11 +220,16 @@ def test_rows_that_are_prepared_while_a_training_begins_end_it(
     choose = training.select
 
     def late(*args: Any) -> Any:
-        write_csv(tmp_path / "sales.csv", [{"store": 1, "item": 1, "date": day, "units": 5} for day in days(30)])
+        write_csv(
+            tmp_path / "sales.csv", [{"store": 1, "item": 1, "date": day, "units": 5} for day in days(30)]
+        )
         ingest(Job.of(job.spec, job.spark)), prepare(Job.of(job.spec, job.spark))
         return choose(*args)
 
-    with monkeypatch.context() as patch, pytest.raises(ConcurrentWrite, match="prepared anew while this training began"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(ConcurrentWrite, match="prepared anew while this training began"),
+    ):
         patch.setattr(training, "select", late)
         train(job)
     assert job.lake.read(FITS).count() == 0

@@ -16,7 +16,13 @@ import pytest
 from builders import days, make_spec, write_csv
 
 from manymodels_spark._version import __version__
-from manymodels_spark.errors import ConcurrentWrite, ManyModelsError, TooManyFailures, TrackingError, WarehouseError
+from manymodels_spark.errors import (
+    ConcurrentWrite,
+    ManyModelsError,
+    TooManyFailures,
+    TrackingError,
+    WarehouseError,
+)
 from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.pipeline import run
@@ -30,7 +36,16 @@ from manymodels_spark.stages.record import Recorder
 from manymodels_spark.stages.score import score
 from manymodels_spark.stages.select import Choice, select
 from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CHAMPIONS, FITS, MODELS, PREDICTIONS, PROMOTIONS, QUARANTINE, SILVER, UNSCORED
+from manymodels_spark.tables import (
+    CHAMPIONS,
+    FITS,
+    MODELS,
+    PREDICTIONS,
+    PROMOTIONS,
+    QUARANTINE,
+    SILVER,
+    UNSCORED,
+)
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.repository import ModelRepository
 
@@ -44,7 +59,10 @@ GATES = {"all": [{"metric": "wape", "below": 0.5}]}
 
 
 def rows_of(item: str, count: int, level: float = 1.0) -> list[dict[str, object]]:
-    return [{"store": 1, "item": item, "date": day, "units": level * WEEK[n % 7]} for n, day in enumerate(days(count))]
+    return [
+        {"store": 1, "item": item, "date": day, "units": level * WEEK[n % 7]}
+        for n, day in enumerate(days(count))
+    ]
 
 
 def wild(item: str, count: int) -> list[dict[str, object]]:
@@ -53,9 +71,13 @@ def wild(item: str, count: int) -> list[dict[str, object]]:
 
 
 BASE = [
-    *rows_of("a", 40), *rows_of("b", 40, 2.0), *rows_of("c", 40, 3.0), *wild("wild", 40), *rows_of("short", 4),
+    *rows_of("a", 40),
+    *rows_of("b", 40, 2.0),
+    *rows_of("c", 40, 3.0),
+    *wild("wild", 40),
+    *rows_of("short", 4),
     *({**row, "units": None} for row in rows_of("empty", 20)),
-]  # fmt: skip
+]
 
 
 def ready(folder: Path, spark: SparkSession, rows: list[dict[str, object]] = BASE, **changes: Any) -> Job:
@@ -87,10 +109,15 @@ def done(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 @pytest.mark.core
-def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(done: tuple[Job, dict[str, Any]]) -> None:
+def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(
+    done: tuple[Job, dict[str, Any]],
+) -> None:
     job, reports = done
     counts = reports["train"].counts
-    assert {item: found[0] for item, found in keyed(job, QUARANTINE, "reason").items()} == {"short": "too_short", "empty": "all_null"}
+    assert {item: found[0] for item, found in keyed(job, QUARANTINE, "reason").items()} == {
+        "short": "too_short",
+        "empty": "all_null",
+    }
     assert counts == {"partitions": 6, "fitted": 4, "fallback": 0, "unchanged": 0, "quarantined": 2}
     assert job.lake.read(MODELS).count() == counts["fitted"]
     assert job.lake.read(FITS).filter("status = 'failed'").count() == counts["quarantined"]
@@ -110,8 +137,12 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(
     mlflow_at(job.spec.mlflow.development.tracking)
     loaded = mlflow.pyfunc.load_model(f"models:/{models['b'].model_id}")
     assert loaded.input_example["date"].tolist() == [pd.Timestamp("2026-02-10"), pd.Timestamp("2026-02-11")]
-    assert loaded.predict(loaded.input_example)["prediction"].tolist() == pytest.approx([2 * WEEK[40 % 7], 2 * WEEK[41 % 7]])
-    assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, "two a model, and those of a run and its waves"
+    assert loaded.predict(loaded.input_example)["prediction"].tolist() == pytest.approx(
+        [2 * WEEK[40 % 7], 2 * WEEK[41 % 7]]
+    )
+    assert reports["train"].calls <= 2 * reports["train"].counts["fitted"] + 10, (
+        "two a model, and those of a run and its waves"
+    )
 
 
 def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
@@ -126,15 +157,29 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
     tags = dict(model.tags)
     assert len(tags.pop(t.BATCH)) == 32
     assert tags == {
-        "store": "1", "item": "a", t.PARTITION: fit["partition_id"], t.KEY: fit["key"], t.SPEC: "sales",
-        t.SPEC_HASH: spec_hash(job.spec), t.JOB: report.run_id, t.DATA_VERSION: str(job.lake.version(SILVER)),
-        t.VERSION: __version__, t.COMMIT: "c0ffee", t.FAMILY: "seasonal_naive", t.FINGERPRINT: fit["fingerprint"],
-        t.SHA256: fit["sha256"], t.STATUS: "fitted", t.WAVE: "1",
-    }  # fmt: skip
+        "store": "1",
+        "item": "a",
+        t.PARTITION: fit["partition_id"],
+        t.KEY: fit["key"],
+        t.SPEC: "sales",
+        t.SPEC_HASH: spec_hash(job.spec),
+        t.JOB: report.run_id,
+        t.DATA_VERSION: str(job.lake.version(SILVER)),
+        t.VERSION: __version__,
+        t.COMMIT: "c0ffee",
+        t.FAMILY: "seasonal_naive",
+        t.FINGERPRINT: fit["fingerprint"],
+        t.SHA256: fit["sha256"],
+        t.STATUS: "fitted",
+        t.WAVE: "1",
+    }
     assert model.params == {
-        "family": "seasonal_naive", "options": fit["options"], "candidates": "seasonal_naive",
-        "start": fit["start"], "cutoff": fit["cutoff"],
-    }  # fmt: skip
+        "family": "seasonal_naive",
+        "options": fit["options"],
+        "candidates": "seasonal_naive",
+        "start": fit["start"],
+        "cutoff": fit["cutoff"],
+    }
     assert (fit["start"][:10], fit["cutoff"][:10]) == ("2026-01-01", "2026-02-09")
     values = {metric.key: metric.value for metric in model.metrics}
     assert (values["rows"], values["fit_seconds"]) == (40.0, pytest.approx(fit["seconds"]))
@@ -143,7 +188,10 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
     mlflow_at(job.spec.mlflow.development.tracking)
     signature = mlflow.pyfunc.load_model(f"models:/{found.model_id}").metadata.signature
     assert signature.inputs.input_names() == ["date"]
-    assert {param.name: param.default for param in signature.params} == {"horizon": 7, "levels": job.spec.backtest.intervals}
+    assert {param.name: param.default for param in signature.params} == {
+        "horizon": 7,
+        "levels": job.spec.backtest.intervals,
+    }
     promote(job)
     (champion,) = index.current_champions(ModelRepository.open(job.spec.mlflow.production, job.spec)).values()
     same = (t.FINGERPRINT, t.SHA256, t.DATA_VERSION, t.SPEC_HASH, t.COMMIT, t.JOB, t.FAMILY)
@@ -167,7 +215,10 @@ def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSessio
     assert ended[0] == "0" or ended[1] == "ConcurrentWrite" or "already running" in ended[1]
     fits = [row["partition_id"] for row in job.lake.read(FITS).collect()]
     logged = [row["partition_id"] for row in job.lake.read(MODELS).collect()]
-    models = [model.partition_id for model in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))]
+    models = [
+        model.partition_id
+        for model in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
+    ]
     assert (len(fits), len(set(fits))) == (6, 6)
     assert sorted(models) == sorted(logged) == sorted(set(logged))
     assert len(logged) == 4
@@ -176,17 +227,26 @@ def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSessio
 @pytest.mark.core
 def test_promotion_applies_the_gates_and_tells_why_it_refused(done: tuple[Job, dict[str, Any]]) -> None:
     job, reports = done
-    assert {name: reports["promote"].counts[name] for name in ("promoted", "kept", "refused", "champions")} == {
-        "promoted": 3, "kept": 0, "refused": 1, "champions": 3,
-    }  # fmt: skip
+    assert {
+        name: reports["promote"].counts[name] for name in ("promoted", "kept", "refused", "champions")
+    } == {
+        "promoted": 3,
+        "kept": 0,
+        "refused": 1,
+        "champions": 3,
+    }
     outcome, reason = keyed(job, PROMOTIONS, "outcome", "reason")["wild"]
     assert outcome == "refused"
     assert "wape" in reason and "0.5" in reason
-    assert reports["promote"].calls <= 4 * 3 + 20, "at most four a model, and those of the promotion and of the model that routes"
+    assert reports["promote"].calls <= 4 * 3 + 20, (
+        "at most four a model, and those of the promotion and of the model that routes"
+    )
 
 
 @pytest.mark.core
-def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_reason(done: tuple[Job, dict[str, Any]]) -> None:
+def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_reason(
+    done: tuple[Job, dict[str, Any]],
+) -> None:
     job, reports = done
     rows = job.lake.read(PREDICTIONS).filter("item = 'b'").orderBy("date").collect()
     assert [row["prediction"] for row in rows] == pytest.approx([2 * WEEK[n % 7] for n in range(40, 47)])
@@ -201,7 +261,9 @@ def test_predictions_continue_each_series_and_the_rest_is_in_unscored_with_its_r
 def test_the_warehouse_holds_what_the_lake_holds(done: tuple[Job, dict[str, Any]]) -> None:
     job, _ = done
     with duckdb.connect(str(job.spec.warehouse.path), read_only=True) as connection:  # type: ignore[union-attr]
-        found = connection.execute("SELECT count(*), round(sum(prediction), 6) FROM sales_predictions").fetchone()
+        found = connection.execute(
+            "SELECT count(*), round(sum(prediction), 6) FROM sales_predictions"
+        ).fetchone()
     lake = job.lake.read(PREDICTIONS).selectExpr("count(*)", "round(sum(prediction), 6)").first()
     assert found == tuple(lake or ())
     assert load(job).counts["rows"] == 0, "the same version is loaded once"
@@ -217,8 +279,12 @@ def test_the_index_is_what_mlflow_says_and_can_be_thrown_away(done: tuple[Job, d
     assert {row["partition_id"]: row.asDict() for row in index.read_index(job).collect()} == before
 
 
-@pytest.mark.parametrize("change", ["metrics = map_concat(metrics, map('better', 0.0D))", "sha256 = reverse(sha256)"])
-def test_a_row_of_the_index_that_somebody_changed_is_found(done: tuple[Job, dict[str, Any]], change: str) -> None:
+@pytest.mark.parametrize(
+    "change", ["metrics = map_concat(metrics, map('better', 0.0D))", "sha256 = reverse(sha256)"]
+)
+def test_a_row_of_the_index_that_somebody_changed_is_found(
+    done: tuple[Job, dict[str, Any]], change: str
+) -> None:
     job, _ = done
     changed = sorted(index.read_index(job).toPandas()["partition_id"])[1]
     job.spark.sql(f"UPDATE {job.lake.ref(CHAMPIONS)} SET {change} WHERE partition_id = '{changed}'")
@@ -230,14 +296,21 @@ def test_a_row_of_the_index_that_somebody_changed_is_found(done: tuple[Job, dict
     assert job.lake.version(CHAMPIONS) == version, "what is right is not written again"
 
 
-def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit(done: tuple[Job, dict[str, Any]]) -> None:
+def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit(
+    done: tuple[Job, dict[str, Any]],
+) -> None:
     job, reports = done
     text = (Path(__file__).parents[2] / "docs" / "mlflow.md").read_text(encoding="utf-8")
     query = text.split("```sql")[1].split("```")[0]
     for table in (PREDICTIONS, PROMOTIONS, MODELS):
         job.lake.read(table).createOrReplaceTempView(f"sales_{table}")
-    rows = job.spark.sql(query.replace("retail_sales", "sales").replace("p.store = 3 AND p.item = 7", "p.item = 'b'")).collect()
-    models = {m.tags["item"]: m for m in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))}
+    rows = job.spark.sql(
+        query.replace("retail_sales", "sales").replace("p.store = 3 AND p.item = 7", "p.item = 'b'")
+    ).collect()
+    models = {
+        m.tags["item"]: m
+        for m in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
+    }
     origin = models["b"]
     assert len(rows) == 7, "a row per prediction"
     for row in rows:
@@ -246,7 +319,9 @@ def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit
         assert str(row["trained_on"]) == origin.tags[t.DATA_VERSION]
 
 
-def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     job = ready(tmp_path, spark)
     train(job), promote(job), score(job)
     again = train(job)
@@ -277,7 +352,8 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(spark: SparkSe
 
 @pytest.mark.core
 @pytest.mark.parametrize(
-    ("stage", "before"), [(prepare, "ingest"), (train, "prepare"), (promote, "train"), (score, "promote"), (load, "score")]
+    ("stage", "before"),
+    [(prepare, "ingest"), (train, "prepare"), (promote, "train"), (score, "promote"), (load, "score")],
 )
 def test_a_stage_that_comes_too_early_names_the_one_to_run_first(
     stage: Callable[[Job], object], before: str, spark: SparkSession, tmp_path: Path
@@ -303,12 +379,24 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
     assert job.lake.read(MODELS).count() == 0
 
     monkeypatch.setattr(Recorder, "record", logged)
-    assert train(job).counts == {"partitions": 6, "fitted": 4, "fallback": 0, "unchanged": 0, "quarantined": 2}
+    assert train(job).counts == {
+        "partitions": 6,
+        "fitted": 4,
+        "fallback": 0,
+        "unchanged": 0,
+        "quarantined": 2,
+    }
     assert job.lake.read(FITS).filter("status = 'fitted'").count() == 4, "what was fitted is not fitted again"
     assert job.lake.read(MODELS).count() == 4
 
 
-@pytest.mark.parametrize("at", ["manymodels_spark.stages.train.select", "manymodels_spark.tracking.repository.ModelRepository.start_run"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "manymodels_spark.stages.train.select",
+        "manymodels_spark.tracking.repository.ModelRepository.start_run",
+    ],
+)
 def test_a_run_that_was_cut_short_before_anything_was_logged_is_gone_on_with(
     at: str, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,22 +409,35 @@ def test_a_run_that_was_cut_short_before_anything_was_logged_is_gone_on_with(
         patch.setattr(at, dies)
         train(job)
     assert train(job).counts["fitted"] == 1
-    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, "neither fitted nor logged twice"
+    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, (
+        "neither fitted nor logged twice"
+    )
 
 
-def test_what_has_no_champion_is_scored_by_the_fallback_and_marked(spark: SparkSession, tmp_path: Path) -> None:
+def test_what_has_no_champion_is_scored_by_the_fallback_and_marked(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     job = ready(tmp_path, spark, fallback="naive")
     assert train(job).counts["fallback"] == 1, "the short series"
     promote(job)
     counts = score(job).counts
     assert (counts["scored"], counts["fallback"], counts["unscored"]) == (5, 2, 1)
-    marked = job.lake.read(PREDICTIONS).filter("fallback").select("item", "family", "model_id").distinct().collect()
+    marked = (
+        job.lake.read(PREDICTIONS)
+        .filter("fallback")
+        .select("item", "family", "model_id")
+        .distinct()
+        .collect()
+    )
     assert sorted(tuple(row) for row in marked) == [("short", "naive", None), ("wild", "naive", None)]
 
 
 def test_too_many_failures_end_the_run_with_all_else_done(spark: SparkSession, tmp_path: Path) -> None:
     job = ready(tmp_path, spark, limits={"failures": "10%"})
-    with pytest.raises(TooManyFailures, match=r"2 of 6 partitions are in quarantine \(33.3%\), and limits.failures allows 10.0%"):
+    with pytest.raises(
+        TooManyFailures,
+        match=r"2 of 6 partitions are in quarantine \(33.3%\), and limits.failures allows 10.0%",
+    ):
         train(job)
     assert job.lake.read(MODELS).count() == 4
 
@@ -347,22 +448,30 @@ def test_a_full_artifact_root_is_told_in_plain_words_and_nothing_is_committed(
     job = ready(tmp_path, spark, rows_of("a", 40))
     where = tmp_path / "dev-artifacts"
     where.write_text("a file where the folder of the artifacts should be: no executor can write there")
-    with pytest.raises(TrackingError, match=r"^a model's files cannot be written to .*dev-artifacts.* Make room there"):
+    with pytest.raises(
+        TrackingError, match=r"^a model's files cannot be written to .*dev-artifacts.* Make room there"
+    ):
         train(job)
     assert job.lake.read(MODELS).count() == 0
     where.unlink()
     assert train(job).counts["fitted"] == 1
-    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, "fitted once, logged when there was room"
+    assert job.lake.read(FITS).count() == job.lake.read(MODELS).count() == 1, (
+        "fitted once, logged when there was room"
+    )
 
 
-def test_an_mlflow_out_of_reach_is_told_before_anything_is_fitted(spark: SparkSession, tmp_path: Path) -> None:
+def test_an_mlflow_out_of_reach_is_told_before_anything_is_fitted(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     job = ready(tmp_path, spark, mlflow={"development": {"tracking": "http://127.0.0.1:1"}})
     with pytest.raises(TrackingError, match=r"http://127.0.0.1:1"):
         train(job)
     assert not job.lake.exists(FITS)
 
 
-def test_a_production_mlflow_out_of_reach_is_told_before_a_run_begins(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_production_mlflow_out_of_reach_is_told_before_a_run_begins(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     job = ready(tmp_path, spark, rows_of("a", 40), mlflow={"production": {"tracking": "http://127.0.0.1:1"}})
     with pytest.raises(TrackingError, match=r"http://127.0.0.1:1"):
         run(job)
@@ -377,20 +486,31 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     before = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
     train(job, Choice(force=True))
     altered = min(before)
-    job.spark.sql(f"UPDATE {job.lake.ref(FITS)} SET payload = unhex('00') WHERE partition_id = '{altered}' AND payload IS NOT NULL")
+    job.spark.sql(
+        f"UPDATE {job.lake.ref(FITS)} SET payload = unhex('00') WHERE partition_id = '{altered}' AND "
+        "payload IS NOT NULL"
+    )
     report = promote(job)
     assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
     after = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
     assert {partition for partition in before if before[partition] == after[partition]} == {altered}
-    told = job.lake.read(PROMOTIONS).filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'").collect()
-    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in told] == [("refused", None, "payload")]
+    told = (
+        job.lake.read(PROMOTIONS)
+        .filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'")
+        .collect()
+    )
+    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in told] == [
+        ("refused", None, "payload")
+    ]
     assert "train the partition again with --force" in told[0]["reason"]
     assert sum("checksum" in line and line.startswith("refused") for line in report.lines) == 1
     assert index.verify(job) == []
 
 
 def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSession, tmp_path: Path) -> None:
-    job = ready(tmp_path, spark, rows_of("a", 40), warehouse={"postgres": "postgresql://u:hunter2@127.0.0.1:1/db"})
+    job = ready(
+        tmp_path, spark, rows_of("a", 40), warehouse={"postgres": "postgresql://u:hunter2@127.0.0.1:1/db"}
+    )
     train(job), promote(job), score(job)
     with pytest.raises(WarehouseError) as caught:
         load(job)
@@ -399,14 +519,30 @@ def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSessi
     assert job.lake.read(PREDICTIONS).count() == 7
 
 
-def test_one_class_of_rows_and_text_labels_go_through_a_classification(spark: SparkSession, tmp_path: Path) -> None:
-    rows = [{"store": 1, "item": "a", "heat": float(n % 50), "fails": "yes" if n % 50 > 24 else "no"} for n in range(120)]
+def test_one_class_of_rows_and_text_labels_go_through_a_classification(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = [
+        {"store": 1, "item": "a", "heat": float(n % 50), "fails": "yes" if n % 50 > 24 else "no"}
+        for n in range(120)
+    ]
     rows += [{"store": 1, "item": "b", "heat": float(n), "fails": "no"} for n in range(30)]
     job = ready(
-        tmp_path, spark, rows, task="classification", columns={"target": "fails", "features": ["heat"]}, candidates=["linear"],
+        tmp_path,
+        spark,
+        rows,
+        task="classification",
+        columns={"target": "fails", "features": ["heat"]},
+        candidates=["linear"],
         promote={"all": [{"metric": "accuracy", "above": 0.8}]},
-    )  # fmt: skip
-    assert train(job).counts == {"partitions": 2, "fitted": 1, "fallback": 0, "unchanged": 0, "quarantined": 1}
+    )
+    assert train(job).counts == {
+        "partitions": 2,
+        "fitted": 1,
+        "fallback": 0,
+        "unchanged": 0,
+        "quarantined": 1,
+    }
     assert keyed(job, QUARANTINE, "reason") == {"b": ("one_class",)}
     assert promote(job).counts["promoted"] == 1
     score(job)
@@ -417,7 +553,9 @@ def test_one_class_of_rows_and_text_labels_go_through_a_classification(spark: Sp
 
 def test_a_promotion_waits_for_the_signed_off_file(spark: SparkSession, tmp_path: Path) -> None:
     request = tmp_path / "approved.csv"
-    job = ready(tmp_path, spark, [*rows_of("a", 40), *rows_of("b", 40)], promote={**GATES, "approval": str(request)})
+    job = ready(
+        tmp_path, spark, [*rows_of("a", 40), *rows_of("b", 40)], promote={**GATES, "approval": str(request)}
+    )
     train(job)
     with pytest.raises(ManyModelsError, match=r"promote.approval: .*approved.csv cannot be read"):
         promote(job)
@@ -429,7 +567,11 @@ def test_a_promotion_waits_for_the_signed_off_file(spark: SparkSession, tmp_path
     counts = promote(job).counts
     assert (counts["promoted"], counts["refused"]) == (1, 1)
     decisions = job.lake.read(PROMOTIONS).groupBy("outcome").count().collect()
-    assert {row["outcome"]: row["count"] for row in decisions} == {"would_promote": 2, "promoted": 1, "refused": 1}
+    assert {row["outcome"]: row["count"] for row in decisions} == {
+        "would_promote": 2,
+        "promoted": 1,
+        "refused": 1,
+    }
     refused = job.lake.read(PROMOTIONS).filter("outcome = 'refused'").select("reason").collect()
     assert "awaits approval" in refused[0]["reason"]
     request.write_text("\n".join(lines))

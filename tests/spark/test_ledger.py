@@ -1,4 +1,6 @@
-"""Two at once, trainers or those who change the champions: the first commit wins, and the other one changes nothing."""
+"""Two at once, trainers or those who change the champions: the first commit wins, and the other one changes
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,11 @@ from manymodels_spark.tracking.registry import open_production
 
 pytestmark = pytest.mark.spark
 ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
-    "promote": promote, "rollback": rollback, "retire": lambda job: retire(job, keep=1), "index": index.rebuild,
-}  # fmt: skip
+    "promote": promote,
+    "rollback": rollback,
+    "retire": lambda job: retire(job, keep=1),
+    "index": index.rebuild,
+}
 
 
 def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable[..., Job]) -> None:
@@ -51,13 +56,17 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
     assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", ledger.owner())
 
 
-def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(make_job: Callable[..., Job]) -> None:
+def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(
+    make_job: Callable[..., Job],
+) -> None:
     job = make_job()
     run_id = new_run_id()
     heard(job, "train", run_id, timedelta(minutes=11))
     assert ledger.open_run(job, "train", "spec") == (run_id, True), "it is continued, since nothing changed"
     heard(job, "train", run_id, timedelta(0) - timedelta(seconds=5))
-    with pytest.raises(ManyModelsError, match=rf"train of sales is already running \(run {run_id}, elsewhere:7\)"):
+    with pytest.raises(
+        ManyModelsError, match=rf"train of sales is already running \(run {run_id}, elsewhere:7\)"
+    ):
         ledger.open_run(job, "train", "spec")
 
 
@@ -73,7 +82,9 @@ def test_a_run_tells_that_it_works_and_notices_when_it_was_taken_over(make_job: 
         assert lost.wait(60)
     with pytest.raises(ManyModelsError, match="another process took it over"):
         ledger.require(lost, run_id)
-    assert not ledger.is_alive(ledger.Run(run_id, "running", "spec", ledger.owner(), time.time()), time.time())
+    assert not ledger.is_alive(
+        ledger.Run(run_id, "running", "spec", ledger.owner(), time.time()), time.time()
+    )
 
 
 def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
@@ -84,11 +95,15 @@ def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
 
 
 @pytest.mark.parametrize("theirs", ["promote", "rollback"])
-def test_who_changes_the_champions_on_another_machine_is_waited_for(make_job: Callable[..., Job], theirs: str) -> None:
+def test_who_changes_the_champions_on_another_machine_is_waited_for(
+    make_job: Callable[..., Job], theirs: str
+) -> None:
     job, run_id = make_job(), new_run_id()
     heard(job, theirs, run_id, timedelta(0))
     for own in ON_CHAMPIONS.values():
-        with pytest.raises(ConcurrentWrite, match=rf"{theirs} of sales is already running \(run {run_id}, elsewhere:7\)"):
+        with pytest.raises(
+            ConcurrentWrite, match=rf"{theirs} of sales is already running \(run {run_id}, elsewhere:7\)"
+        ):
             own(job)
     assert ledger.open_run(job, "train", "spec")[1] is False, "training leaves the champions alone"
     assert {row["stage"] for row in job.lake.read(RUNS).collect()} == {theirs, "train"}
@@ -97,7 +112,11 @@ def test_who_changes_the_champions_on_another_machine_is_waited_for(make_job: Ca
 def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_partition_has_one(
     make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [{"store": store, "item": 1, "date": day, "units": store + n % 7} for store in range(3) for n, day in enumerate(days(35))]
+    rows = [
+        {"store": store, "item": 1, "date": day, "units": store + n % 7}
+        for store in range(3)
+        for n, day in enumerate(days(35))
+    ]
     write_csv(tmp_path / "sales.csv", rows)
     job = make_job()
     ingest(job), prepare(job), train(job), promote(job), train(job, Choice(force=True))

@@ -1,4 +1,6 @@
-"""The load stage into Synapse: Spark's export, its checksum by executors, and the pool's stand-in that reads the files."""
+"""The load stage into Synapse: Spark's export, its checksum by executors, and the pool's stand-in that reads
+the files.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from manymodels_spark.tables import PREDICTIONS, RUNS
 from manymodels_spark.warehouse import synapse, synapse_sql
 
 SCHEMA = (
-    "partition_id string, store int, cutoff timestamp, prediction double, price decimal(9,2), day date, known boolean, "
+    "partition_id string, store int, cutoff timestamp, prediction double, price decimal(9,2), day date, "
+    "known boolean, "
     "notes map<string,bigint>, run_id string, scored_at timestamp"
 )
 MONDAY = datetime(2026, 11, 23)
@@ -27,15 +30,22 @@ MONDAY = datetime(2026, 11, 23)
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
     """A pool that finds the staging folder of this machine behind Azure's addresses."""
     pool = StandIn(tmp_path)
-    monkeypatch.setattr(synapse_sql, "url", lambda place: place.replace(f"file://{tmp_path}", "https://a.dfs.core.windows.net"))
     monkeypatch.setattr(
-        "manymodels_spark.stages.load.open_warehouse", lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool)
+        synapse_sql,
+        "url",
+        lambda place: place.replace(f"file://{tmp_path}", "https://a.dfs.core.windows.net"),
+    )
+    monkeypatch.setattr(
+        "manymodels_spark.stages.load.open_warehouse",
+        lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
     )
     return pool
 
 
 def predicted(job: Job, *rows: tuple[str, float | None, str]) -> None:
-    cells = [(one, 1, MONDAY, value, None, MONDAY.date(), True, {"a": 1}, run, MONDAY) for one, value, run in rows]
+    cells = [
+        (one, 1, MONDAY, value, None, MONDAY.date(), True, {"a": 1}, run, MONDAY) for one, value, run in rows
+    ]
     job.lake.append(PREDICTIONS, job.spark.createDataFrame(cells, SCHEMA))
 
 
@@ -56,8 +66,12 @@ def test_versions_of_the_lake_arrive_with_the_checksum_that_executors_took(
     report = load(job, tables=[RUNS])
 
     assert report.counts["rows"] == 1, "only what is new travels"
-    rows = pool.database.execute("SELECT partition_id, prediction, cutoff, day, notes FROM dbo.sales_predictions ORDER BY 1").fetchall()
-    assert rows == [(one, value, MONDAY, MONDAY.date(), '{"a":1}') for one, value in [("b", None), ("c", 3.5), ("ü", 1.0)]]
+    rows = pool.database.execute(
+        "SELECT partition_id, prediction, cutoff, day, notes FROM dbo.sales_predictions ORDER BY 1"
+    ).fetchall()
+    assert rows == [
+        (one, value, MONDAY, MONDAY.date(), '{"a":1}') for one, value in [("b", None), ("c", 3.5), ("ü", 1.0)]
+    ]
     assert load(job, tables=[]).counts["rows"] == 0
 
 
@@ -69,7 +83,9 @@ def test_rows_that_changed_on_their_way_are_found(
 
     def spoil(_: int, statement: str) -> None:
         if statement.startswith("COPY INTO"):
-            table = pool.database.execute("SELECT table_name FROM information_schema.tables WHERE table_name LIKE '%rows%'").fetchone()
+            table = pool.database.execute(
+                "SELECT table_name FROM information_schema.tables WHERE table_name LIKE '%rows%'"
+            ).fetchone()
             pool.database.execute(f"UPDATE dbo.\"{table[0]}\" SET prediction = 2.5 WHERE partition_id = 'b'")
 
     pool.after = spoil
@@ -85,7 +101,11 @@ def test_the_serverless_endpoint_gets_views_of_the_tables_where_they_lie(
     views: list[str] = []
     run = StandIn._run
     monkeypatch.setattr(
-        StandIn, "_run", lambda self, statement: views.append(statement) if "OPENROWSET" in statement else run(self, statement)
+        StandIn,
+        "_run",
+        lambda self, statement: (
+            views.append(statement) if "OPENROWSET" in statement else run(self, statement)
+        ),
     )
     monkeypatch.setattr(synapse_sql, "url", lambda place: place)
 

@@ -1,4 +1,6 @@
-"""Monitoring end to end: forecasts are kept by cutoff, met by actuals, and the partition that moved is fitted again."""
+"""Monitoring end to end: forecasts are kept by cutoff, met by actuals, and the partition that moved is fitted
+again.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,16 @@ def rows_of(item: str, count: int, moved: int | None = None) -> list[dict[str, o
     """Weekly sales with a little noise; from day `moved` on they are doubled."""
     shift = len(item)
     return [
-        {"store": 1, "item": item, "date": day,
-         "units": WEEK[n % 7] * NOISE[(n * n + shift) % 11] * (2 if moved is not None and n >= moved else 1)}
+        {
+            "store": 1,
+            "item": item,
+            "date": day,
+            "units": WEEK[n % 7]
+            * NOISE[(n * n + shift) % 11]
+            * (2 if moved is not None and n >= moved else 1),
+        }
         for n, day in enumerate(days(count))
-    ]  # fmt: skip
+    ]
 
 
 def refreshed(job: Job, rows: list[dict[str, object]]) -> None:
@@ -50,7 +58,9 @@ def refreshed(job: Job, rows: list[dict[str, object]]) -> None:
 def test_the_moved_partition_is_found_and_it_alone_is_fitted_again(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = make_spec(tmp_path, horizon=14, backtest={"folds": 2, "intervals": [80]}, monitor={"significance": 0.01})
+    spec = make_spec(
+        tmp_path, horizon=14, backtest={"folds": 2, "intervals": [80]}, monitor={"significance": 0.01}
+    )
     job = Job.of(spec, spark)
     refreshed(job, [row for item in ("a", "bb", "ccc") for row in rows_of(item, 112)])
     train(job)
@@ -65,8 +75,16 @@ def test_the_moved_partition_is_found_and_it_alone_is_fitted_again(
     assert "accuracy" in said.output and "item=bb" in said.output
     alerts = job.lake.read(ALERTS).select("key", "check", "age", "steps", "advice").collect()
     assert {row["check"] for row in alerts} >= {"accuracy", "coverage", "level"}
-    assert all('"bb"' in row["key"] and row["advice"] and (row["age"], row["steps"]) == ("all", 14) for row in alerts)
-    found = job.lake.read(MONITORING).filter("check = 'accuracy' AND age <> 'all'").select("age", "steps").distinct().collect()
+    assert all(
+        '"bb"' in row["key"] and row["advice"] and (row["age"], row["steps"]) == ("all", 14) for row in alerts
+    )
+    found = (
+        job.lake.read(MONITORING)
+        .filter("check = 'accuracy' AND age <> 'all'")
+        .select("age", "steps")
+        .distinct()
+        .collect()
+    )
     assert sorted((row["age"], row["steps"]) for row in found) == [("1-7", 7), ("8-14", 7)]
 
     report = train(job, Choice(degraded=True))

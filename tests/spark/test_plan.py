@@ -1,4 +1,6 @@
-"""A plan from a small lake: it counts as a run would, fits only its sample, and leaves no trace in what runs read."""
+"""A plan from a small lake: it counts as a run would, fits only its sample, and leaves no trace in what runs
+read.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ pytestmark = pytest.mark.spark
 
 
 def rows_of(item: str, count: int) -> list[dict[str, object]]:
-    return [{"store": 1, "item": item, "date": day, "units": 5.0 + n % 7} for n, day in enumerate(days(count))]
+    return [
+        {"store": 1, "item": item, "date": day, "units": 5.0 + n % 7} for n, day in enumerate(days(count))
+    ]
 
 
 BASE = [*rows_of("a", 40), *rows_of("b", 60), *rows_of("c", 80), *rows_of("short", 9)]
@@ -56,6 +60,9 @@ def test_a_plan_counts_what_a_run_would_fit_before_and_after_it(spark: SparkSess
     assert set(second.others) == {"ingest", "prepare"}
     assert second.lake_bytes > 0 and second.mlflow_bytes > second.lake_bytes
     said = dict(plan_lines(second))
-    assert said["partitions"] == "5 = 2 to fit (1 new, 1 fitted before) + 2 unchanged + 1 in quarantine + 0 broken"
+    assert (
+        said["partitions"]
+        == "5 = 2 to fit (1 new, 1 fitted before) + 2 unchanged + 1 in quarantine + 0 broken"
+    )
     nothing = replace(second, new=0, changed=0)
     assert dict(plan_lines(nothing))["train"] == "nothing to fit"

@@ -1,4 +1,6 @@
-"""Prepare: typed, merged and completed rows; what is wrong is counted, and sets one partition aside, no other."""
+"""Prepare: typed, merged and completed rows; what is wrong is counted, and sets one partition aside, no
+other.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +41,31 @@ def prepared(make_job: MakeJob, folder: Path, rows: list[dict[str, object]], **c
 
 
 def silver(job: Job, *more: str) -> list[tuple[Any, ...]]:
-    rows = job.lake.read(SILVER).selectExpr("coalesce(item, '')", "date_format(date, 'MM-dd HH:mm')", "units", *more).collect()
+    rows = (
+        job.lake.read(SILVER)
+        .selectExpr("coalesce(item, '')", "date_format(date, 'MM-dd HH:mm')", "units", *more)
+        .collect()
+    )
     return sorted(tuple(row) for row in rows)
 
 
 def problems(job: Job) -> dict[str, str | None]:
-    return {str(row["item"]): row["problem"] for row in job.lake.read(PARTITIONS).select("item", "problem").collect()}
+    return {
+        str(row["item"]): row["problem"]
+        for row in job.lake.read(PARTITIONS).select("item", "problem").collect()
+    }
 
 
 def quality(job: Job, check: str) -> dict[str, int]:
     rows = job.lake.read(QUALITY).filter(f"check = '{check}'").collect()
-    return {str(dict(PartitionKey.parse(row["key"]).values)["item"]): row["rows"] for row in rows if row["rows"]}
+    return {
+        str(dict(PartitionKey.parse(row["key"]).values)["item"]): row["rows"] for row in rows if row["rows"]
+    }
 
 
-def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_are_whole(make_job: MakeJob, tmp_path: Path) -> None:
+def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_are_whole(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     day = days(4)
     rows = [
         *(row("sound", d, 1.0) for d in day),
@@ -65,9 +78,14 @@ def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_a
     ]
     job = prepared(make_job, tmp_path, rows)
     assert problems(job) == {
-        "sound": None, "single": None, "empty": "all_null", "infinite": "not_finite", "text": "not_numeric",
-        "timeless": "bad_times", "None": "null_key",
-    }  # fmt: skip
+        "sound": None,
+        "single": None,
+        "empty": "all_null",
+        "infinite": "not_finite",
+        "text": "not_numeric",
+        "timeless": "bad_times",
+        "None": "null_key",
+    }
     assert {line[0] for line in silver(job)} == {"sound", "single"}
     detail = {row["item"]: row["problem_detail"] for row in job.lake.read(PARTITIONS).collect()}
     assert detail["text"] == "1 of 4 values of units are text that is no number"
@@ -76,8 +94,15 @@ def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_a
 
 
 def test_bad_rows_are_dropped_or_kept_where_the_spec_says_so(make_job: MakeJob, tmp_path: Path) -> None:
-    rows = [row("a", "soon", 1.0), row("a", "2026-01-01", "inf"), row("a", "2026-01-02", 3.0), row(None, "2026-01-01", 4.0)]
-    job = prepared(make_job, tmp_path, rows, prepare={"bad_times": "drop", "not_finite": "drop", "null_keys": "keep"})
+    rows = [
+        row("a", "soon", 1.0),
+        row("a", "2026-01-01", "inf"),
+        row("a", "2026-01-02", 3.0),
+        row(None, "2026-01-01", 4.0),
+    ]
+    job = prepared(
+        make_job, tmp_path, rows, prepare={"bad_times": "drop", "not_finite": "drop", "null_keys": "keep"}
+    )
     assert problems(job) == {"a": None, "None": None}
     assert [line[1:] for line in silver(job) if line[0] == "a"] == [("01-02 00:00", 3.0)]
     table = {row["item"]: row for row in job.lake.read(PARTITIONS).collect()}
@@ -85,8 +110,12 @@ def test_bad_rows_are_dropped_or_kept_where_the_spec_says_so(make_job: MakeJob, 
     assert table["a"]["rows"] == 1
 
 
-@pytest.mark.parametrize(("rule", "units", "price"), [("last", 5.0, 9.0), ("sum", 7.0, 9.0), ("mean", 3.5, 9.0)])
-def test_repeated_times_are_merged_by_rule(make_job: MakeJob, tmp_path: Path, rule: str, units: float, price: float) -> None:
+@pytest.mark.parametrize(
+    ("rule", "units", "price"), [("last", 5.0, 9.0), ("sum", 7.0, 9.0), ("mean", 3.5, 9.0)]
+)
+def test_repeated_times_are_merged_by_rule(
+    make_job: MakeJob, tmp_path: Path, rule: str, units: float, price: float
+) -> None:
     rows = [
         row("a", "2026-01-01", 5.0, price=9.0, changed="2026-01-03 00:00:00"),
         row("a", "2026-01-01", 2.0, price=8.0, changed="2026-01-02 00:00:00"),
@@ -94,14 +123,20 @@ def test_repeated_times_are_merged_by_rule(make_job: MakeJob, tmp_path: Path, ru
     ]
     source = {"csv": {"path": str(tmp_path / "sales.csv"), "watermark": "changed"}}
     job = prepared(
-        make_job, tmp_path, rows, prepare={"duplicates": rule}, source=source,
+        make_job,
+        tmp_path,
+        rows,
+        prepare={"duplicates": rule},
+        source=source,
         columns={"time": "date", "target": "units", "known_future": ["price"]},
-    )  # fmt: skip
+    )
     assert silver(job, "price") == [("a", "01-01 00:00", units, price), ("a", "01-02 00:00", 1.0, 7.0)]
     assert quality(job, "duplicates") == {"a": 1}
 
 
-def test_repeated_times_are_an_error_of_their_partition_where_the_spec_says_so(make_job: MakeJob, tmp_path: Path) -> None:
+def test_repeated_times_are_an_error_of_their_partition_where_the_spec_says_so(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     rows = [row("a", "2026-01-01", 5.0), row("a", "2026-01-01", 2.0), row("b", "2026-01-01", 1.0)]
     job = prepared(make_job, tmp_path, rows, prepare={"duplicates": "error"})
     assert problems(job) == {"a": "duplicate_times", "b": None}
@@ -111,11 +146,22 @@ def test_repeated_times_are_an_error_of_their_partition_where_the_spec_says_so(m
 def test_missing_steps_are_filled_between_first_and_last_only(
     make_job: MakeJob, tmp_path: Path, rule: str, filled: float | None
 ) -> None:
-    rows = [row("a", "2026-01-01", 1.0), row("a", "2026-01-04", 4.0), row("b", "2026-01-03", 2.0), row("b", "2026-01-04", None)]
+    rows = [
+        row("a", "2026-01-01", 1.0),
+        row("a", "2026-01-04", 4.0),
+        row("b", "2026-01-03", 2.0),
+        row("b", "2026-01-04", None),
+    ]
     job = prepared(make_job, tmp_path, rows, prepare={"gaps": rule})
     last_of_b = {"zero": 0.0, "forward": 2.0, "leave": None}[rule]
     between = [] if filled is None else [("a", "01-02 00:00", filled), ("a", "01-03 00:00", filled)]
-    expected = [("a", "01-01 00:00", 1.0), *between, ("a", "01-04 00:00", 4.0), ("b", "01-03 00:00", 2.0), ("b", "01-04 00:00", last_of_b)]
+    expected = [
+        ("a", "01-01 00:00", 1.0),
+        *between,
+        ("a", "01-04 00:00", 4.0),
+        ("b", "01-03 00:00", 2.0),
+        ("b", "01-04 00:00", last_of_b),
+    ]
     assert silver(job) == expected
     assert quality(job, "gaps") == ({} if filled is None else {"a": 2})
 
@@ -124,22 +170,34 @@ def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob
     rows = [row("a", "2026-01-01", 1.0, price=1.0), row("a", "2026-01-03", 3.0, price=3.0)]
     write_csv(tmp_path / "calendar.csv", [{"item": "a", "date": d, "price": 7.0} for d in days(9)])
     job = prepared(
-        make_job, tmp_path, rows, columns={"time": "date", "target": "units", "known_future": ["price"]},
+        make_job,
+        tmp_path,
+        rows,
+        columns={"time": "date", "target": "units", "known_future": ["price"]},
         prepare={"gaps": "zero", "calendar": {"csv": str(tmp_path / "calendar.csv")}},
-    )  # fmt: skip
+    )
     assert [line[3] for line in silver(job, "price")] == [1.0, 7.0, 3.0]
 
 
 def times(job: Job, item: str = "a") -> list[str]:
     """An item's times in silver; those whose target was made up have a star."""
-    rows = job.lake.read(SILVER).filter(f"item = '{item}'").selectExpr("date_format(date, 'yyyy-MM-dd HH:mm')", "units").collect()
+    rows = (
+        job.lake.read(SILVER)
+        .filter(f"item = '{item}'")
+        .selectExpr("date_format(date, 'yyyy-MM-dd HH:mm')", "units")
+        .collect()
+    )
     return sorted(at + ("" if units else " *") for at, units in rows)
 
 
 def filled(spark: SparkSession, folder: Path, frequency: str, given: list[str]) -> list[str]:
     """The times of a partition's rows with its gaps filled; those that were made up have a star."""
-    spec = make_spec(folder, columns={"time": "date", "target": "units", "frequency": frequency}, prepare={"gaps": "zero"})
-    rows = spark.createDataFrame([("a", at, 1.0) for at in given], "partition_id string, date string, units double")
+    spec = make_spec(
+        folder, columns={"time": "date", "target": "units", "frequency": frequency}, prepare={"gaps": "zero"}
+    )
+    rows = spark.createDataFrame(
+        [("a", at, 1.0) for at in given], "partition_id string, date string, units double"
+    )
     whole = completed(rows.withColumn("date", rows["date"].cast("timestamp")), spec, None)
     found = whole.selectExpr("partition_id", "date_format(date, 'yyyy-MM-dd HH:mm') date", "units").collect()
     assert {row["partition_id"] for row in found} == {"a"}
@@ -149,14 +207,30 @@ def filled(spark: SparkSession, folder: Path, frequency: str, given: list[str]) 
 @pytest.mark.parametrize(
     ("frequency", "first"),
     [
-        ("min", "2026-01-01 10:07"), ("15min", "2026-01-01 10:07"), ("30min", "2026-01-01 10:07"), ("h", "2026-01-01 10:07"),
-        ("D", "2026-02-26 13:30"), ("B", "2026-01-01 13:30"), ("W", "2026-01-07 13:30"), ("W-MON", "2026-01-05 00:00"),
-        ("W-SUN", "2026-01-04 13:30"), ("MS", "2026-01-01 13:30"), ("ME", "2026-01-31 13:30"), ("QS", "2026-04-01 00:00"),
-        ("QE", "2026-03-31 00:00"), ("YS", "2026-01-01 00:00"), ("YE", "2027-12-31 00:00"),
+        ("min", "2026-01-01 10:07"),
+        ("15min", "2026-01-01 10:07"),
+        ("30min", "2026-01-01 10:07"),
+        ("h", "2026-01-01 10:07"),
+        ("D", "2026-02-26 13:30"),
+        ("B", "2026-01-01 13:30"),
+        ("W", "2026-01-07 13:30"),
+        ("W-MON", "2026-01-05 00:00"),
+        ("W-SUN", "2026-01-04 13:30"),
+        ("MS", "2026-01-01 13:30"),
+        ("ME", "2026-01-31 13:30"),
+        ("QS", "2026-04-01 00:00"),
+        ("QE", "2026-03-31 00:00"),
+        ("YS", "2026-01-01 00:00"),
+        ("YE", "2027-12-31 00:00"),
     ],
-)  # fmt: skip
-def test_a_gap_is_filled_with_the_steps_that_a_forecast_has(spark: SparkSession, tmp_path: Path, frequency: str, first: str) -> None:
-    steps = [f"{at:%Y-%m-%d %H:%M}" for at in pd.date_range(first, periods=6, freq="7D" if frequency == "W" else frequency)]
+)
+def test_a_gap_is_filled_with_the_steps_that_a_forecast_has(
+    spark: SparkSession, tmp_path: Path, frequency: str, first: str
+) -> None:
+    steps = [
+        f"{at:%Y-%m-%d %H:%M}"
+        for at in pd.date_range(first, periods=6, freq="7D" if frequency == "W" else frequency)
+    ]
     assert steps[0] == first
     expected = [at + (" *" if n in (1, 2, 3) else "") for n, at in enumerate(steps)]
     assert filled(spark, tmp_path, frequency, [steps[0], *steps[4:]]) == expected
@@ -170,8 +244,11 @@ def test_a_gap_is_filled_with_the_steps_that_a_forecast_has(spark: SparkSession,
         ("W-MON", ["2026-01-07", "2026-01-14", "2026-01-28"], ["2026-01-19 00:00"]),
         ("W-MON", ["2026-01-09", "2026-01-16", "2026-01-30"], ["2026-01-26 00:00"]),
         ("MS", ["2026-01-15", "2026-02-15", "2026-04-15"], ["2026-03-01 00:00"]),
-        ("MS", ["2026-02-28 23:00", "2026-03-31 23:00", "2026-09-30 23:00", "2026-11-01 00:00"],
-         [f"2026-0{month}-01 23:00" for month in (5, 6, 7, 8, 9)]),
+        (
+            "MS",
+            ["2026-02-28 23:00", "2026-03-31 23:00", "2026-09-30 23:00", "2026-11-01 00:00"],
+            [f"2026-0{month}-01 23:00" for month in (5, 6, 7, 8, 9)],
+        ),
         ("ME", ["2026-01-15", "2026-02-15", "2026-04-15"], ["2026-03-31 00:00"]),
         ("ME", ["2026-02-01", "2026-03-01", "2026-05-01"], ["2026-03-31 00:00"]),
         ("QE", ["2025-11-15", "2026-02-15", "2026-08-15"], ["2026-06-30 00:00"]),
@@ -179,7 +256,7 @@ def test_a_gap_is_filled_with_the_steps_that_a_forecast_has(spark: SparkSession,
         ("D", ["2026-01-01", "2026-01-02 18:00", "2026-01-03 06:00", "2026-01-05"], ["2026-01-04 06:00"]),
         ("h", ["2026-01-01 10:07", "2026-01-01 11:20", "2026-01-01 13:00"], ["2026-01-01 12:20"]),
     ],
-)  # fmt: skip
+)
 def test_rows_beside_the_steps_of_the_frequency_stay_and_get_no_neighbour_of_their_own_step(
     spark: SparkSession, tmp_path: Path, frequency: str, given: list[str], made: list[str]
 ) -> None:
@@ -193,12 +270,20 @@ def test_a_day_is_a_day_where_the_clock_changes(make_job: MakeJob, tmp_path: Pat
     job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero", "timezone": "Atlantic/Azores"})
     assert times(job, "a") == ["2026-03-27 23:00", "2026-03-28 23:00", "2026-03-30 00:00", "2026-03-31 00:00"]
     assert times(job, "b") == [
-        "2026-03-27 00:00", "2026-03-28 00:00 *", "2026-03-29 01:00", "2026-03-30 01:00 *", "2026-03-31 01:00",
-    ]  # fmt: skip
+        "2026-03-27 00:00",
+        "2026-03-28 00:00 *",
+        "2026-03-29 01:00",
+        "2026-03-30 01:00 *",
+        "2026-03-31 01:00",
+    ]
 
 
 def test_each_partition_is_filled_from_its_own_rows(make_job: MakeJob, tmp_path: Path) -> None:
-    rows = [row(item, f"2026-01-0{day} {hour}:00", 1.0) for item, hour in (("a", "06"), ("b", "18")) for day in (1, 3)]
+    rows = [
+        row(item, f"2026-01-0{day} {hour}:00", 1.0)
+        for item, hour in (("a", "06"), ("b", "18"))
+        for day in (1, 3)
+    ]
     job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero"})
     assert times(job, "a") == ["2026-01-01 06:00", "2026-01-02 06:00 *", "2026-01-03 06:00"]
     assert times(job, "b") == ["2026-01-01 18:00", "2026-01-02 18:00 *", "2026-01-03 18:00"]
@@ -209,7 +294,9 @@ def test_a_gap_of_over_a_million_steps_is_left(spark: SparkSession, tmp_path: Pa
     assert filled(spark, tmp_path, "min", given) == [*given[:2], "2026-01-01 00:01 *", given[2]]
 
 
-def test_a_date_that_pandas_cannot_hold_is_a_bad_time_of_its_partition(make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_date_that_pandas_cannot_hold_is_a_bad_time_of_its_partition(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     rows = [row(item, d, 1.0) for item in ("late", "early", "near") for d in days(3)]
     rows += [row("late", "9999-12-31", 1.0), row("early", "0001-01-01", 1.0)]
     job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero"})
@@ -217,36 +304,58 @@ def test_a_date_that_pandas_cannot_hold_is_a_bad_time_of_its_partition(make_job:
     assert quality(job, "bad_times") == {"late": 1, "early": 1}
     job = prepared(make_job, tmp_path, rows, name="other", prepare={"gaps": "zero", "bad_times": "drop"})
     assert problems(job) == {"late": None, "early": None, "near": None}
-    assert times(job, "late") == times(job, "early") == times(job, "near") == [f"{day} 00:00" for day in days(3)]
+    assert (
+        times(job, "late") == times(job, "early") == times(job, "near") == [f"{day} 00:00" for day in days(3)]
+    )
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"), [({"negatives": "keep"}, [-3.0, 5.0]), ({"negatives": "zero"}, [0.0, 5.0]), ({"negatives": "drop"}, [5.0])]
+    ("rule", "expected"),
+    [
+        ({"negatives": "keep"}, [-3.0, 5.0]),
+        ({"negatives": "zero"}, [0.0, 5.0]),
+        ({"negatives": "drop"}, [5.0]),
+    ],
 )
-def test_negatives_are_touched_only_where_the_spec_asks(make_job: MakeJob, tmp_path: Path, rule: Any, expected: list[float]) -> None:
-    job = prepared(make_job, tmp_path, [row("a", "2026-01-01", -3.0), row("a", "2026-01-02", 5.0)], prepare=rule)
+def test_negatives_are_touched_only_where_the_spec_asks(
+    make_job: MakeJob, tmp_path: Path, rule: Any, expected: list[float]
+) -> None:
+    job = prepared(
+        make_job, tmp_path, [row("a", "2026-01-01", -3.0), row("a", "2026-01-02", 5.0)], prepare=rule
+    )
     assert [line[2] for line in silver(job)] == expected
     assert quality(job, "negatives") == {"a": 1}
 
 
 def test_outliers_are_capped_at_the_fences_and_counted(make_job: MakeJob, tmp_path: Path) -> None:
-    rows = [row("a", d, units) for d, units in zip(days(8), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0], strict=True)]
+    rows = [
+        row("a", d, units)
+        for d, units in zip(days(8), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0], strict=True)
+    ]
     job = prepared(make_job, tmp_path, rows, prepare={"outliers": 2})
     assert max(line[2] for line in silver(job)) == 6.0 + 2 * (6.0 - 2.0)
     assert quality(job, "outliers") == {"a": 1}
 
 
 def test_history_keeps_the_newest_rows_and_counts_the_others(make_job: MakeJob, tmp_path: Path) -> None:
-    rows = [row("a", d, float(n)) for n, d in enumerate(days(6)) if n not in (1, 4)] + [row("b", d, 1.0) for d in days(2)]
+    rows = [row("a", d, float(n)) for n, d in enumerate(days(6)) if n not in (1, 4)] + [
+        row("b", d, 1.0) for d in days(2)
+    ]
     job = prepared(make_job, tmp_path, rows, prepare={"history": 3, "gaps": "forward"})
     assert [line[2] for line in silver(job)] == [3.0, 3.0, 5.0, 1.0, 1.0]
     assert quality(job, "history") == {"a": 3}, "one of them filled before it was cut"
     assert quality(job, "gaps") == {"a": 2}
 
 
-def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_come(make_job: MakeJob, tmp_path: Path) -> None:
+def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_come(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     rows = [row("a", "2026-01-01", float(n), price=float(-n)) for n in range(40)]
-    parts = {"task": "regression", "columns": {"time": "date", "target": "units", "features": ["price"]}, "prepare": {"history": 5}}
+    parts = {
+        "task": "regression",
+        "columns": {"time": "date", "target": "units", "features": ["price"]},
+        "prepare": {"history": 5},
+    }
     kept = silver(prepared(make_job, tmp_path, rows, name="one", **parts))
     assert kept == silver(prepared(make_job, tmp_path, rows[::-1], name="other", **parts))
     assert len(kept) == 5
@@ -254,11 +363,17 @@ def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_com
 
 def test_mixed_zones_become_wall_time_of_the_specs_zone(make_job: MakeJob, tmp_path: Path) -> None:
     rows = [
-        row("a", "2026-01-01T12:00:00+02:00", 1.0), row("a", "2026-01-01T11:00:00Z", 2.0), row("a", "2026-01-01T13:00:00", 3.0),
-    ]  # fmt: skip
+        row("a", "2026-01-01T12:00:00+02:00", 1.0),
+        row("a", "2026-01-01T11:00:00Z", 2.0),
+        row("a", "2026-01-01T13:00:00", 3.0),
+    ]
     columns = {"time": "date", "target": "units", "frequency": "h"}
     job = prepared(make_job, tmp_path, rows, columns=columns, prepare={"timezone": "Europe/Madrid"})
-    assert [line[1:] for line in silver(job)] == [("01-01 11:00", 1.0), ("01-01 12:00", 2.0), ("01-01 13:00", 3.0)]
+    assert [line[1:] for line in silver(job)] == [
+        ("01-01 11:00", 1.0),
+        ("01-01 12:00", 2.0),
+        ("01-01 13:00", 3.0),
+    ]
 
 
 def test_keys_keep_their_type_and_every_character(make_job: MakeJob, tmp_path: Path) -> None:
@@ -268,7 +383,9 @@ def test_keys_keep_their_type_and_every_character(make_job: MakeJob, tmp_path: P
     assert found == {item: PartitionKey.of({"item": item, "store": 7}).id for item in strange}
 
 
-def test_a_change_touches_only_the_hash_of_its_partition_and_no_change_nothing(make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_change_touches_only_the_hash_of_its_partition_and_no_change_nothing(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     rows = [row(item, d, 1.0) for item in "ab" for d in days(3)]
     job = prepared(make_job, tmp_path, rows)
     version, before = job.lake.version(SILVER), hashes(job)
@@ -292,7 +409,9 @@ def test_code_that_makes_other_rows_makes_them_of_the_bronze_that_is_there(
     assert job.lake.version(SILVER) > version
 
 
-def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
     rows = [row("a", "2026-01-01", 1.0, price=2.0)]
     with pytest.raises(SourceError, match=r"columns.target: 'date' is of type date. A number"):
         prepared(make_job, tmp_path, rows, task="regression", columns={"target": "date"})
@@ -302,7 +421,10 @@ def test_a_target_or_time_of_an_impossible_type_is_an_error_that_says_so(make_jo
 
 
 def hashes(job: Job) -> dict[str, str]:
-    return {row["item"]: row["data_hash"] for row in job.lake.read(PARTITIONS).select("item", "data_hash").collect()}
+    return {
+        row["item"]: row["data_hash"]
+        for row in job.lake.read(PARTITIONS).select("item", "data_hash").collect()
+    }
 
 
 def test_rows_of_the_calendar_without_a_usable_date_are_left_out(spark: SparkSession, tmp_path: Path) -> None:
@@ -312,4 +434,6 @@ def test_rows_of_the_calendar_without_a_usable_date_are_left_out(spark: SparkSes
     calendar = told.withColumn("date", told["date"].cast("timestamp"))
     partitions = spark.createDataFrame([("p", 1, "a")], "partition_id string, store int, item string")
     found = by_partition(calendar, partitions, spec).collect()
-    assert [(row["partition_id"], str(row["date"]), row["price"]) for row in found] == [("p", "2026-01-02 00:00:00", 1.0)]
+    assert [(row["partition_id"], str(row["date"]), row["price"]) for row in found] == [
+        ("p", "2026-01-02 00:00:00", 1.0)
+    ]

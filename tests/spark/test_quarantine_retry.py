@@ -1,4 +1,6 @@
-"""`manymodels quarantine SPEC --retry`: the partitions that failed are fitted again, whatever else has changed."""
+"""`manymodels quarantine SPEC --retry`: the partitions that failed are fitted again, whatever else has
+changed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ SLOW = 1e6
 
 
 def rows_of(item: str, count: int, level: float = 1.0) -> list[dict[str, object]]:
-    return [{"store": 1, "item": item, "date": day, "units": level + n % 7} for n, day in enumerate(days(count))]
+    return [
+        {"store": 1, "item": item, "date": day, "units": level + n % 7} for n, day in enumerate(days(count))
+    ]
 
 
 def fresh(path: Path, spark: SparkSession, rows: list[dict[str, object]]) -> Job:
@@ -48,7 +52,9 @@ def fits(job: Job) -> dict[str, list[str]]:
     """Item to the outcomes of its fits, in their order."""
     found: dict[str, list[str]] = {}
     for row in job.lake.read(FITS).orderBy("fitted_at").select("key", "status", "reason").collect():
-        found.setdefault(str(PartitionKey.parse(row["key"]).as_dict()["item"]), []).append(row["reason"] or row["status"])
+        found.setdefault(str(PartitionKey.parse(row["key"]).as_dict()["item"]), []).append(
+            row["reason"] or row["status"]
+        )
     return found
 
 
@@ -63,23 +69,41 @@ def test_rows_that_were_mended_are_fitted_and_what_changed_beside_them_waits_for
 ) -> None:
     path = write_spec(tmp_path)
     text = {"store": 1, "item": "text", "date": "2026-01-05", "units": "many"}
-    job = fresh(path, spark, [*rows_of("sound", 30), *rows_of("short", 3), *rows_of("still short", 3), *rows_of("text", 4), text])
+    job = fresh(
+        path,
+        spark,
+        [*rows_of("sound", 30), *rows_of("short", 3), *rows_of("still short", 3), *rows_of("text", 4), text],
+    )
     assert train(job).counts["quarantined"] == 3
 
-    fresh(path, spark, [*rows_of("sound", 31), *rows_of("short", 30), *rows_of("still short", 4), *rows_of("text", 30)])
+    fresh(
+        path,
+        spark,
+        [*rows_of("sound", 31), *rows_of("short", 30), *rows_of("still short", 4), *rows_of("text", 30)],
+    )
     output = retried(path)
 
     assert fits(job) == {
-        "sound": ["fitted"], "short": ["too_short", "fitted"], "still short": ["too_short", "too_short"], "text": ["not_numeric", "fitted"],
-    }  # fmt: skip
+        "sound": ["fitted"],
+        "short": ["too_short", "fitted"],
+        "still short": ["too_short", "too_short"],
+        "text": ["not_numeric", "fitted"],
+    }
     assert "too_short        1 partition: item=still short  store=1" in output
     assert "not_numeric" not in output
     assert job.lake.read(QUARANTINE).count() == 1
     assert train(job).counts["fitted"] == 1, "the sound one, whose rows changed"
 
 
-def test_a_limit_that_was_raised_lets_the_one_through_that_ran_into_it(spark: SparkSession, tmp_path: Path) -> None:
-    path = write_spec(tmp_path, candidates=[{"tests.spark.slow_family:SlowByRows": {}}], limits={"seconds_per_fit": 0.6}, refit=False)
+def test_a_limit_that_was_raised_lets_the_one_through_that_ran_into_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_spec(
+        tmp_path,
+        candidates=[{"tests.spark.slow_family:SlowByRows": {}}],
+        limits={"seconds_per_fit": 0.6},
+        refit=False,
+    )
     job = fresh(path, spark, [*rows_of("quick", 20), *rows_of("slow", 20, SLOW)])
     train(job)
     assert fits(job) == {"quick": ["fitted"], "slow": ["timed_out"]}
@@ -106,5 +130,11 @@ def test_the_quarantine_counts_by_reason_names_the_first_ones_and_forgets_what_i
     answer = CliRunner().invoke(main, ["quarantine", str(path)])
     assert "7 partitions, such as item=b  store=1; item=c  store=1; item=d  store=1" in answer.output
     job = fresh(path, spark, [*rows_of("a", 40), *rows_of("z", 1)])
-    assert train(job).counts == {"partitions": 2, "fitted": 0, "fallback": 0, "unchanged": 1, "quarantined": 1}
+    assert train(job).counts == {
+        "partitions": 2,
+        "fitted": 0,
+        "fallback": 0,
+        "unchanged": 1,
+        "quarantined": 1,
+    }
     assert [(row.partitions, len(row.examples)) for row in by_reason(job.lake)] == [(1, 1)]

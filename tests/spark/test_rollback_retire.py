@@ -32,7 +32,9 @@ def champions(job: Job) -> dict[str, str]:
     return {row["partition_id"]: row["promotion"] for row in read_index(job).collect()}
 
 
-def test_back_to_the_former_champion_and_to_a_named_promotion(make_job: Callable[..., Job], tmp_path: Path) -> None:
+def test_back_to_the_former_champion_and_to_a_named_promotion(
+    make_job: Callable[..., Job], tmp_path: Path
+) -> None:
     job, ids = promoted(make_job, tmp_path, 2)
     assert set(champions(job).values()) == {ids[1]}
 
@@ -85,8 +87,12 @@ def test_registered_versions_go_with_their_models_and_no_alias_ever_leads_to_not
     assert answers(job, mlflow_at) == {"champion": PARTITIONS, "previous": PARTITIONS}
 
     assert rollback(job).counts["rolled_back"] == PARTITIONS
-    assert registered(job)["partition", (2, 3), 2, None] == PARTITIONS, "what was previous is champion, and nothing is previous"
-    assert retire(job, keep=1).counts["retired"] == 0, "one version is the champion, the other what all went back from"
+    assert registered(job)["partition", (2, 3), 2, None] == PARTITIONS, (
+        "what was previous is champion, and nothing is previous"
+    )
+    assert retire(job, keep=1).counts["retired"] == 0, (
+        "one version is the champion, the other what all went back from"
+    )
     train(job, Choice(force=True))
     promote(job)
     retire(job, keep=1)
@@ -104,7 +110,12 @@ def registered(job: Job) -> Counter[tuple[object, ...]]:
         assert all(next(local(version.source).iterdir(), None) for version in versions)
         aliases = {alias: int(version) for alias, version in model.aliases.items()}
         kind = "all" if model.name == job.spec.name else "partition"
-        found[kind, tuple(sorted(int(version.version) for version in versions)), aliases["champion"], aliases.get("previous")] += 1
+        found[
+            kind,
+            tuple(sorted(int(version.version) for version in versions)),
+            aliases["champion"],
+            aliases.get("previous"),
+        ] += 1
     return found
 
 
@@ -118,5 +129,8 @@ def answers(job: Job, mlflow_at: Callable[[str], None]) -> dict[str, int]:
     """For how many partitions the model that routes has a prediction, by alias."""
     mlflow_at(job.spec.mlflow.production.tracking)
     asked = pd.DataFrame({"store": range(PARTITIONS), "item": 1, "date": "2026-02-10"})
-    models = {alias: mlflow.pyfunc.load_model(f"models:/{job.spec.name}@{alias}") for alias in ("champion", "previous")}
+    models = {
+        alias: mlflow.pyfunc.load_model(f"models:/{job.spec.name}@{alias}")
+        for alias in ("champion", "previous")
+    }
     return {alias: int(model.predict(asked)["prediction"].notna().sum()) for alias, model in models.items()}

@@ -1,4 +1,6 @@
-"""The model that routes, as promotion and rollback keep it: loaded by alias and applied to a DataFrame of Spark."""
+"""The model that routes, as promotion and rollback keep it: loaded by alias and applied to a DataFrame of
+Spark.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,14 @@ URI = "models:/sales@champion"
 
 @pytest.fixture
 def job(make_job: Callable[..., Job], mlflow_at: Callable[[str], None], tmp_path: Path) -> Job:
-    """Three stores whose level is ten times their number, trained and promoted; MLflow looks at production."""
-    rows = [{"store": store, "item": "a", "date": day, "units": 10 * store + number % 7}
-            for store in (1, 2, 3) for number, day in enumerate(days(35))]  # fmt: skip
+    """Three stores whose level is ten times their number, trained and promoted; MLflow looks at
+    production.
+    """
+    rows = [
+        {"store": store, "item": "a", "date": day, "units": 10 * store + number % 7}
+        for store in (1, 2, 3)
+        for number, day in enumerate(days(35))
+    ]
     write_csv(tmp_path / "sales.csv", rows)
     job = make_job()
     ingest(job), prepare(job), train(job), promote(job)
@@ -53,8 +60,16 @@ def test_a_promotion_makes_a_version_that_answers_and_a_rollback_goes_back(job: 
     asked = [(1, "a", "2026-02-06"), (3, "a", "2026-02-05"), (4, "a", "2026-02-05")]
     frame = job.spark.createDataFrame(asked, "store int, item string, date string")
     answers = mlflow.pyfunc.spark_udf(job.spark, URI)
-    found = frame.withColumn("p", answers(*frame.columns)).selectExpr("store", "p.prediction", "p.error = '' AS ok").collect()
-    assert sorted((row["store"], row["prediction"] if row["ok"] else None) for row in found) == [(1, 11.0), (3, 30.0), (4, None)]
+    found = (
+        frame.withColumn("p", answers(*frame.columns))
+        .selectExpr("store", "p.prediction", "p.error = '' AS ok")
+        .collect()
+    )
+    assert sorted((row["store"], row["prediction"] if row["ok"] else None) for row in found) == [
+        (1, 11.0),
+        (3, 30.0),
+        (4, None),
+    ]
 
     assert promote(job).counts["promoted"] == 0
     assert versions(job) == [1], "no champion changed"

@@ -1,4 +1,6 @@
-"""Score: one set of rows per partition and cutoff, whoever else is at work; and the table stays quick to read."""
+"""Score: one set of rows per partition and cutoff, whoever else is at work; and the table stays quick to
+read.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,17 @@ from manymodels_spark.stages.job import Job
 from manymodels_spark.stages.load import load
 from manymodels_spark.stages.maintain import maintain
 from manymodels_spark.stages.score import score
-from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, PREDICTIONS, RUNS, SCORING, SILVER, UNSCORED, WRITERS
+from manymodels_spark.tables import (
+    CHAMPIONS,
+    FITS,
+    PARTITIONS,
+    PREDICTIONS,
+    RUNS,
+    SCORING,
+    SILVER,
+    UNSCORED,
+    WRITERS,
+)
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]
@@ -32,7 +44,10 @@ LATER = datetime(2026, 1, 25)
 @pytest.fixture
 def job(make_job: MakeJob) -> Job:
     job = make_job(partition_by=["item"])
-    weeks = {(name,): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]}) for name in "ab"}
+    weeks = {
+        (name,): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]})
+        for name in "ab"
+    }
     lay_out(job, weeks)
     return job
 
@@ -56,7 +71,9 @@ def test_the_same_cutoff_is_replaced_and_another_is_added(job: Job) -> None:
 
 def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job: Job) -> None:
     score(job)
-    changed = job.spec.model_copy(update={"horizon": 5, "backtest": job.spec.backtest.model_copy(update={"intervals": [50]})})
+    changed = job.spec.model_copy(
+        update={"horizon": 5, "backtest": job.spec.backtest.model_copy(update={"intervals": [50]})}
+    )
     score(Job.of(changed, job.spark), only="item = 'a'")
     assert counts(job) == {("a", "01-21"): 5, ("b", "01-21"): 7}
     rows = job.lake.read(PREDICTIONS)
@@ -66,11 +83,16 @@ def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job
 
 def test_rows_without_a_time_are_replaced_too(make_job: MakeJob) -> None:
     columns = {"target": "units", "features": ["price"]}
-    job = make_job(partition_by=["item"], task="regression", columns=columns, candidates=["mean"], backtest={"folds": 2})
+    job = make_job(
+        partition_by=["item"], task="regression", columns=columns, candidates=["mean"], backtest={"folds": 2}
+    )
 
     def answers(slope: float, count: int) -> list[tuple[str, int, float]]:
         price = [float(n) for n in range(count)]
-        lay_out(job, {(name,): pd.DataFrame({"price": price, "units": [slope * n for n in price]}) for name in "ab"})
+        lay_out(
+            job,
+            {(name,): pd.DataFrame({"price": price, "units": [slope * n for n in price]}) for name in "ab"},
+        )
         score(job)
         rows = job.lake.read(PREDICTIONS).groupBy("item").agg({"row": "count", "prediction": "max"}).collect()
         return sorted((row["item"], row["count(row)"], round(row["max(prediction)"])) for row in rows)
@@ -102,7 +124,13 @@ def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
 
 
 def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "manymodels_spark.cli", "score", str(write_spec(tmp_path, partition_by=["item"]))]
+    command = [
+        sys.executable,
+        "-m",
+        "manymodels_spark.cli",
+        "score",
+        str(write_spec(tmp_path, partition_by=["item"])),
+    ]
     with (tmp_path / "log").open("w") as log:
         other = subprocess.Popen(command, stdout=log, stderr=log, env=outside())
     limit = time.monotonic() + LIMIT_SECONDS
@@ -143,8 +171,15 @@ def test_old_versions_go_from_every_table(job: Job, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(job.spark), "sql", heard)
     versions = {table: job.lake.version(table) for table in (SILVER, PARTITIONS, CHAMPIONS, SCORING)}
     maintain(job, vacuum=timedelta(days=7))
-    assert {table: job.lake.version(table) for table in versions} == versions, "or the next run would do its work again"
-    tables = {table for table in WRITERS for query in asked if query == f"VACUUM {job.lake.ref(table)} RETAIN 168 HOURS"}
+    assert {table: job.lake.version(table) for table in versions} == versions, (
+        "or the next run would do its work again"
+    )
+    tables = {
+        table
+        for table in WRITERS
+        for query in asked
+        if query == f"VACUUM {job.lake.ref(table)} RETAIN 168 HOURS"
+    }
     assert tables == {SILVER, PARTITIONS, FITS, CHAMPIONS, SCORING, PREDICTIONS, UNSCORED, RUNS}
     assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
 
@@ -162,5 +197,3 @@ def test_what_the_warehouse_has_lost_is_loaded_again_on_demand(job: Job) -> None
 def test_files_of_the_last_week_are_not_removed(make_job: MakeJob) -> None:
     with pytest.raises(ManyModelsError, match="Expected 7d or more"):
         maintain(make_job(), vacuum=timedelta(days=1))
-
-

@@ -1,4 +1,6 @@
-"""The stream: every row that arrives is answered once, also by a process that was killed, and nobody stops the others."""
+"""The stream: every row that arrives is answered once, also by a process that was killed, and nobody stops
+the others.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]
 LIMIT_SECONDS = 240
 MACHINES: dict[str, Any] = {
-    "task": "regression", "partition_by": ["machine"], "columns": {"target": "wear", "features": ["heat"]}, "candidates": ["linear"],
+    "task": "regression",
+    "partition_by": ["machine"],
+    "columns": {"target": "wear", "features": ["heat"]},
+    "candidates": ["linear"],
     "backtest": {"folds": 2},
 }
 
@@ -65,15 +70,21 @@ def test_rows_are_answered_by_their_partitions_champions_and_each_row_has_an_ans
 ) -> None:
     job, fits = machines
     ask(
-        tmp_path / "in", "1", {"request_id": "r1", "machine": "a", "heat": 5.0}, {"request_id": "r2", "machine": "é/b", "heat": 7.0},
-        {"request_id": "r3", "machine": "a", "heat": 9.0}, {"request_id": "r4", "machine": "new", "heat": 1.0},
+        tmp_path / "in",
+        "1",
+        {"request_id": "r1", "machine": "a", "heat": 5.0},
+        {"request_id": "r2", "machine": "é/b", "heat": 7.0},
+        {"request_id": "r3", "machine": "a", "heat": 9.0},
+        {"request_id": "r4", "machine": "new", "heat": 1.0},
         {"request_id": "r5", "machine": None, "heat": 1.0},
-    )  # fmt: skip
+    )
     report = stream_score(job, once=True)
 
     assert report.counts == {"rows": 5, "errors": 2}
     found = answers(job)
-    alone = predict_partition(next(iter(fits.values())).payload or b"", future=pd.DataFrame({"heat": [5.0, 9.0]}))
+    alone = predict_partition(
+        next(iter(fits.values())).payload or b"", future=pd.DataFrame({"heat": [5.0, 9.0]})
+    )
     assert [found["r1"][1], found["r3"][1]] == list(alone["prediction"])
     assert found["r2"][:2] == ("é/b", pytest.approx(-21.0, abs=1.0))
     assert found["r4"][0] == "new"
@@ -87,8 +98,18 @@ def test_rows_are_answered_by_their_partitions_champions_and_each_row_has_an_ans
 
 def test_a_forecast_is_asked_for_times(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job(partition_by=["item"], stream={"json": str(tmp_path / "in")})
-    lay_out(job, {("a",): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]})})
-    rows = [{"request_id": "r", "item": "a", "date": "2026-01-24T00:00:00"}, {"request_id": "old", "item": "a", "date": "2025-01-24"}]
+    lay_out(
+        job,
+        {
+            ("a",): pd.DataFrame(
+                {"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]}
+            )
+        },
+    )
+    rows = [
+        {"request_id": "r", "item": "a", "date": "2026-01-24T00:00:00"},
+        {"request_id": "old", "item": "a", "date": "2025-01-24"},
+    ]
     ask(tmp_path / "in", "1", *rows)
     stream_score(job, once=True)
     found = {row["request_id"]: row for row in job.lake.read(STREAMED).collect()}
@@ -111,10 +132,15 @@ def test_a_process_that_is_killed_loses_no_row_and_answers_none_twice(
         assert stream.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < limit
         time.sleep(0.5)
-    ask(tmp_path / "in", "2", *({"request_id": f"b{n}", "machine": "é/b", "heat": float(n)} for n in range(20)))
+    ask(
+        tmp_path / "in",
+        "2",
+        *({"request_id": f"b{n}", "machine": "é/b", "heat": float(n)} for n in range(20)),
+    )
     os.killpg(stream.pid, signal.SIGKILL)
     stream.wait()
-    # As a death between the table's commit and the stream's own note of it leaves it: the batch is done again.
+    # As a death between the table's commit and the stream's own note of it leaves it: the batch is done
+    # again.
     for noted in sorted((tmp_path / "lake" / "sales" / "_stream" / "commits").glob("[0-9]*"))[-1:]:
         noted.unlink()
         noted.with_name(f".{noted.name}.crc").unlink(missing_ok=True)

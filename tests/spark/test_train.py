@@ -1,4 +1,6 @@
-"""Training at the level of one partition among many: hostile rows, one giant, fits that leave nothing behind."""
+"""Training at the level of one partition among many: hostile rows, one giant, fits that leave nothing
+behind.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,15 @@ CORES = 2
 SOUND = 2000
 
 
-def rows_of(item: str, count: int, value: Callable[[int], object] = lambda n: float(5 + n % 7), start: str = "2026-01-01") -> Rows:
-    return [{"store": 1, "item": item, "date": day, "units": value(n)} for n, day in enumerate(days(count, start))]
+def rows_of(
+    item: str,
+    count: int,
+    value: Callable[[int], object] = lambda n: float(5 + n % 7),
+    start: str = "2026-01-01",
+) -> Rows:
+    return [
+        {"store": 1, "item": item, "date": day, "units": value(n)} for n, day in enumerate(days(count, start))
+    ]
 
 
 def ready(folder: Path, spark: SparkSession, rows: Rows, **changes: Any) -> Job:
@@ -50,23 +59,35 @@ def outcomes(job: Job, *columns: str) -> dict[str, tuple[Any, ...]]:
     return {str(PartitionKey.parse(row["key"]).as_dict()["item"]): tuple(row)[1:] for row in newest}
 
 
-def test_each_hostile_partition_among_thousands_ends_under_its_own_code(spark: SparkSession, tmp_path: Path) -> None:
+def test_each_hostile_partition_among_thousands_ends_under_its_own_code(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     hostile: dict[str, tuple[Rows, tuple[str, str | None]]] = {
         "too short for a fold": (rows_of("too short for a fold", 10), ("fallback", None)),
         "a single row": (rows_of("a single row", 1), ("fallback", None)),
         "one value": (rows_of("one value", 40, lambda n: 7.0), ("fitted", None)),
         "only zeros": (rows_of("only zeros", 40, lambda n: 0.0), ("fitted", None)),
         "a gap of two years": (
-            [*rows_of("a gap of two years", 30), *rows_of("a gap of two years", 30, start="2028-02-01")], ("fitted", None),
+            [*rows_of("a gap of two years", 30), *rows_of("a gap of two years", 30, start="2028-02-01")],
+            ("fitted", None),
         ),
         "in the future": (rows_of("in the future", 40, start="2099-01-01"), ("fitted", None)),
         "leap days": (rows_of("leap days", 40, start="2024-02-10"), ("fitted", None)),
         "no value": (rows_of("no value", 40, lambda n: None), ("failed", "all_null")),
-        "infinite": (rows_of("infinite", 40, lambda n: "Infinity" if n == 3 else 1.0), ("failed", "not_finite")),
+        "infinite": (
+            rows_of("infinite", 40, lambda n: "Infinity" if n == 3 else 1.0),
+            ("failed", "not_finite"),
+        ),
         "text": (rows_of("text", 40, lambda n: "many" if n == 3 else 1.0), ("failed", "not_numeric")),
-        "twice a day": ([*rows_of("twice a day", 40), *rows_of("twice a day", 1)], ("failed", "duplicate_times")),
+        "twice a day": (
+            [*rows_of("twice a day", 40), *rows_of("twice a day", 1)],
+            ("failed", "duplicate_times"),
+        ),
         "no such day": (
-            [*rows_of("no such day", 40), {"store": 1, "item": "no such day", "date": "2026-13-45", "units": 1.0}],
+            [
+                *rows_of("no such day", 40),
+                {"store": 1, "item": "no such day", "date": "2026-13-45", "units": 1.0},
+            ],
             ("failed", "bad_times"),
         ),
         "until the end of time": (
@@ -74,43 +95,63 @@ def test_each_hostile_partition_among_thousands_ends_under_its_own_code(spark: S
             ("failed", "bad_times"),
         ),
         "since the year one": (
-            [*rows_of("since the year one", 40), *rows_of("since the year one", 1, start="0001-01-01")], ("failed", "bad_times"),
+            [*rows_of("since the year one", 40), *rows_of("since the year one", 1, start="0001-01-01")],
+            ("failed", "bad_times"),
         ),
         "huge": (rows_of("huge", 40, lambda n: 1e308 * (-1) ** n), ("fallback", None)),
         "../x/é🙂'\"": (rows_of("../x/é🙂'\"", 40), ("fitted", None)),
-    }  # fmt: skip
+    }
     rows = [row for some, _ in hostile.values() for row in some]
     rows += [row for number in range(SOUND) for row in rows_of(f"sound {number}", 30)]
     job = ready(
-        tmp_path, spark, rows, candidates=["seasonal_naive", "mean"], fallback="naive",
-        prepare={"duplicates": "error"}, limits={"partitions_per_wave": 700},
-    )  # fmt: skip
+        tmp_path,
+        spark,
+        rows,
+        candidates=["seasonal_naive", "mean"],
+        fallback="naive",
+        prepare={"duplicates": "error"},
+        limits={"partitions_per_wave": 700},
+    )
     counts = train(job).counts
     found = outcomes(job, "status", "reason")
-    assert {name: found[name] for name in hostile} == {name: expected for name, (_, expected) in hostile.items()}
+    assert {name: found[name] for name in hostile} == {
+        name: expected for name, (_, expected) in hostile.items()
+    }
     assert {found[f"sound {number}"] for number in range(SOUND)} == {("fitted", None)}
     assert counts["partitions"] == SOUND + len(hostile) == counts["fitted"] + counts["quarantined"]
     told = job.lake.read(PROGRESS).orderBy("at").collect()
     assert [told[0][name] for name in ("stage", "done", "left_seconds")] == ["train", 0, None]
-    assert told[-1]["done"] == told[-1]["total"] == SOUND + len(hostile) - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
+    assert (
+        told[-1]["done"]
+        == told[-1]["total"]
+        == SOUND + len(hostile) - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
+    )
 
 
 FOUND_BY_PREPARE = {"all_null", "not_finite", "not_numeric", "duplicate_times", "bad_times"}
 
 
-def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     small, giant = 20, 4000
     rows = [row for number in range(40) for row in rows_of(f"small {number}", small)]
     rows += rows_of("giant", giant, start="2012-01-01") + rows_of("slow", small, lambda n: 1e6)
     job = ready(
-        tmp_path, spark, rows, candidates=[{"tests.spark.slow_family:SlowByRows": {}}], refit=False,
+        tmp_path,
+        spark,
+        rows,
+        candidates=[{"tests.spark.slow_family:SlowByRows": {}}],
+        refit=False,
         limits={"partitions_per_wave": 100, "seconds_per_fit": 60},
-    )  # fmt: skip
+    )
     train(job)
     first = outcomes(job, "wave", "task", "seconds", "rows")
     longest, mean, single = loads(first)
     assert first["giant"][3] == giant == 200 * small
-    assert len({task for _, task, _, _ in first.values()}) == CORES * TASKS_PER_CORE, "nothing was put together again"
+    assert len({task for _, task, _, _ in first.values()}) == CORES * TASKS_PER_CORE, (
+        "nothing was put together again"
+    )
     assert longest <= 1.3 * max(single, mean)
     assert alone(first, "giant")
 
@@ -128,7 +169,11 @@ def loads(found: dict[str, tuple[Any, ...]]) -> tuple[float, float, float]:
     tasks: dict[tuple[int, int], float] = {}
     for wave, task, seconds, _ in found.values():
         tasks[wave, task] = tasks.get((wave, task), 0.0) + seconds
-    return max(tasks.values()), float(np.mean(list(tasks.values()))), max(seconds for _, _, seconds, _ in found.values())
+    return (
+        max(tasks.values()),
+        float(np.mean(list(tasks.values()))),
+        max(seconds for _, _, seconds, _ in found.values()),
+    )
 
 
 def alone(found: dict[str, tuple[Any, ...]], item: str) -> bool:
@@ -140,7 +185,11 @@ def test_two_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_f
     spark: SparkSession, tmp_path: Path
 ) -> None:
     prophet = {"prophet": {"weekly": True, "yearly": False, "changepoints": 2, "warm_start": True}}
-    rows = [row for number in range(100) for row in rows_of(f"item {number}", 40, lambda n: 10.0 + n % 7 + (n * 7919) % 5)]
+    rows = [
+        row
+        for number in range(100)
+        for row in rows_of(f"item {number}", 40, lambda n: 10.0 + n % 7 + (n * 7919) % 5)
+    ]
     before = litter()
     job = ready(tmp_path, spark, rows, candidates=[prophet])
     assert train(job).counts["fitted"] == 100, "each once for its fold and once on all rows"
@@ -155,11 +204,18 @@ def test_two_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_f
 
 
 def litter() -> set[Path]:
-    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or Prophet's own.
+    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or
+    Prophet's own.
 
     An empty folder of cmdstanpy's, one a process, is there as long as the process, and is no file.
     """
     mine = {str(process.pid) for process in psutil.Process().children(recursive=True)}
     top = Path(tempfile.gettempdir())
-    folders = [folder for folder in top.glob(f"{PREFIX}*") if folder.name.removeprefix(PREFIX).partition("-")[0] in mine]
-    return {path for folder in folders for path in folder.rglob("*") if not path.is_dir()} | set(top.glob("prophet-*"))
+    folders = [
+        folder
+        for folder in top.glob(f"{PREFIX}*")
+        if folder.name.removeprefix(PREFIX).partition("-")[0] in mine
+    ]
+    return {path for folder in folders for path in folder.rglob("*") if not path.is_dir()} | set(
+        top.glob("prophet-*")
+    )

@@ -1,4 +1,6 @@
-"""Tables that are written to while a stage reads them: it takes one version whole, and the next call takes the rest once."""
+"""Tables that are written to while a stage reads them: it takes one version whole, and the next call takes
+the rest once.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def theirs(spark: SparkSession, tmp_path: Path) -> Theirs:
 
 def units(job: Job) -> dict[float, int]:
     """Value to its number of rows in bronze."""
-    return {row["units"]: int(row["count"]) for row in job.lake.read(BRONZE).groupBy("units").count().collect()}
+    return {
+        row["units"]: int(row["count"]) for row in job.lake.read(BRONZE).groupBy("units").count().collect()
+    }
 
 
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
@@ -76,7 +80,9 @@ def test_a_commit_between_the_plan_and_the_copy_is_left_to_the_next_ingest(
     assert ingest(job).counts["new"] == 0
 
 
-def test_while_another_writer_never_stops_every_copy_is_one_of_the_tables_versions(make_job: MakeJob, theirs: Theirs) -> None:
+def test_while_another_writer_never_stops_every_copy_is_one_of_the_tables_versions(
+    make_job: MakeJob, theirs: Theirs
+) -> None:
     theirs.commit()
     job = make_job(source={"delta": theirs.path})
     over = threading.Event()
@@ -106,7 +112,10 @@ def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prep
     make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def arrive(item: str) -> None:
-        write_csv(tmp_path / "in" / f"{item}.csv", [{"store": 1, "item": item, "date": day, "units": 1.0} for day in days(3)])
+        write_csv(
+            tmp_path / "in" / f"{item}.csv",
+            [{"store": 1, "item": item, "date": day, "units": 1.0} for day in days(3)],
+        )
 
     (tmp_path / "in").mkdir()
     arrive("a")
@@ -116,7 +125,9 @@ def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prep
 
     def late(self: Lake, table: str, *args: Any, **options: Any) -> None:
         if table == SILVER:
-            write_csv(tmp_path / "in" / "a2.csv", [{"store": 1, "item": "a", "date": "2026-01-04", "units": 2.0}])
+            write_csv(
+                tmp_path / "in" / "a2.csv", [{"store": 1, "item": "a", "date": "2026-01-04", "units": 2.0}]
+            )
             arrive("b"), ingest(Job.of(job.spec, job.spark))
         write(self, table, *args, **options)
 
@@ -130,15 +141,30 @@ def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prep
 
 def prepared(job: Job) -> dict[str, int]:
     """Item to its rows, as `partitions` has them; the rows of silver must be as many."""
-    told = {row["item"]: int(row["rows"]) for row in job.lake.read(PARTITIONS).select("item", "rows").collect()}
-    assert told == {row["item"]: int(row["count"]) for row in job.lake.read(SILVER).groupBy("item").count().collect()}
+    told = {
+        row["item"]: int(row["rows"]) for row in job.lake.read(PARTITIONS).select("item", "rows").collect()
+    }
+    assert told == {
+        row["item"]: int(row["count"]) for row in job.lake.read(SILVER).groupBy("item").count().collect()
+    }
     return told
 
 
-def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = make_job(partition_by=["item"], fallback="naive")
-    lay_out(job, {("a",): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]})})
-    job.spark.sql(f"DELETE FROM {job.lake.ref(CHAMPIONS)}")  # the fallback is fitted to the rows while they are scored
+    lay_out(
+        job,
+        {
+            ("a",): pd.DataFrame(
+                {"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]}
+            )
+        },
+    )
+    job.spark.sql(
+        f"DELETE FROM {job.lake.ref(CHAMPIONS)}"
+    )  # the fallback is fitted to the rows while they are scored
     before, write = job.lake.version(SILVER), Lake.overwrite
 
     def late(self: Lake, table: str, *args: Any, **options: Any) -> None:
@@ -156,7 +182,10 @@ def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(make_job:
 def scored(make_job: MakeJob) -> Job:
     """A job whose two partitions were scored once."""
     job = make_job(partition_by=["item"])
-    weeks = {(name,): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]}) for name in "ab"}
+    weeks = {
+        (name,): pd.DataFrame({"date": pd.to_datetime(days(21)), "units": [float(n % 7) for n in range(21)]})
+        for name in "ab"
+    }
     lay_out(job, weeks)
     score(job)
     return job
@@ -165,7 +194,11 @@ def scored(make_job: MakeJob) -> Job:
 def in_warehouse(job: Job) -> set[tuple[str, int]]:
     """Day of the cutoff and its number of rows."""
     with duckdb.connect(job.spec.warehouse.path) as connection:  # type: ignore[union-attr]
-        return set(connection.execute("SELECT strftime(cutoff, '%d'), count(*) FROM sales_predictions GROUP BY 1").fetchall())
+        return set(
+            connection.execute(
+                "SELECT strftime(cutoff, '%d'), count(*) FROM sales_predictions GROUP BY 1"
+            ).fetchall()
+        )
 
 
 def test_a_load_brings_the_version_that_it_set_out_with_while_another_scoring_commits(

@@ -1,4 +1,6 @@
-"""Artifacts in Azure storage: addresses at abfs:// as MLflow's client for blobs takes them, and deletion at abfss://."""
+"""Artifacts in Azure storage: addresses at abfs:// as MLflow's client for blobs takes them, and deletion at
+abfss://.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ HERE = "dev/m-1/artifacts"
 @pytest.mark.parametrize(
     ("address", "blobs"),
     [
-        ("abfs://models@account.dfs.core.windows.net/a/b", "wasbs://models@account.blob.core.windows.net/a/b"),
+        (
+            "abfs://models@account.dfs.core.windows.net/a/b",
+            "wasbs://models@account.blob.core.windows.net/a/b",
+        ),
         ("abfs://models@account.dfs.core.windows.net", "wasbs://models@account.blob.core.windows.net"),
         ("abfs://m@one.dfs.core.chinacloudapi.cn/x%20y", "wasbs://m@one.blob.core.chinacloudapi.cn/x%20y"),
     ],
@@ -30,7 +35,10 @@ def test_an_address_names_the_same_files_in_the_blob_service(address: str, blobs
     assert as_blobs(address) == blobs
 
 
-@pytest.mark.parametrize("address", ["abfs://account.dfs.core.windows.net/a", "abfs://models@account/a", "abfss://m@a.dfs.core.windows.net"])
+@pytest.mark.parametrize(
+    "address",
+    ["abfs://account.dfs.core.windows.net/a", "abfs://models@account/a", "abfss://m@a.dfs.core.windows.net"],
+)
 def test_an_address_of_another_form_is_told_with_the_right_one(address: str) -> None:
     with pytest.raises(TrackingError, match="abfs://CONTAINER@ACCOUNT"):
         as_blobs(address)
@@ -38,7 +46,9 @@ def test_an_address_of_another_form_is_told_with_the_right_one(address: str) -> 
 
 @dataclass
 class Lake:
-    """One container as the service for folders shows it to Azure's client: listing and removing a folder, nothing else."""
+    """One container as the service for folders shows it to Azure's client: listing and removing a folder,
+    nothing else.
+    """
 
     files: set[str] = field(default_factory=set)
     deleted: list[str] = field(default_factory=list)
@@ -62,7 +72,11 @@ class Lake:
         if not below:
             return self._no(404, "PathNotFound")
         names = {name.partition("/")[0]: "/" in name for name in below}
-        return 200, {"paths": [{"name": f"{folder}/{name}", "isDirectory": str(deep).lower()} for name, deep in names.items()]}
+        return 200, {
+            "paths": [
+                {"name": f"{folder}/{name}", "isDirectory": str(deep).lower()} for name, deep in names.items()
+            ]
+        }
 
     def _delete(self, folder: str) -> tuple[int, dict[str, Any]]:
         self.deleted.append(folder)
@@ -76,7 +90,9 @@ class Lake:
 
 @pytest.fixture
 def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
-    """A container that MLflow reaches at `ROOT` by Azure's own client, over a wire that ends in this process."""
+    """A container that MLflow reaches at `ROOT` by Azure's own client, over a wire that ends in this
+    process.
+    """
     pytest.importorskip("azure.storage.filedatalake")
     import requests
     from azure.core.pipeline.transport import RequestsTransport
@@ -88,7 +104,10 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
     class Wire(requests.adapters.HTTPAdapter):
         def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
             status, body = found.reply(str(request.method), str(request.url))
-            headers = {"Content-Type": "application/json", "x-ms-error-code": body.get("error", {}).get("code", "")}
+            headers = {
+                "Content-Type": "application/json",
+                "x-ms-error-code": body.get("error", {}).get("code", ""),
+            }
             content = io.BytesIO(json.dumps(body).encode())
             return self.build_response(request, HTTPResponse(content, headers, status, preload_content=False))
 
@@ -98,7 +117,10 @@ def lake(monkeypatch: pytest.MonkeyPatch) -> Lake:
     monkeypatch.setattr(
         "mlflow.store.artifact.azure_data_lake_artifact_repo._get_data_lake_client",
         lambda account_url, credential: DataLakeServiceClient(
-            account_url, credential, transport=RequestsTransport(session=session, session_owner=False), retry_total=0
+            account_url,
+            credential,
+            transport=RequestsTransport(session=session, session_owner=False),
+            retry_total=0,
         ),
     )
     return found

@@ -1,4 +1,6 @@
-"""Folds: what is tested is never trained on, the newest rows are tested first, and rare classes stay learnable."""
+"""Folds: what is tested is never trained on, the newest rows are tested first, and rare classes stay
+learnable.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_a_gap_keeps_rows_between_training_and_test() -> None:
 @pytest.mark.parametrize("gap", [0, 1, 4])
 def test_after_a_gap_each_test_row_is_predicted_from_the_row_before_the_gap(gap: int) -> None:
     horizon, count = 3, 40
-    rows = pd.DataFrame({"date": pd.date_range("2026-01-01", periods=count), "units": np.arange(float(count))})
+    rows = pd.DataFrame(
+        {"date": pd.date_range("2026-01-01", periods=count), "units": np.arange(float(count))}
+    )
     backtest = {"folds": 2, "gap": gap}
     spec = make_spec(HERE, horizon=horizon, candidates=["naive"], backtest=backtest)
     found = folds_of(rows, spec, seed=3)

@@ -33,7 +33,8 @@ def test_every_spec_that_is_shipped_is_valid(spec: Path) -> None:
 def test_every_mistake_is_told_with_its_place_and_the_nearest_name(tmp_path: Path) -> None:
     spec = tmp_path / "spec.yaml"
     spec.write_text(
-        "name: sales\nsource: {csv: a.csv}\npartition_by: [store]\ncolumns: {time: date, target: units}\nhorizon: 0\n"
+        "name: sales\nsource: {csv: a.csv}\npartition_by: [store]\ncolumns: {time: date, target: "
+        "units}\nhorizon: 0\n"
         "candidates:\n  - auto_est: {season: 7}\n  - theta: {saeson: 7}\n"
     )
     result = manymodels("check", str(spec))
@@ -55,23 +56,38 @@ def test_the_schema_is_json() -> None:
     assert "partition_by" in json.loads(manymodels("schema").output)["properties"]
 
 
-def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_without_java_is_told_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    with pytest.raises(ManyModelsError, match="Spark needs Java 17 or newer.*apt-get install openjdk-17-jre-headless"):
+    with pytest.raises(
+        ManyModelsError, match="Spark needs Java 17 or newer.*apt-get install openjdk-17-jre-headless"
+    ):
         require_java()
 
 
 def test_demo_data_is_written_once(tmp_path: Path) -> None:
     path = str(tmp_path / "demo.duckdb")
-    assert "4 partitions of 60 days" in manymodels("demo-data", "--path", path, "--stores", "1", "--items", "4", "--days", "60").output
+    assert (
+        "4 partitions of 60 days"
+        in manymodels("demo-data", "--path", path, "--stores", "1", "--items", "4", "--days", "60").output
+    )
     assert "is there already" in manymodels("demo-data", "--path", path).output
 
 
 def test_the_status_says_what_to_do_next_and_nothing_of_what_there_is_not() -> None:
     share = ShareRow("theta", 1200)
-    found = SpecStatus([], partitions=1300, due=0, unchanged=1200, quarantined=100, families=[share], ages=[ShareRow("under a day", 1200)],
-                       reasons=[ShareRow("too_short", 100)])  # fmt: skip
+    found = SpecStatus(
+        [],
+        partitions=1300,
+        due=0,
+        unchanged=1200,
+        quarantined=100,
+        families=[share],
+        ages=[ShareRow("under a day", 1200)],
+        reasons=[ShareRow("too_short", 100)],
+    )
     assert status_lines(found) == [
         ("partitions", "1,300 = 1,200 up to date + 0 to fit + 100 in quarantine"),
         ("quarantine", "100 too_short     manymodels quarantine SPEC"),
@@ -85,6 +101,8 @@ def test_the_status_says_what_to_do_next_and_nothing_of_what_there_is_not() -> N
     assert "champions" not in dict(status_lines(SpecStatus([], partitions=1, due=1)))
 
 
-@pytest.mark.parametrize(("count", "text"), [(0.000512, "0.000512"), (0.0182, "0.0182"), (4.208, "4.21"), (1234.5, "1,234")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0.000512, "0.000512"), (0.0182, "0.0182"), (4.208, "4.21"), (1234.5, "1,234")]
+)
 def test_core_hours_have_three_digits(count: float, text: str) -> None:
     assert hours(count) == text

@@ -26,7 +26,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
 
     for module in (running, models, inspecting):
         monkeypatch.setattr(module, "job_of", lambda spec: spec)
-    for module, name in ((train, "train"), (promote, "promote"), (retire, "retire"), (rollback, "rollback"), (index, "rebuild")):
+    for module, name in (
+        (train, "train"),
+        (promote, "promote"),
+        (retire, "retire"),
+        (rollback, "rollback"),
+        (index, "rebuild"),
+    ):
         monkeypatch.setattr(module, name, stage)
     return calls
 

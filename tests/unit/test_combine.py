@@ -20,22 +20,29 @@ from manymodels_spark.payload import open_payload
 from manymodels_spark.predict import predict_partition
 from manymodels_spark.results import FitResult
 
-ROWS = pd.DataFrame({
-    "date": pd.date_range("2026-01-01", periods=60),
-    "units": 50 + 10 * np.sin(np.arange(60) * 2 * np.pi / 7) + np.random.default_rng(2).normal(0, 1, 60),
-})  # fmt: skip
+ROWS = pd.DataFrame(
+    {
+        "date": pd.date_range("2026-01-01", periods=60),
+        "units": 50 + 10 * np.sin(np.arange(60) * 2 * np.pi / 7) + np.random.default_rng(2).normal(0, 1, 60),
+    }
+)
 LOSSES = st.lists(st.floats(0, 1e6), min_size=1, max_size=9)
 
 
 def fit(**changes: Any) -> FitResult:
-    return fit_partition(ROWS, make_spec(Path("unused"), backtest={"folds": 2}, **changes), PartitionKey.of({"store": 3}))
+    return fit_partition(
+        ROWS, make_spec(Path("unused"), backtest={"folds": 2}, **changes), PartitionKey.of({"store": 3})
+    )
 
 
 @given(LOSSES)
 def test_weights_add_up_to_one_and_a_smaller_loss_never_weighs_less(losses: list[float]) -> None:
     weights = weights_of(losses)
     assert sum(weights) == pytest.approx(1)
-    by_loss = [weight for _, weight in sorted(zip(losses, weights, strict=True), key=lambda pair: (pair[0], -pair[1]))]
+    by_loss = [
+        weight
+        for _, weight in sorted(zip(losses, weights, strict=True), key=lambda pair: (pair[0], -pair[1]))
+    ]
     assert by_loss == sorted(weights, reverse=True)
 
 

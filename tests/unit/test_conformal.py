@@ -211,7 +211,11 @@ def test_levels_between_those_known_lie_between_them() -> None:
 def test_every_level_up_to_99_is_kept_as_if_the_spec_had_named_it() -> None:
     errors = [np.random.default_rng(2).normal(0, 1, 40)]
     unasked, asked = calibrate(errors, [80], stepwise=False), calibrate(errors, [99], stepwise=False)
-    assert unasked.half_width(np.ones(1), 99) == asked.half_width(np.ones(1), 99) > unasked.half_width(np.ones(1), 95)
+    assert (
+        unasked.half_width(np.ones(1), 99)
+        == asked.half_width(np.ones(1), 99)
+        > unasked.half_width(np.ones(1), 95)
+    )
 
 
 def test_a_level_above_those_known_has_no_width_rather_than_the_width_of_a_lower_one() -> None:

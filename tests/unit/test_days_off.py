@@ -36,7 +36,10 @@ def test_the_second_of_may_is_a_holiday_in_madrid_only() -> None:
 
 @pytest.mark.parametrize(
     ("place", "message"),
-    [("XX", "no holidays are known for country 'XX'"), ("ES-XX", "no region 'XX' in ES. Known: ES-AN, .*ES-MD")],
+    [
+        ("XX", "no holidays are known for country 'XX'"),
+        ("ES-XX", "no region 'XX' in ES. Known: ES-AN, .*ES-MD"),
+    ],
 )
 def test_an_unknown_place_is_a_mistake_in_the_spec(place: str, message: str) -> None:
     with pytest.raises(SpecError, match=f"columns.holidays: {message}"):
@@ -85,7 +88,11 @@ def test_a_partition_of_an_unknown_place_is_set_aside_by_name_and_one_of_none_ha
     rows = pd.DataFrame({"date": dates, "units": np.arange(400.0) % 7})
     lost = fit_partition(rows, spec, PartitionKey.of({"store": 1, "region": "XX"}))
     assert lost.failure is not None
-    assert lost.failure.message == "column region: no holidays are known for country 'XX'. Use an ISO code, e.g. ES, or ES-MD for a region"
+    assert (
+        lost.failure.message
+        == "column region: no holidays are known for country 'XX'. Use an ISO code, e.g. ES, or ES-MD for "
+        "a region"
+    )
     none = fit_partition(rows, spec, PartitionKey.of({"store": 1, "region": None}))
     assert none.payload is not None, none.failure
 
@@ -93,7 +100,10 @@ def test_a_partition_of_an_unknown_place_is_set_aside_by_name_and_one_of_none_ha
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("{column: country}", r"columns.holidays.column: 'country' is no column of partition_by or columns.static \(store\)"),
+        (
+            "{column: country}",
+            r"columns.holidays.column: 'country' is no column of partition_by or columns.static \(store\)",
+        ),
         ("{column: 3}", "columns.holidays.column: "),
         ("es", "columns.holidays: .*a country, e.g. ES, a region of it, e.g. ES-MD"),
         ("[ES]", "columns.holidays: .*a country, e.g. ES, a region of it, e.g. ES-MD"),

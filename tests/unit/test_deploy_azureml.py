@@ -1,4 +1,6 @@
-"""`manymodels deploy azureml`: what it would do, and what it asks of azure-ai-ml. No cloud is asked in tests."""
+"""`manymodels deploy azureml`: what it would do, and what it asks of azure-ai-ml. No cloud is asked in
+tests.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ class Recorded(azureml.Workspace):
                 get=lambda name: SimpleNamespace(name=name, traffic={"green": 100}),
             ),
             online_deployments=SimpleNamespace(
-                begin_create_or_update=lambda entity: self.note("deployment", entity), get=lambda name, of: SimpleNamespace(id=TARGET)
+                begin_create_or_update=lambda entity: self.note("deployment", entity),
+                get=lambda name, of: SimpleNamespace(id=TARGET),
             ),
             components=SimpleNamespace(create_or_update=lambda entity: self.note("component", entity)),
             schedules=SimpleNamespace(begin_create_or_update=lambda entity: self.note("schedule", entity)),
@@ -66,7 +69,9 @@ def workspace(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 
 
 def test_a_dry_run_prints_every_step_and_needs_no_workspace() -> None:
-    done = CliRunner().invoke(main, ["deploy", "azureml", "--folder", str(FOLDER), "--part", "endpoint", "--dry-run"])
+    done = CliRunner().invoke(
+        main, ["deploy", "azureml", "--folder", str(FOLDER), "--part", "endpoint", "--dry-run"]
+    )
 
     assert done.exit_code == 0, done.output
     lines = [line for line in done.output.splitlines() if not line.startswith("    ")]
@@ -88,13 +93,18 @@ def test_a_dry_run_names_variables_and_never_shows_their_values(tmp_path: Path) 
     assert "MANYMODELS_SERVE_KEYS" in text and "hunter2" not in text
 
 
-def test_the_steps_are_carried_out_in_order_and_traffic_goes_to_the_new_deployment(workspace: Recorded) -> None:
+def test_the_steps_are_carried_out_in_order_and_traffic_goes_to_the_new_deployment(
+    workspace: Recorded,
+) -> None:
     azureml.carry_out(azureml.plan(FOLDER, ["environment", "endpoint"]), workspace, lambda line: None)
 
     assert workspace.calls == [
-        ("environment", "manymodels-spark"), ("endpoint", "manymodels-wells"), ("deployment", "blue"),
-        ("endpoint", "manymodels-wells"), ("autoscale", "g/manymodels-wells-blue"),
-    ]  # fmt: skip
+        ("environment", "manymodels-spark"),
+        ("endpoint", "manymodels-wells"),
+        ("deployment", "blue"),
+        ("endpoint", "manymodels-wells"),
+        ("autoscale", "g/manymodels-wells-blue"),
+    ]
     assert workspace.sent["endpoint"].traffic == {"blue": 100}
     assert workspace.sent["deployment"].liveness_probe.failure_threshold == 30
 
@@ -105,7 +115,10 @@ def test_the_autoscale_rules_are_those_that_azure_monitor_knows(workspace: Recor
     rules = workspace.sent["autoscale"]
     grow, shrink = rules.profiles[0].rules
     assert (rules.location, rules.target_resource_uri, rules.enabled) == ("westeurope", TARGET, True)
-    said = [(one.metric_trigger.operator, one.metric_trigger.threshold, one.scale_action.direction) for one in (grow, shrink)]
+    said = [
+        (one.metric_trigger.operator, one.metric_trigger.threshold, one.scale_action.direction)
+        for one in (grow, shrink)
+    ]
     assert said == [("GreaterThan", 70.0, "Increase"), ("LessThan", 30.0, "Decrease")]
     assert grow.metric_trigger.metric_resource_uri == TARGET
 
@@ -114,7 +127,10 @@ def test_what_azure_refuses_ends_the_plan_and_says_where(workspace: Recorded) ->
     def refuse(to: azureml.Workspace) -> None:
         raise RuntimeError("quota of 0 cores")
 
-    steps = [azureml.Step("deployment", "blue", Path("deployment.yml"), refuse), azureml.plan(FOLDER, ["environment"])[0]]
+    steps = [
+        azureml.Step("deployment", "blue", Path("deployment.yml"), refuse),
+        azureml.plan(FOLDER, ["environment"])[0],
+    ]
 
     with pytest.raises(ManyModelsError, match=r"deployment blue of deployment.yml.*quota of 0 cores"):
         azureml.carry_out(steps, workspace, lambda line: None)
@@ -140,16 +156,31 @@ def test_without_a_workspace_the_command_says_what_it_wants() -> None:
 
 def test_by_default_all_goes_that_development_wants_and_no_run_is_started() -> None:
     kinds = [step.kind for step in azureml.plan(FOLDER, azureml.DEFAULT)]
-    assert kinds == ["environment", *["component"] * 4, "schedule", "endpoint", "deployment", "traffic", "autoscale"]
+    assert kinds == [
+        "environment",
+        *["component"] * 4,
+        "schedule",
+        "endpoint",
+        "deployment",
+        "traffic",
+        "autoscale",
+    ]
     assert set(azureml.PARTS) - set(azureml.DEFAULT) == {"registry", "production", "pipeline"}
 
 
 def test_components_and_the_nightly_schedule_are_sent_as_they_are_written(workspace: Recorded) -> None:
-    azureml.carry_out(azureml.plan(FOLDER, ["components", "schedule", "production", "pipeline"]), workspace, lambda line: None)
+    azureml.carry_out(
+        azureml.plan(FOLDER, ["components", "schedule", "production", "pipeline"]),
+        workspace,
+        lambda line: None,
+    )
 
     stages = ["manymodels_fit_parallel", "manymodels_promote", "manymodels_score", "manymodels_train"]
     assert [name for kind, name in workspace.calls if kind == "component"] == stages
-    assert [name for kind, name in workspace.calls if kind == "schedule"] == ["manymodels-daily", "manymodels-production-daily"]
+    assert [name for kind, name in workspace.calls if kind == "schedule"] == [
+        "manymodels-daily",
+        "manymodels-production-daily",
+    ]
     assert list(workspace.sent["run"].jobs) == ["train", "promote", "score"]
 
 
@@ -166,4 +197,6 @@ def test_what_is_shared_names_the_environment_of_the_registry(workspace: Recorde
 
 def test_sharing_without_a_registry_says_what_it_wants() -> None:
     with pytest.raises(ManyModelsError, match=r"shared environment .*--registry NAME"):
-        azureml.carry_out(azureml.plan(FOLDER, ["registry"]), azureml.Workspace("s", "g", "w", None), lambda line: None)
+        azureml.carry_out(
+            azureml.plan(FOLDER, ["registry"]), azureml.Workspace("s", "g", "w", None), lambda line: None
+        )

@@ -45,7 +45,9 @@ def test_an_azure_ml_component_loads_and_its_code_is_there(path: Path, loaders: 
     assert {name for side, name in bound if side == "inputs"} <= set(data["inputs"])
     assert {name for side, name in bound if side == "outputs"} <= set(data["outputs"])
     optional = {name for name, one in data["inputs"].items() if one.get("optional")}
-    assert set(re.findall(r"\$\[\[[^\]]*\$\{\{inputs\.(\w+)}}\]\]", arguments)) == optional, "in brackets stands what may be missing"
+    assert set(re.findall(r"\$\[\[[^\]]*\$\{\{inputs\.(\w+)}}\]\]", arguments)) == optional, (
+        "in brackets stands what may be missing"
+    )
 
 
 def test_the_azure_ml_loaders_name_what_is_wrong(loaders: ModuleType, tmp_path: Path) -> None:
@@ -56,7 +58,10 @@ def test_the_azure_ml_loaders_name_what_is_wrong(loaders: ModuleType, tmp_path: 
         loaders.load_component(str(tmp_path / "bad.yml"))
 
 
-AZUREML_PIPELINES = [AZUREML / name for name in ("pipeline.yml", "training.yml", "parallel_pipeline.yml", "production/pipeline.yml")]
+AZUREML_PIPELINES = [
+    AZUREML / name
+    for name in ("pipeline.yml", "training.yml", "parallel_pipeline.yml", "production/pipeline.yml")
+]
 COMPONENTS = {read(path)["name"]: path for path in (AZUREML / "components").glob("*.yml")}
 BINDING = re.compile(r"\$\{\{parent\.(?:(inputs|outputs)\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))}}")
 REGISTRY = re.compile(r"azureml://registries/([\w-]+)/components/(\w+)/labels/latest")
@@ -69,14 +74,22 @@ def component_of(step: dict[str, Any], folder: Path) -> Any:
 
 
 def wrong_bindings(data: dict[str, Any], folder: Path) -> list[str]:
-    """What azure-ai-ml's loader does not see: inputs that no component has, and references that lead nowhere."""
+    """What azure-ai-ml's loader does not see: inputs that no component has, and references that lead
+    nowhere.
+    """
     found = []
     for name, step in data["jobs"].items():
         component = component_of(step, folder)
         needed = {key for key, one in component["inputs"].items() if not one.get("optional")}
         found += [f"{name}: {key} is not given" for key in needed - set(step["inputs"])]
-        found += [f"{name}: the component has no input {key}" for key in set(step["inputs"]) - set(component["inputs"])]
-        found += [f"{name}: the component has no output {key}" for key in set(step.get("outputs", {})) - set(component["outputs"])]
+        found += [
+            f"{name}: the component has no input {key}"
+            for key in set(step["inputs"]) - set(component["inputs"])
+        ]
+        found += [
+            f"{name}: the component has no output {key}"
+            for key in set(step.get("outputs", {})) - set(component["outputs"])
+        ]
         for source in [*step["inputs"].values(), *step.get("outputs", {}).values()]:
             bound = BINDING.fullmatch(source)
             if bound is None or (bound[1] and bound[2] not in data.get(bound[1], {})):
@@ -101,8 +114,16 @@ def test_an_azure_ml_pipeline_loads_and_binds_what_exists(path: Path, loaders: M
     ("written", "instead", "told"),
     [
         ("${{parent.inputs.spec}}", "${{parent.inputs.nope}}", "promote: ${{parent.inputs.nope}}"),
-        ("${{parent.jobs.train.outputs.done}}", "${{parent.jobs.tain.outputs.done}}", "promote: ${{parent.jobs.tain.outputs.done}}"),
-        ("${{parent.jobs.train.outputs.done}}", "${{parent.jobs.train.outputs.dome}}", "promote: ${{parent.jobs.train.outputs.dome}}"),
+        (
+            "${{parent.jobs.train.outputs.done}}",
+            "${{parent.jobs.tain.outputs.done}}",
+            "promote: ${{parent.jobs.tain.outputs.done}}",
+        ),
+        (
+            "${{parent.jobs.train.outputs.done}}",
+            "${{parent.jobs.train.outputs.dome}}",
+            "promote: ${{parent.jobs.train.outputs.dome}}",
+        ),
     ],
 )
 def test_a_reference_that_leads_nowhere_passes_azure_s_loader_and_is_found_here(
@@ -111,7 +132,9 @@ def test_a_reference_that_leads_nowhere_passes_azure_s_loader_and_is_found_here(
     folder = shutil.copytree(AZUREML, tmp_path / "deploy" / "azureml")
     shutil.copytree(PLATFORMS, tmp_path / "conf" / "platforms")
     data = read(folder / "pipeline.yml")
-    data["jobs"]["promote"]["inputs"] = {key: value.replace(written, instead) for key, value in data["jobs"]["promote"]["inputs"].items()}
+    data["jobs"]["promote"]["inputs"] = {
+        key: value.replace(written, instead) for key, value in data["jobs"]["promote"]["inputs"].items()
+    }
     (folder / "pipeline.yml").write_text(yaml.safe_dump(data, sort_keys=False))
 
     loaders.load_job(str(folder / "pipeline.yml"))
@@ -136,23 +159,34 @@ def test_an_azure_ml_schedule_is_daily_and_its_pipeline_exists(path: str, loader
     assert (AZUREML / path).parent.joinpath(read(AZUREML / path)["create_job"]).exists()
 
 
-def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_together(loaders: ModuleType) -> None:
+def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_together(
+    loaders: ModuleType,
+) -> None:
     environment = loaders.load_environment(str(AZUREML / "environment.yml"))
     endpoint = loaders.load_online_endpoint(str(AZUREML / "endpoint" / "endpoint.yml"))
     deployment = loaders.load_online_deployment(str(AZUREML / "endpoint" / "deployment.yml"))
 
     assert deployment.endpoint_name == endpoint.name
     assert endpoint.auth_mode == "aad_token"
-    names = {text for path in AZUREML.rglob("*.yml") for text in texts(read(path)) if re.match("azureml:(?!/)", text)}
+    names = {
+        text
+        for path in AZUREML.rglob("*.yml")
+        for text in texts(read(path))
+        if re.match("azureml:(?!/)", text)
+    }
     assert names == {f"azureml:{environment.name}@latest", "azureml:cpu"}
-    assert "name: 'cpu'" in (DEPLOY / "bicep" / "modules" / "learning.bicep").read_text(), "the cluster without Spark"
+    assert "name: 'cpu'" in (DEPLOY / "bicep" / "modules" / "learning.bicep").read_text(), (
+        "the cluster without Spark"
+    )
     data = read(AZUREML / "endpoint" / "deployment.yml")
     code = AZUREML / "endpoint" / data["code_configuration"]["code"]
     assert (code / data["code_configuration"]["scoring_script"]).exists()
     variables = data["environment_variables"]
     assert (code / "spec.yaml").exists()
     production = read(code / "spec.yaml")["mlflow"]["production"]["tracking"]
-    assert set(re.findall(r"\{(\w+)", production)) <= set(variables), "a server resolves the production MLflow only"
+    assert set(re.findall(r"\{(\w+)", production)) <= set(variables), (
+        "a server resolves the production MLflow only"
+    )
 
 
 def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:
@@ -163,7 +197,9 @@ def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:
     assert variables("# a\nA = b=c \nEMPTY=\n\n") == {"A": "b=c"}
 
 
-def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from manymodels_spark.fit import fit_partition
     from manymodels_spark.payload import sha256
 
@@ -172,23 +208,35 @@ def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(tmp_p
         "name: s\npartition_by: [store]\nsource: {csv: x.csv}\ncolumns: {time: date, target: units}\n"
         "horizon: 3\ncandidates: [seasonal_naive]\nbacktest: {folds: 1}\n"
     )
-    good = pd.DataFrame({"store": 1, "date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60.0)})
+    good = pd.DataFrame(
+        {"store": 1, "date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60.0)}
+    )
     for number, rows in enumerate([good, good.head(2).assign(store=2)]):
         rows.to_parquet(tmp_path / f"{number}.parquet")
     script = module(AZUREML / "src" / "fit_parallel.py")
-    monkeypatch.setattr(sys, "argv", ["x", "--spec", str(spec), "--payloads", str(tmp_path / "out"), "--azure-s-own", "1"])
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--spec", str(spec), "--payloads", str(tmp_path / "out"), "--azure-s-own", "1"]
+    )
 
     script.init()
-    first, second = (json.loads(line) for line in script.run([str(tmp_path / "0.parquet"), str(tmp_path / "1.parquet")]))
+    first, second = (
+        json.loads(line) for line in script.run([str(tmp_path / "0.parquet"), str(tmp_path / "1.parquet")])
+    )
 
     same = fit_partition(good, load_spec(str(spec)), PartitionKey.of({"store": 1}))
     assert same.payload is not None
-    assert (first["status"], first["family"], first["sha256"]) == ("fitted", "seasonal_naive", sha256(same.payload))
+    assert (first["status"], first["family"], first["sha256"]) == (
+        "fitted",
+        "seasonal_naive",
+        sha256(same.payload),
+    )
     assert (tmp_path / "out" / first["partition_id"]).read_bytes() == same.payload
     assert (second["status"], second["reason"]) == ("failed", "too_short")
 
 
-def test_the_scoring_script_answers_as_the_server_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scoring_script_answers_as_the_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flask import Request
 
     (tmp_path / "models").mkdir()

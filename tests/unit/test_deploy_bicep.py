@@ -1,4 +1,5 @@
-"""The infrastructure in `deploy/bicep`: its syntax by a parser, and by tests of our own what a parser cannot see.
+"""The infrastructure in `deploy/bicep`: its syntax by a parser, and by tests of our own what a parser cannot
+see.
 
 Nothing here knows which properties Azure takes: that only its own compiler or a deployment can tell.
 """
@@ -23,7 +24,8 @@ TREES: dict[Path, Any] = {path: PARSER.parse(file_path=path) for path in FILES}
 MAIN, ACCESS = BICEP / "main.bicep", BICEP / "access.bicep"
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
-# Azure's own list of built-in roles, copied by hand: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+# Azure's own list of built-in roles, copied by hand:
+# https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 BUILT_IN = {
     "AcrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
     "AzureML Data Scientist": "f6c7c914-8db3-469d-8ca1-694a8f32e121",
@@ -56,7 +58,11 @@ def grants() -> Iterator[tuple[str, str, str]]:
         body = config(module)["params"]
         place = body.get("containerName") or ("vault" if "vaultName" in body else "databricks")
         loop = module["config"].get("loop_type")
-        listed = tree["variables"][loop["detail"]["array_name"]]["value"]["function"]["parameters"]["input_array"] if loop else []
+        listed = (
+            tree["variables"][loop["detail"]["array_name"]]["value"]["function"]["parameters"]["input_array"]
+            if loop
+            else []
+        )
         for identity in listed or [body["principalId"]]:
             yield identity, body["role"], place
 
@@ -77,8 +83,14 @@ def test_every_module_exists_and_none_is_left_over() -> None:
     assert used == {path.resolve() for path in FILES} - {MAIN.resolve()}
 
 
-@pytest.mark.parametrize(("path", "symbol", "target", "given"), list(modules()), ids=lambda value: value if isinstance(value, str) else "")
-def test_a_module_is_given_its_parameters_no_more_and_no_fewer(path: Path, symbol: str, target: Path, given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("path", "symbol", "target", "given"),
+    list(modules()),
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_module_is_given_its_parameters_no_more_and_no_fewer(
+    path: Path, symbol: str, target: Path, given: dict[str, Any]
+) -> None:
     declared = TREES[target]["parameters"]
     needed = {name for name, one in declared.items() if one["default"] is None}
     assert needed <= set(given) <= set(declared), f"{path.name}: {symbol}"
@@ -142,14 +154,26 @@ def test_every_role_that_is_named_is_in_the_list_and_none_is_left_over() -> None
 
 
 def test_the_trainer_does_not_write_into_production() -> None:
-    writers = {identity for identity, role, place in grants() if place == "production" and role == "Storage Blob Data Contributor"}
-    assert writers == {"promoterId", "connectorId", "synapseId"}, "Unity Catalog and a Synapse workspace have one identity each"
-    members = {target: given["memberIds"] for _, target, path, given in modules() if path.name == "learning.bicep"}
-    assert "trainer" not in json.dumps(members["learningProduction"]) and "trainer" in json.dumps(members["learningDevelopment"])
+    writers = {
+        identity
+        for identity, role, place in grants()
+        if place == "production" and role == "Storage Blob Data Contributor"
+    }
+    assert writers == {"promoterId", "connectorId", "synapseId"}, (
+        "Unity Catalog and a Synapse workspace have one identity each"
+    )
+    members = {
+        target: given["memberIds"] for _, target, path, given in modules() if path.name == "learning.bicep"
+    }
+    assert "trainer" not in json.dumps(members["learningProduction"]) and "trainer" in json.dumps(
+        members["learningDevelopment"]
+    )
 
 
-def test_rights_are_on_containers_and_single_resources_and_the_broadest_is_the_one_that_databricks_asks_for() -> None:
-    assert [grant for grant in grants() if grant[1] in {"Contributor", "Owner"}] == [("factoryId", "Contributor", "databricks")]
+def test_rights_are_on_single_resources_and_the_broadest_is_what_databricks_asks_for() -> None:
+    assert [grant for grant in grants() if grant[1] in {"Contributor", "Owner"}] == [
+        ("factoryId", "Contributor", "databricks")
+    ]
     for path in FILES:
         scopes = re.findall(r"roleAssignments@.*?scope: (\w+)", code(path), re.DOTALL)
         kinds = {TREES[path]["resources"][scope]["type"] for scope in scopes}
@@ -159,16 +183,26 @@ def test_rights_are_on_containers_and_single_resources_and_the_broadest_is_the_o
 
 def test_identities_that_read_secrets_cannot_write_them() -> None:
     vault = {(identity, role) for identity, role, place in grants() if place == "vault"}
-    assert {identity for identity, role in vault if role == "Key Vault Secrets Officer"} == {"operatorsObjectId"}
-    assert all(role == "Key Vault Secrets User" for identity, role in vault if identity != "operatorsObjectId")
+    assert {identity for identity, role in vault if role == "Key Vault Secrets Officer"} == {
+        "operatorsObjectId"
+    }
+    assert all(
+        role == "Key Vault Secrets User" for identity, role in vault if identity != "operatorsObjectId"
+    )
 
 
 @each_file
 def test_no_secret_is_made_kept_or_put_out(path: Path) -> None:
     text = code(path)
-    assert not re.search(r"(?i)listkeys|listAdminKeys|adminPassword|administratorLoginPassword|connectionString|\.listSecrets", text)
+    assert not re.search(
+        r"(?i)listkeys|listAdminKeys|adminPassword|administratorLoginPassword|connectionString|\.listSecrets",
+        text,
+    )
     for name, output in TREES[path].get("outputs", {}).items():
-        assert not re.search(r"(?i)password|secret|token|key(?!Vault)", f"{name} {json.dumps(output['value'])}".replace("vault", "")), name
+        assert not re.search(
+            r"(?i)password|secret|token|key(?!Vault)",
+            f"{name} {json.dumps(output['value'])}".replace("vault", ""),
+        ), name
 
 
 def test_storage_and_registries_take_identities_only() -> None:
@@ -178,25 +212,39 @@ def test_storage_and_registries_take_identities_only() -> None:
                 continue
             properties = config(resource).get("properties", {})
             if resource["type"] == "Microsoft.Storage/storageAccounts":
-                assert {properties["allowSharedKeyAccess"], properties["allowBlobPublicAccess"]} == {False}, f"{path.name}: {symbol}"
+                assert {properties["allowSharedKeyAccess"], properties["allowBlobPublicAccess"]} == {False}, (
+                    f"{path.name}: {symbol}"
+                )
             if resource["type"] == "Microsoft.ContainerRegistry/registries":
                 assert properties["adminUserEnabled"] is False
             if resource["type"] == "Microsoft.KeyVault/vaults":
-                assert properties["enableRbacAuthorization"] is True and properties["enablePurgeProtection"] is True
+                assert (
+                    properties["enableRbacAuthorization"] is True
+                    and properties["enablePurgeProtection"] is True
+                )
 
 
 # --- the rest of deploy/ ---
 
 
 def test_azure_ml_is_there_twice_and_each_has_its_own_group() -> None:
-    scopes = {symbol: config(module)["scope"] for symbol, module in TREES[MAIN]["modules"].items() if symbol.startswith("learning")}
+    scopes = {
+        symbol: config(module)["scope"]
+        for symbol, module in TREES[MAIN]["modules"].items()
+        if symbol.startswith("learning")
+    }
     assert scopes == {"learningDevelopment": "development", "learningProduction": "production"}
 
 
 def test_containers_and_pools_have_the_names_that_specs_and_jobs_use() -> None:
     containers = set(TREES[BICEP / "modules" / "lake.bicep"]["variables"]["containers"]["value"])
-    named = {one for place in (ROOT / "deploy", ROOT / "conf" / "platforms") for path in place.rglob("*.*") if path.is_file()
-             and "__pycache__" not in path.parts for one in re.findall(r"abfss://(\w+)@manymodelslake", path.read_text())}
+    named = {
+        one
+        for place in (ROOT / "deploy", ROOT / "conf" / "platforms")
+        for path in place.rglob("*.*")
+        if path.is_file() and "__pycache__" not in path.parts
+        for one in re.findall(r"abfss://(\w+)@manymodelslake", path.read_text())
+    }
     assert named <= containers
     synapse = TREES[BICEP / "modules" / "synapse.bicep"]["resources"]
     shipped = json.loads((ROOT / "deploy/synapse/bigDataPool/models.json").read_text())

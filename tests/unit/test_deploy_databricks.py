@@ -43,7 +43,9 @@ def test_a_databricks_job_s_tasks_run_commands_that_exist_one_after_another(name
     for task in job["tasks"]:
         assert [one["task_key"] for one in task.get("depends_on", [])] == before[-1:]
         before.append(task["task_key"])
-        assert task.get("job_cluster_key") in clusters | {None} and task.get("environment_key") in environments | {None}
+        assert task.get("job_cluster_key") in clusters | {None} and task.get(
+            "environment_key"
+        ) in environments | {None}
         assert ("job_cluster_key" in task) != ("environment_key" in task)
         assert task.get("environment_variables_key") in variables | {None}
         command, spec, *options = task["python_wheel_task"]["parameters"]
@@ -53,7 +55,10 @@ def test_a_databricks_job_s_tasks_run_commands_that_exist_one_after_another(name
         assert {option for option in options if option.startswith("--")} <= known
         assert task["python_wheel_task"]["package_name"] == "manymodels-spark"
     assert [one["name"] for one in job["parameters"]] == ["spec"]
-    assert {task["task_key"] for task in job["tasks"] if task.get("run_if") == "ALL_DONE"} == {"promote", "report"}
+    assert {task["task_key"] for task in job["tasks"] if task.get("run_if") == "ALL_DONE"} == {
+        "promote",
+        "report",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))
@@ -68,7 +73,9 @@ def test_a_task_whose_failure_later_ones_hide_tells_of_it_itself(name: str) -> N
 def test_the_workflow_runs_every_day_on_a_cluster_that_grows_or_on_none() -> None:
     job = job_of("retail_sales")
     seconds, minutes, hours, day, month, weekday = job["schedule"]["quartz_cron_expression"].split()
-    assert (day, month, weekday) == ("*", "*", "?") and all(part.isdigit() for part in (seconds, minutes, hours))
+    assert (day, month, weekday) == ("*", "*", "?") and all(
+        part.isdigit() for part in (seconds, minutes, hours)
+    )
     (cluster,) = job["job_clusters"]
     assert set(cluster["new_cluster"]["autoscale"]) == {"min_workers", "max_workers"}
     for script in cluster["new_cluster"]["init_scripts"]:
@@ -84,7 +91,12 @@ def test_a_job_writes_models_and_reports_into_volumes_of_the_bundle(name: str) -
     report = job_of(name)["tasks"][-1]["python_wheel_task"]["parameters"][-1]
     used = re.findall(r"/Volumes/[^/]+/retail/(\w+)", report)
     for target in ("development", "production"):
-        spec = ROOT / "conf" / "platforms" / ("databricks_serverless.yaml" if "serverless" in name else "databricks.yaml")
+        spec = (
+            ROOT
+            / "conf"
+            / "platforms"
+            / ("databricks_serverless.yaml" if "serverless" in name else "databricks.yaml")
+        )
         used += re.findall(r"/Volumes/[^/]+/retail/(\w+)", read(spec)["mlflow"][target]["artifacts"])
     assert set(used) == set(volumes)
 
@@ -122,7 +134,11 @@ def test_every_reference_in_the_bundle_leads_somewhere() -> None:
                 assert rest.split(".")[1] in resources[rest.split(".")[0]], f"{path.name}: {found}"
             else:
                 assert found in known, f"{path.name}: {found}"
-    used = {found for path in [BUNDLE / "databricks.yml", *files] for found in re.findall(r"\$\{var\.(\w+)}", path.read_text())}
+    used = {
+        found
+        for path in [BUNDLE / "databricks.yml", *files]
+        for found in re.findall(r"\$\{var\.(\w+)}", path.read_text())
+    }
     assert used == set(bundle["variables"]), "no variable is declared in vain"
     for target in bundle["targets"].values():
         assert set(target.get("variables", {})) <= set(bundle["variables"])
@@ -139,14 +155,18 @@ def test_what_the_jobs_need_is_such_to_the_bundles_own_classes() -> None:
     resources = read(BUNDLE / "resources" / "storage.yml")["resources"]
     assert Schema.from_dict(resources["schemas"]["retail"]).name == "retail"
     assert [Volume.from_dict(one).name for one in resources["volumes"].values()] == ["models", "reports"]
-    scope = SecretScope.from_dict(read(BUNDLE / "resources" / "secrets.yml")["resources"]["secret_scopes"]["manymodels"])
+    scope = SecretScope.from_dict(
+        read(BUNDLE / "resources" / "secrets.yml")["resources"]["secret_scopes"]["manymodels"]
+    )
     assert scope.backend_type is not None and scope.backend_type.value == "AZURE_KEYVAULT"  # type: ignore[union-attr]
 
 
 def test_each_target_has_its_own_catalog_and_production_runs_as_nobody_s_person() -> None:
     bundle = read(BUNDLE / "databricks.yml")
     default = bundle["variables"]["catalog"]["default"]
-    catalogs = {name: target["variables"].get("catalog", default) for name, target in bundle["targets"].items()}
+    catalogs = {
+        name: target["variables"].get("catalog", default) for name, target in bundle["targets"].items()
+    }
     assert list(catalogs) == ["dev", "staging", "prod"] and len(set(catalogs.values())) == 3
     assert bundle["targets"]["dev"]["mode"] == "development" and bundle["targets"]["dev"]["default"] is True
     assert bundle["targets"]["prod"]["run_as"] == {"service_principal_name": "${var.service_principal}"}

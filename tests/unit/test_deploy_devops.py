@@ -1,4 +1,6 @@
-"""The Azure DevOps pipelines: against the published schema, and every template, stage and parameter followed."""
+"""The Azure DevOps pipelines: against the published schema, and every template, stage and parameter
+followed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,15 @@ DEVOPS = DEPLOY / "devops"
 
 @pytest.mark.parametrize("path", sorted(DEVOPS.glob("*.yml")), ids=lambda path: path.stem)
 def test_an_azure_pipeline_has_the_published_form(path: Path) -> None:
-    checker = [sys.executable, "-m", "check_jsonschema", "--regex-variant", "python", "--builtin-schema", "vendor.azure-pipelines"]
+    checker = [
+        sys.executable,
+        "-m",
+        "check_jsonschema",
+        "--regex-variant",
+        "python",
+        "--builtin-schema",
+        "vendor.azure-pipelines",
+    ]
     done = subprocess.run([*checker, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -53,7 +63,9 @@ def templates(data: Any) -> Iterator[dict[str, Any]]:
 
 def test_the_promotion_gives_its_spec_what_it_asks_for_and_no_parameter_becomes_code() -> None:
     step = read(DEVOPS / "promote-steps.yml")["steps"][-1]
-    spec = next(one["default"] for one in read(DEVOPS / "promote-pipeline.yml")["parameters"] if one["name"] == "spec")
+    spec = next(
+        one["default"] for one in read(DEVOPS / "promote-pipeline.yml")["parameters"] if one["name"] == "spec"
+    )
     assert wanted(ROOT / spec) - {"WAREHOUSE_URL"} <= set(step["env"])
     assert "parameters.spec" not in step["script"] and "parameters.only" not in step["script"]
 

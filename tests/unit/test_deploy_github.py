@@ -1,4 +1,6 @@
-"""The workflows of `deploy/github`: against the published schema, and every need, input, file and command followed."""
+"""The workflows of `deploy/github`: against the published schema, and every need, input, file and command
+followed.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def test_a_workflow_has_the_published_form(name: str) -> None:
 def test_a_misspelt_key_of_a_workflow_would_be_found(tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text((GITHUB / "build.yml").read_text().replace("runs-on:", "run-on:", 1))
     checker = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    assert subprocess.run([*checker, str(tmp_path / "bad.yml")], capture_output=True, check=False).returncode == 1
+    assert (
+        subprocess.run([*checker, str(tmp_path / "bad.yml")], capture_output=True, check=False).returncode
+        == 1
+    )
 
 
 @each_file
@@ -56,7 +61,9 @@ def test_a_workflow_s_needs_and_called_files_exist_and_get_their_inputs(name: st
 @each_file
 def test_a_workflow_reads_only_inputs_that_it_has_and_no_input_becomes_code(name: str) -> None:
     text = (GITHUB / name).read_text()
-    inputs = {one for start in started_by(FILES[name]).values() if start for one in (start.get("inputs") or {})}
+    inputs = {
+        one for start in started_by(FILES[name]).values() if start for one in (start.get("inputs") or {})
+    }
     assert set(re.findall(r"\binputs\.(\w+)", text)) <= inputs
     for job in FILES[name]["jobs"].values():
         for step in job.get("steps", []):
@@ -77,13 +84,16 @@ def test_the_bundle_gets_its_variables_and_each_target_its_environment() -> None
 def test_models_reach_production_after_a_dry_run_and_an_approval(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = FILES["promote.yml"]["jobs"]
     assert [(job["with"]["environment"], job["with"]["dry_run"]) for job in jobs.values()] == [
-        ("manymodels-judge", True), ("manymodels-prod", False),
-    ]  # fmt: skip
+        ("manymodels-judge", True),
+        ("manymodels-prod", False),
+    ]
     assert jobs["promote"]["needs"] == "judge"
     steps = FILES["promote-steps.yml"]["jobs"]["steps"]
     command = steps["steps"][-1]["run"].split()
     assert command[:2] == ["manymodels", "promote"] and "promote" in manymodels.commands
-    spec = load_spec(ROOT / started_by(FILES["promote.yml"])["workflow_dispatch"]["inputs"]["spec"]["default"])
+    spec = load_spec(
+        ROOT / started_by(FILES["promote.yml"])["workflow_dispatch"]["inputs"]["spec"]["default"]
+    )
     for name in list(steps["env"]):
         monkeypatch.delenv(name, raising=False)
     assert set(unset(spec, (LAKE, PRODUCTION))) <= set(steps["env"])

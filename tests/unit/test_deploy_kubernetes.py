@@ -23,7 +23,9 @@ def test_a_manifest_is_valid_strictly(name: str) -> None:
 
 def test_a_misspelt_field_of_a_manifest_would_be_found() -> None:
     with pytest.raises(kubernetes_validate.ValidationError, match="selektor"):
-        kubernetes_validate.validate({**MANIFESTS["service.yaml"], "spec": {"selektor": {}}}, "1.37", strict=True)
+        kubernetes_validate.validate(
+            {**MANIFESTS["service.yaml"], "spec": {"selektor": {}}}, "1.37", strict=True
+        )
 
 
 def test_the_manifests_refer_to_each_other() -> None:
@@ -34,8 +36,10 @@ def test_the_manifests_refer_to_each_other() -> None:
     labels, pod = deployment["spec"]["template"]["metadata"]["labels"], deployment["spec"]["template"]["spec"]
     ports = {port["name"] for port in pod["containers"][0]["ports"]}
     selectors = [
-        deployment["spec"]["selector"]["matchLabels"], MANIFESTS["service.yaml"]["spec"]["selector"],
-        MANIFESTS["disruption.yaml"]["spec"]["selector"]["matchLabels"], MANIFESTS["network.yaml"]["spec"]["podSelector"]["matchLabels"],
+        deployment["spec"]["selector"]["matchLabels"],
+        MANIFESTS["service.yaml"]["spec"]["selector"],
+        MANIFESTS["disruption.yaml"]["spec"]["selector"]["matchLabels"],
+        MANIFESTS["network.yaml"]["spec"]["podSelector"]["matchLabels"],
         pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
     ]
     for selector in selectors:
@@ -44,7 +48,9 @@ def test_the_manifests_refer_to_each_other() -> None:
     assert (target["kind"], target["name"]) == (deployment["kind"], deployment["metadata"]["name"])
     assert pod["serviceAccountName"] == MANIFESTS["serviceaccount.yaml"]["metadata"]["name"]
     assert {port["targetPort"] for port in MANIFESTS["service.yaml"]["spec"]["ports"]} <= ports
-    assert {port["port"] for rule in MANIFESTS["network.yaml"]["spec"]["ingress"] for port in rule["ports"]} <= ports
+    assert {
+        port["port"] for rule in MANIFESTS["network.yaml"]["spec"]["ingress"] for port in rule["ports"]
+    } <= ports
     maps = {one["name"]: one["files"] for one in kustomization["configMapGenerator"]}
     volumes = {one["name"]: one for one in pod["volumes"]}
     assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
@@ -73,8 +79,16 @@ def test_the_image_has_what_it_copies_the_extras_that_exist_and_the_pod_s_user()
 
     image = (AKS / "Dockerfile").read_text()
     (extras,) = re.findall(r"whl\)\[([\w,]+)]", image)
-    assert {"serve", "azure", "lightgbm"} == set(extras.split(",")) <= set(metadata("manymodels-spark").get_all("Provides-Extra") or [])
-    kept = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert (
+        {"serve", "azure", "lightgbm"}
+        == set(extras.split(","))
+        <= set(metadata("manymodels-spark").get_all("Provides-Extra") or [])
+    )
+    kept = {
+        line.removeprefix("!")
+        for line in (ROOT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
     assert {"setup.py", "README.md", "pyproject.toml", "constraints.txt", "manymodels_spark"} <= kept
     assert all((ROOT / name).exists() for name in kept)
     user = MANIFESTS["deployment.yaml"]["spec"]["template"]["spec"]["securityContext"]["runAsUser"]
@@ -89,7 +103,14 @@ def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
     guarded = container["securityContext"]
     assert (guarded["readOnlyRootFilesystem"], guarded["allowPrivilegeEscalation"]) == (True, False)
     assert guarded["capabilities"] == {"drop": ["ALL"]}
-    assert set(container["resources"]["limits"]) >= {"cpu", "memory"} <= set(container["resources"]["requests"])
-    assert MANIFESTS["disruption.yaml"]["spec"]["minAvailable"] < MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"]
+    assert (
+        set(container["resources"]["limits"]) >= {"cpu", "memory"} <= set(container["resources"]["requests"])
+    )
+    assert (
+        MANIFESTS["disruption.yaml"]["spec"]["minAvailable"]
+        < MANIFESTS["autoscaler.yaml"]["spec"]["minReplicas"]
+    )
     bound = next(one["value"] for one in container["env"] if one["name"] == "MANYMODELS_SERVE_RSS_MB")
-    assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, "models go before the pod is killed"
+    assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, (
+        "models go before the pod is killed"
+    )

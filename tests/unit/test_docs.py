@@ -12,7 +12,11 @@ from manymodels_spark.cli import main as manymodels
 from manymodels_spark.stages.fitting import FITS_SCHEMA
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").rglob("README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("README.md")),
+]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -25,7 +29,9 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
 
 @each_page
 def test_every_file_of_the_repository_that_a_page_names_is_there(page: Path) -> None:
-    named = re.findall(r"`((?:deploy|conf|docs|jobs|notebooks|scripts|tests|manymodels_spark)/[\w./*-]+)`", page.read_text())
+    named = re.findall(
+        r"`((?:deploy|conf|docs|jobs|notebooks|scripts|tests|manymodels_spark)/[\w./*-]+)`", page.read_text()
+    )
     for name in named:
         if "*" in name:
             assert list(ROOT.glob(name)), name

@@ -1,4 +1,6 @@
-"""`manymodels doctor` and the start of every stage: what is missing is named within seconds, before anything starts."""
+"""`manymodels doctor` and the start of every stage: what is missing is named within seconds, before anything
+starts.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,16 @@ from click.testing import CliRunner, Result
 from manymodels_spark import session
 from manymodels_spark.check import spec_of
 from manymodels_spark.cli import main
-from manymodels_spark.doctor import NotReady, examine, places, preflight, repositories, runtime, sources, warehouses
+from manymodels_spark.doctor import (
+    NotReady,
+    examine,
+    places,
+    preflight,
+    repositories,
+    runtime,
+    sources,
+    warehouses,
+)
 from manymodels_spark.doctor.examine import together
 from manymodels_spark.doctor.findings import Finding, first_line, ok
 from manymodels_spark.doctor.needs import environment, parts_of, unset
@@ -33,11 +44,18 @@ def spec(folder: Path, more: str = "", source: str = "csv: data.csv", lake: str 
 
 
 def text(folder: Path, more: str = "", source: str = "csv: data.csv", lake: str | None = None) -> str:
-    places_ = "" if "mlflow:" in more else (
-        f"mlflow:\n  development: {{tracking: 'sqlite:///{folder}/dev.db'}}\n  production: {{tracking: 'sqlite:///{folder}/prod.db'}}\n"
+    places_ = (
+        ""
+        if "mlflow:" in more
+        else (
+            f"mlflow:\n  development: {{tracking: 'sqlite:///{folder}/dev.db'}}\n  production: {{tracking: "
+            f"'sqlite:///{folder}/prod.db'}}\n"
+        )
     )
     warehouse = "" if "warehouse:" in more else f"warehouse: {{duckdb: '{folder}/warehouse.duckdb'}}\n"
-    return f"{FIVE_LINES}source: {{{source}}}\nlake: '{lake or folder / 'lake'}'\n{places_}{warehouse}{more}\n"
+    return (
+        f"{FIVE_LINES}source: {{{source}}}\nlake: '{lake or folder / 'lake'}'\n{places_}{warehouse}{more}\n"
+    )
 
 
 def only(findings: Iterator[Finding]) -> Finding:
@@ -65,7 +83,9 @@ def closed_port() -> int:
 SECRETS = 'warehouse: {postgres: "${WAREHOUSE_URL}"}'
 
 
-def test_a_missing_variable_is_named_with_the_key_that_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_variable_is_named_with_the_key_that_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("WAREHOUSE_URL", raising=False)
     finding = only(environment(spec(tmp_path, SECRETS)))
     assert (finding.check, finding.state) == ("variable WAREHOUSE_URL", "failed")
@@ -84,18 +104,30 @@ def test_a_variable_s_value_is_never_told(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_default_does_for_a_variable(tmp_path: Path) -> None:
-    assert only(environment(spec(tmp_path, 'warehouse: {postgres: "${MANYMODELS_NOT_SET:-postgresql://}"}'))).state == "ok"
+    assert (
+        only(
+            environment(spec(tmp_path, 'warehouse: {postgres: "${MANYMODELS_NOT_SET:-postgresql://}"}'))
+        ).state
+        == "ok"
+    )
 
 
 def test_a_stage_asks_only_for_what_it_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SOURCE", "DEV", "PROD", "WAREHOUSE_URL"):
         monkeypatch.delenv(name, raising=False)
     asking = spec(
-        tmp_path, SECRETS + '\nmlflow: {development: {tracking: "${DEV}"}, production: {tracking: "${PROD}"}}', source='csv: "${SOURCE}"'
+        tmp_path,
+        SECRETS + '\nmlflow: {development: {tracking: "${DEV}"}, production: {tracking: "${PROD}"}}',
+        source='csv: "${SOURCE}"',
     )
     asked = {stage: set(unset(asking, parts_of(stage))) for stage in STAGES}
     assert asked == {
-        "ingest": {"SOURCE"}, "prepare": set(), "train": {"DEV"}, "promote": {"PROD"}, "score": set(), "load": {"WAREHOUSE_URL"},
+        "ingest": {"SOURCE"},
+        "prepare": set(),
+        "train": {"DEV"},
+        "promote": {"PROD"},
+        "score": set(),
+        "load": {"WAREHOUSE_URL"},
         "run": {"SOURCE", "DEV", "PROD", "WAREHOUSE_URL"},
     }
 
@@ -113,7 +145,9 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.usefixtures("no_session")
-def test_every_stage_ends_before_a_session_where_a_variable_is_missing(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_ends_before_a_session_where_a_variable_is_missing(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LAKE_ROOT", raising=False)
     (tmp_path / "spec.yaml").write_text(text(tmp_path, lake="${LAKE_ROOT}"))
     result = manymodels(stage, str(tmp_path / "spec.yaml"))
@@ -124,7 +158,9 @@ def test_every_stage_ends_before_a_session_where_a_variable_is_missing(stage: st
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.usefixtures("no_session")
-def test_every_stage_ends_before_a_session_where_the_lake_may_not_be_written(stage: str, tmp_path: Path) -> None:
+def test_every_stage_ends_before_a_session_where_the_lake_may_not_be_written(
+    stage: str, tmp_path: Path
+) -> None:
     (tmp_path / "spec.yaml").write_text(text(tmp_path, lake="/proc/lake"))
     result = manymodels(stage, str(tmp_path / "spec.yaml"))
     assert result.exit_code == 1
@@ -132,7 +168,9 @@ def test_every_stage_ends_before_a_session_where_the_lake_may_not_be_written(sta
 
 
 @pytest.mark.parametrize(("stage", "name"), [("train", "development"), ("promote", "production")])
-def test_a_stage_ends_at_once_where_its_mlflow_does_not_listen(stage: str, name: str, tmp_path: Path, closed_port: int) -> None:
+def test_a_stage_ends_at_once_where_its_mlflow_does_not_listen(
+    stage: str, name: str, tmp_path: Path, closed_port: int
+) -> None:
     away = spec(tmp_path, f'mlflow: {{{name}: {{tracking: "http://127.0.0.1:{closed_port}"}}}}')
     preflight(away, "prepare", session=True)
     with pytest.raises(NotReady, match=f"mlflow {name}: 127.0.0.1:{closed_port} does not answer"):
@@ -140,10 +178,14 @@ def test_a_stage_ends_at_once_where_its_mlflow_does_not_listen(stage: str, name:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_names_a_package_that_the_runtime_lacks(stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stage_names_a_package_that_the_runtime_lacks(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed = runtime._version
     monkeypatch.setattr(runtime, "_version", lambda name: None if name == "lightgbm" else installed(name))
-    with pytest.raises(NotReady, match=r"package lightgbm: is not installed.*pip install 'manymodels-spark\[lightgbm\]'"):
+    with pytest.raises(
+        NotReady, match=r"package lightgbm: is not installed.*pip install 'manymodels-spark\[lightgbm\]'"
+    ):
         preflight(spec(tmp_path, "candidates: [lightgbm]"), stage, session=True)
 
 
@@ -171,13 +213,17 @@ def test_an_ingest_ends_at_once_where_its_source_is_not_there(tmp_path: Path) ->
         preflight(spec(tmp_path, source=f"parquet: '{tmp_path}/*.parquet'"), "ingest", session=True)
 
 
-def test_a_server_behind_a_proxy_is_not_called_away(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
+def test_a_server_behind_a_proxy_is_not_called_away(
+    monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.setenv("no_proxy", "")
     assert repositories.mlflow_answers("production", f"http://mlflow.test:{closed_port}") is None
 
 
-def test_only_the_load_asks_for_the_warehouse_s_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_load_asks_for_the_warehouse_s_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     installed = runtime._version
     monkeypatch.setattr(runtime, "_version", lambda name: None if name == "psycopg" else installed(name))
     postgres = spec(tmp_path, "warehouse: {postgres: 'postgresql://x'}")
@@ -199,7 +245,8 @@ def test_a_stage_names_a_wrong_version(tmp_path: Path, monkeypatch: pytest.Monke
 def test_delta_of_another_spark_is_refused_with_the_one_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_version", {"pyspark": "4.2.0", "delta-spark": "4.4.1"}.get)
     assert failures(runtime.spark()) == [
-        "delta: delta-spark 4.4.1 is installed, and 4.4.0 goes with pyspark 4.2.0. Run: pip install delta-spark==4.4.0"
+        "delta: delta-spark 4.4.1 is installed, and 4.4.0 goes with pyspark 4.2.0. Run: pip install "
+        "delta-spark==4.4.0"
     ]
 
 
@@ -210,7 +257,9 @@ def test_a_spark_that_is_not_supported_is_named(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_spark_at_all_is_a_failure_here_and_none_on_a_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_version", {}.get)
-    assert failures(runtime.spark()) == ["spark: pyspark is not installed. Run: pip install 'manymodels-spark[local]'"]
+    assert failures(runtime.spark()) == [
+        "spark: pyspark is not installed. Run: pip install 'manymodels-spark[local]'"
+    ]
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "16.4")
     assert only(runtime.spark()).state == only(runtime.java()).state == "skipped"
 
@@ -218,19 +267,26 @@ def test_no_spark_at_all_is_a_failure_here_and_none_on_a_platform(monkeypatch: p
 def test_an_old_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.python_version", lambda: "3.9.19")
     assert failures(runtime.python()) == [
-        "python: 3.9.19, and >=3.11 is needed. Use a newer Python, or a runtime of the platform that brings one"
+        "python: 3.9.19, and >=3.11 is needed. Use a newer Python, or a runtime of the platform that "
+        "brings one"
     ]
 
 
-@pytest.mark.parametrize(("said", "found"), [('openjdk version "11.0.2" 2019-01-15', "11"), ('java version "1.8.0_392"', "8")])
-def test_an_old_java_is_refused(said: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("said", "found"), [('openjdk version "11.0.2" 2019-01-15', "11"), ('java version "1.8.0_392"', "8")]
+)
+def test_an_old_java_is_refused(
+    said: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     java = tmp_path / "bin" / "java"
     java.parent.mkdir()
     java.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     monkeypatch.delenv("SPARK_REMOTE", raising=False)
-    assert failures(runtime.java())[0].startswith(f"java: {found}, and 17 or newer is needed. Install openjdk-17-jre-headless")
+    assert failures(runtime.java())[0].startswith(
+        f"java: {found}, and 17 or newer is needed. Install openjdk-17-jre-headless"
+    )
 
 
 def test_a_full_disk_is_told_with_the_room_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +313,10 @@ def test_a_place_is_tried_by_writing_and_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_place_that_only_the_platform_reaches_is_not_called_good(tmp_path: Path) -> None:
-    states = {place: places.write_to("write", place).state for place in ("main.sales", "dbfs:/Volumes/a/b/c", "mlflow-artifacts:/x")}
+    states = {
+        place: places.write_to("write", place).state
+        for place in ("main.sales", "dbfs:/Volumes/a/b/c", "mlflow-artifacts:/x")
+    }
     assert set(states.values()) == {"skipped"}
 
 
@@ -283,7 +342,9 @@ def test_an_mlflow_database_that_is_none_is_named(tmp_path: Path) -> None:
     assert only(repositories.mlflow(spec(tmp_path), "mlflow.production")).state == "ok"
 
 
-def test_databricks_without_an_address_says_how_to_sign_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_databricks_without_an_address_says_how_to_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("DATABRICKS_HOST", "DATABRICKS_RUNTIME_VERSION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "cfg"))
@@ -304,13 +365,18 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
 def test_a_table_of_a_source_is_asked_for(tmp_path: Path) -> None:
     database = tmp_path / "source.duckdb"
     duckdb.connect(str(database)).execute("CREATE TABLE sales (store int)").close()
-    there, missing = (spec(tmp_path, source=f"jdbc: {{url: 'jdbc:duckdb:{database}', table: {name}}}") for name in ("sales", "sails"))
+    there, missing = (
+        spec(tmp_path, source=f"jdbc: {{url: 'jdbc:duckdb:{database}', table: {name}}}")
+        for name in ("sales", "sails")
+    )
     assert only(sources.source(there)).state == "ok"
     assert "sails does not exist" in failures(sources.source(missing))[0]
 
 
 def test_a_source_whose_server_does_not_listen_is_named(tmp_path: Path, closed_port: int) -> None:
-    away = spec(tmp_path, source=f"jdbc: {{url: 'jdbc:sqlserver://127.0.0.1:{closed_port};database=x', table: a}}")
+    away = spec(
+        tmp_path, source=f"jdbc: {{url: 'jdbc:sqlserver://127.0.0.1:{closed_port};database=x', table: a}}"
+    )
     assert f"127.0.0.1:{closed_port} does not answer" in failures(sources.source(away))[0]
 
 
@@ -318,7 +384,10 @@ def test_a_warehouse_that_is_open_elsewhere_just_now_does_not_stop_a_run(tmp_pat
     path = tmp_path / "warehouse.duckdb"
     duckdb.connect(str(path)).close()
     with duckdb.connect(str(path), read_only=True):
-        assert only(warehouses.warehouse(spec(tmp_path))).found == f"{path} is open elsewhere; a load waits a little for it"
+        assert (
+            only(warehouses.warehouse(spec(tmp_path))).found
+            == f"{path} is open elsewhere; a load waits a little for it"
+        )
 
 
 def test_a_warehouse_that_cannot_be_opened_is_named(tmp_path: Path, closed_port: int) -> None:
@@ -339,7 +408,9 @@ def test_a_machine_without_a_spec_is_checked_alone() -> None:
 
 def test_the_doctor_passes_where_nothing_is_missing_and_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("store,date,units\n")
-    (tmp_path / "spec.yaml").write_text(text(tmp_path, "candidates: [theta]", source=f"csv: '{tmp_path}/data.csv'"))
+    (tmp_path / "spec.yaml").write_text(
+        text(tmp_path, "candidates: [theta]", source=f"csv: '{tmp_path}/data.csv'")
+    )
     result = manymodels("doctor", str(tmp_path / "spec.yaml"))
     assert result.exit_code == 0, result.output
     assert "nothing is missing" in result.output
@@ -348,11 +419,21 @@ def test_the_doctor_passes_where_nothing_is_missing_and_leaves_nothing_behind(tm
 
 def test_the_doctor_tells_every_failure_at_once_with_what_to_do(tmp_path: Path, closed_port: int) -> None:
     (tmp_path / "spec.yaml").write_text(
-        text(tmp_path, f'mlflow: {{development: {{tracking: "http://127.0.0.1:{closed_port}"}}}}', lake="/proc/lake")
+        text(
+            tmp_path,
+            f'mlflow: {{development: {{tracking: "http://127.0.0.1:{closed_port}"}}}}',
+            lake="/proc/lake",
+        )
     )
     result = manymodels("doctor", str(tmp_path / "spec.yaml"))
     assert result.exit_code == 1
-    for line in ("/proc cannot be written to", "does not answer", "nothing is at", "Correct its permissions", "failed"):
+    for line in (
+        "/proc cannot be written to",
+        "does not answer",
+        "nothing is at",
+        "Correct its permissions",
+        "failed",
+    ):
         assert line in " ".join(result.output.split())
 
 
@@ -373,18 +454,26 @@ def test_a_check_that_breaks_is_a_failure_with_its_error() -> None:
         raise OSError("no route\nlong trace")
         yield
 
-    assert failures(together({"network": breaks}, 5)) == ["network: no route. Correct what it says, then run the doctor again"]
+    assert failures(together({"network": breaks}, 5)) == [
+        "network: no route. Correct what it says, then run the doctor again"
+    ]
 
 
 def test_secrets_in_a_driver_s_message_are_blotted_out() -> None:
-    assert first_line(ValueError("cannot open postgresql://me:pw@db/x?password=pw2&a=1")) == "cannot open postgresql://***@db/x?password=***&a=1"
+    assert (
+        first_line(ValueError("cannot open postgresql://me:pw@db/x?password=pw2&a=1"))
+        == "cannot open postgresql://***@db/x?password=***&a=1"
+    )
 
 
 def test_an_examination_needs_no_variable_to_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SOURCE", "LAKE_ROOT", "DEV"):
         monkeypatch.delenv(name, raising=False)
     more = 'mlflow: {development: {tracking: "${DEV}"}}\ncandidates: [theta]'
-    found = {finding.check: finding for finding in examine(spec(tmp_path, more, source='csv: "${SOURCE}"', lake="${LAKE_ROOT}"))}
+    found = {
+        finding.check: finding
+        for finding in examine(spec(tmp_path, more, source='csv: "${SOURCE}"', lake="${LAKE_ROOT}"))
+    }
     wrong = {name for name, finding in found.items() if finding.state == "failed"}
     assert wrong == {"variable SOURCE", "variable LAKE_ROOT", "variable DEV"}
     assert found["read source"].found == "wants SOURCE"

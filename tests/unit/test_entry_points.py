@@ -1,4 +1,6 @@
-"""A family that an installed package brings by an entry point: found by its name, sealed by it, and loaded again."""
+"""A family that an installed package brings by an entry point: found by its name, sealed by it, and loaded
+again.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,20 @@ def rows() -> pd.DataFrame:
     return pd.DataFrame({"date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60.0)})
 
 
-def test_a_family_of_an_installed_package_is_checked_fitted_sealed_and_loaded_by_its_name(folder: Path) -> None:
+def test_a_family_of_an_installed_package_is_checked_fitted_sealed_and_loaded_by_its_name(
+    folder: Path,
+) -> None:
     installed(folder)
     listed = {"candidates": [{"shifted_mean": {"by": 2.5}}], "fallback": "shifted_mean"}
     assert list(registry.candidate_mistakes(listed, "forecast")) == []
     result = fit_partition(rows(), make_spec(Path("unused"), candidates=listed["candidates"]), KEY)
     assert result.payload is not None, result.failure
     member = open_payload(result.payload)["members"][0]
-    assert (member["family"], member["options"], result.families) == ("shifted_mean", {"by": 2.5}, ("shifted_mean",))
+    assert (member["family"], member["options"], result.families) == (
+        "shifted_mean",
+        {"by": 2.5},
+        ("shifted_mean",),
+    )
     forget()
     np.testing.assert_array_equal(predict_partition(result.payload)["prediction"], np.full(7, 29.5 + 2.5))
 
@@ -103,7 +111,9 @@ def test_a_package_cannot_put_its_class_in_the_place_of_a_built_in_one(folder: P
 
 
 @pytest.mark.parametrize("name", ["gone", "theta", "unheard_of"])
-def test_a_name_that_leads_elsewhere_or_nowhere_is_not_what_its_class_is_stored_by(folder: Path, name: str) -> None:
+def test_a_name_that_leads_elsewhere_or_nowhere_is_not_what_its_class_is_stored_by(
+    folder: Path, name: str
+) -> None:
     installed(folder, name=name)
     result = fit_partition(rows(), make_spec(Path("unused"), candidates=["acme_families:Shifted"]), KEY)
     assert result.payload is not None, result.failure

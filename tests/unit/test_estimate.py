@@ -15,7 +15,8 @@ SECONDS = st.lists(st.floats(0, 1e4), min_size=1, max_size=12)
 def test_one_wave_is_fits_over_cores_then_logging() -> None:
     timed = e.Timed([1.0, 1.0], [0.5, 0.5], cold=3.0, overhead=2.0, step=1.0)
     found = e.estimate([np.ones(8)], timed, 2, log_one=0.25, steps=4, steps_of_a_wave=1)
-    # 4 steps, 3 cold, 2 overhead, 8 fits of half a second on 2 cores, 8 models of a quarter second and one step
+    # 4 steps, 3 cold, 2 overhead, 8 fits of half a second on 2 cores, 8 models of a quarter second and one
+    # step
     assert found.seconds == pytest.approx(4 + 3 + 2 + 2 + 2 + 1)
     assert found.fit_seconds == pytest.approx(4.0)
     assert found.core_hours == pytest.approx(14 * 2 / 3600)

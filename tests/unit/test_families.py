@@ -1,4 +1,6 @@
-"""Every family keeps the protocol: what is stored predicts as what was fitted, the same rows give the same model."""
+"""Every family keeps the protocol: what is stored predicts as what was fitted, the same rows give the same
+model.
+"""
 
 from __future__ import annotations
 

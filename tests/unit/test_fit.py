@@ -1,4 +1,6 @@
-"""One partition from rows to payload: never an exception, the same result for the same rows, the best candidate chosen."""
+"""One partition from rows to payload: never an exception, the same result for the same rows, the best
+candidate chosen.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,11 @@ class WarmMean(Mean):
     warm_start = True  # type: ignore[assignment]
 
     def fit(self, rows: pd.DataFrame, problem: Any) -> float:
-        return super().fit(rows, problem) if problem.start is None else (problem.start + super().fit(rows, problem)) / 2
+        return (
+            super().fit(rows, problem)
+            if problem.start is None
+            else (problem.start + super().fit(rows, problem)) / 2
+        )
 
 
 class Newer(WarmMean):
@@ -220,9 +226,21 @@ class Bomb:
 
 
 cells = st.one_of(
-    st.none(), st.floats(), st.integers(-(2**70), 2**70), st.text(max_size=3), st.booleans(), st.dates(), st.just(Bomb()),
-    st.decimals(), st.just(pd.NA), st.just(pd.NaT), st.datetimes(), st.binary(max_size=2), st.just([1]), st.just({}),
-)  # fmt: skip
+    st.none(),
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.text(max_size=3),
+    st.booleans(),
+    st.dates(),
+    st.just(Bomb()),
+    st.decimals(),
+    st.just(pd.NA),
+    st.just(pd.NaT),
+    st.datetimes(),
+    st.binary(max_size=2),
+    st.just([1]),
+    st.just({}),
+)
 
 
 @settings(max_examples=150, deadline=None)
@@ -618,7 +636,10 @@ def test_a_users_own_class_is_stored_by_its_address_and_predicts_again() -> None
 
 def test_a_users_class_that_inherits_a_built_in_name_is_not_stored_as_the_built_in() -> None:
     built_in = fit_partition(series(), forecast(candidates=["theta"]), KEY).payload
-    for parts in ({"candidates": [own("Namesake")]}, {"candidates": [own("Broken")], "fallback": own("Namesake")}):
+    for parts in (
+        {"candidates": [own("Namesake")]},
+        {"candidates": [own("Broken")], "fallback": own("Namesake")},
+    ):
         result = fit_partition(series(), forecast(**parts), KEY)
         assert result.payload is not None
         assert built_in is not None

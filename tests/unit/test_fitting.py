@@ -38,7 +38,10 @@ def rows(number: int) -> pd.DataFrame:
 
 def members() -> list[dict[str, Any]]:
     keys = [PartitionKey.of({"store": 1, "item": number}) for number in COUNTS]
-    return [{"partition_id": key.id, "key": key.canonical, "fingerprint": f"f{n}", "start": None} for n, key in enumerate(keys)]
+    return [
+        {"partition_id": key.id, "key": key.canonical, "fingerprint": f"f{n}", "start": None}
+        for n, key in enumerate(keys)
+    ]
 
 
 @pytest.mark.parametrize("size", [7, 1000])
@@ -48,9 +51,15 @@ def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path
     done = pa.Table.from_batches(fitter(spec, "run", 3, members())(table.to_batches(max_chunksize=size)))
     assert done.column_names == COLUMNS
     found = done.to_pylist()
-    alone = [fit_partition(rows(n), spec, PartitionKey.parse(member["key"])) for n, member in enumerate(members())]
+    alone = [
+        fit_partition(rows(n), spec, PartitionKey.parse(member["key"])) for n, member in enumerate(members())
+    ]
     assert [row["sha256"] for row in found] == [result.sha256 for result in alone]
-    assert [(row["status"], row["reason"]) for row in found] == [("fitted", None), ("failed", "too_short"), ("fitted", None)]
+    assert [(row["status"], row["reason"]) for row in found] == [
+        ("fitted", None),
+        ("failed", "too_short"),
+        ("fitted", None),
+    ]
     assert [row["fingerprint"] for row in found] == ["f0", "f1", "f2"]
     assert {(row["run_id"], row["wave"]) for row in found} == {("run", 3)}
     kept = [None if row["folds"] is None else json.loads(row["folds"]) for row in found]
@@ -63,6 +72,8 @@ def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path
 def test_many_outcomes_leave_a_task_in_portions(tmp_path: Path) -> None:
     count = fitting._OUTCOMES_IN_A_BATCH + 1
     one = pa.RecordBatch.from_pandas(rows(1))
-    batches = [one.append_column(NUMBER, pa.array(np.full(len(one), number, np.int32))) for number in range(count)]
+    batches = [
+        one.append_column(NUMBER, pa.array(np.full(len(one), number, np.int32))) for number in range(count)
+    ]
     found = list(fitter(make_spec(tmp_path), "run", 1, members()[1:2] * count)(batches))
     assert [batch.num_rows for batch in found] == [count - 1, 1]

@@ -20,7 +20,12 @@ def nothing() -> None:
 
 def test_every_wave_is_fitted_before_it_is_logged_and_both_once() -> None:
     done: list[tuple[str, int]] = []
-    flow(WAVES, lambda wave: done.append(("fit", wave.number)), lambda wave: done.append(("log", wave.number)), nothing)
+    flow(
+        WAVES,
+        lambda wave: done.append(("fit", wave.number)),
+        lambda wave: done.append(("log", wave.number)),
+        nothing,
+    )
     assert sorted(done) == sorted((kind, wave.number) for wave in WAVES for kind in ("fit", "log"))
     assert all(done.index(("fit", wave.number)) < done.index(("log", wave.number)) for wave in WAVES)
 

@@ -18,7 +18,9 @@ def facts(rows: int = 100, folds: int = 3, days_old: float = 0, **metrics: float
     return Facts("store=1", "theta", metrics, rows, folds, NOW - timedelta(days=days_old))
 
 
-def decide(rules: dict[str, Any], candidate: Facts, champion: Facts | None = None, metric: str = "wape") -> Decision:
+def decide(
+    rules: dict[str, Any], candidate: Facts, champion: Facts | None = None, metric: str = "wape"
+) -> Decision:
     return judge(Promote.model_validate(rules), metric, candidate, champion, NOW)
 
 
@@ -38,7 +40,9 @@ def test_without_gates_everything_passes() -> None:
     assert decide({}, facts()).passed
 
 
-@pytest.mark.parametrize(("accuracy", "passed"), [(0.81, True), (0.80, False), (0.2, False), (float("nan"), False)])
+@pytest.mark.parametrize(
+    ("accuracy", "passed"), [(0.81, True), (0.80, False), (0.2, False), (float("nan"), False)]
+)
 def test_accuracy_above_a_bound(accuracy: float, passed: bool) -> None:
     assert decide({"all": [{"metric": "accuracy", "above": 0.8}]}, facts(accuracy=accuracy)).passed is passed
 
@@ -77,11 +81,15 @@ def test_on_newer_rows_the_champions_recipe_is_compared_on_the_same_folds(own: f
     easy_weeks = facts(wape=0.1)
     decision = decide(rules, newer("prophet", own, theta=0.3), easy_weeks)
     assert decision.passed is passed
-    assert decision.verdicts[0].numbers == f"wape {own:.4g}, champion 0.3 (its theta on the same folds), by 1.0%"
+    assert (
+        decision.verdicts[0].numbers == f"wape {own:.4g}, champion 0.3 (its theta on the same folds), by 1.0%"
+    )
 
 
 def test_the_champions_own_recipe_on_newer_rows_has_nothing_to_beat() -> None:
-    decision = decide({"all": [{"better_than": "champion", "by": "1%"}]}, newer("theta", 0.5), facts(wape=0.1))
+    decision = decide(
+        {"all": [{"better_than": "champion", "by": "1%"}]}, newer("theta", 0.5), facts(wape=0.1)
+    )
     assert decision.passed
     assert decision.verdicts[0].numbers == "theta, the champion's own recipe, on newer rows"
     refolded = decide({"all": [{"better_than": "champion"}]}, facts(folds=2, wape=0.5), facts(wape=0.1))

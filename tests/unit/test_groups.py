@@ -15,8 +15,13 @@ from manymodels_spark.stages.groups import groups
 
 @given(st.lists(st.integers(0, 5), max_size=40).map(sorted), st.integers(1, 50))
 def test_every_partition_comes_once_with_its_rows_in_order(numbers: list[int], size: int) -> None:
-    table = pa.table({"_number": pa.array(numbers, pa.int32()), "row": pa.array(range(len(numbers)), pa.int64())})
-    found = [(number, list(rows["row"])) for number, rows in groups(table.to_batches(max_chunksize=size), "_number")]
+    table = pa.table(
+        {"_number": pa.array(numbers, pa.int32()), "row": pa.array(range(len(numbers)), pa.int64())}
+    )
+    found = [
+        (number, list(rows["row"]))
+        for number, rows in groups(table.to_batches(max_chunksize=size), "_number")
+    ]
     expected: dict[int, list[int]] = {}
     for row, number in enumerate(numbers):
         expected.setdefault(number, []).append(row)
@@ -25,17 +30,28 @@ def test_every_partition_comes_once_with_its_rows_in_order(numbers: list[int], s
 
 def test_instants_come_on_the_clock_of_the_session_in_nanoseconds() -> None:
     times = [datetime(2026, 3, 29, 0, 30, tzinfo=UTC) + timedelta(hours=n) for n in range(2)]
-    batch = pa.record_batch({"_number": pa.array([0, 0], pa.int32()), "time": pa.array(times, pa.timestamp("us", "Europe/Madrid"))})
+    batch = pa.record_batch(
+        {
+            "_number": pa.array([0, 0], pa.int32()),
+            "time": pa.array(times, pa.timestamp("us", "Europe/Madrid")),
+        }
+    )
     ((_, rows),) = groups([batch], "_number")
     assert list(rows.columns) == ["time"]
     assert rows["time"].dtype == "datetime64[ns]"
-    assert list(rows["time"]) == [pd.Timestamp("2026-03-29 01:30"), pd.Timestamp("2026-03-29 03:30")], "the clock jumps at two"
+    assert list(rows["time"]) == [pd.Timestamp("2026-03-29 01:30"), pd.Timestamp("2026-03-29 03:30")], (
+        "the clock jumps at two"
+    )
 
 
 def test_a_time_that_nanoseconds_cannot_hold_is_missing_and_its_neighbours_are_there() -> None:
     times = [datetime(2026, 1, 1), datetime(9999, 12, 31), datetime(1, 1, 1), None]
     for zone in (None, "UTC"):
-        cells = {"_number": pa.array([0] * 4, pa.int32()), "until": pa.array(times, pa.timestamp("us", zone)), "units": pa.array(range(4))}
+        cells = {
+            "_number": pa.array([0] * 4, pa.int32()),
+            "until": pa.array(times, pa.timestamp("us", zone)),
+            "units": pa.array(range(4)),
+        }
         ((_, rows),) = groups([pa.record_batch(cells)], "_number")
         assert list(rows["until"].isna()) == [False, True, True, True]
         assert rows["until"].dtype == "datetime64[ns]"
@@ -45,8 +61,13 @@ def test_a_time_that_nanoseconds_cannot_hold_is_missing_and_its_neighbours_are_t
 
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_a_neighbour_without_a_value_does_not_turn_whole_numbers_into_others(size: int) -> None:
-    table = pa.table({"_number": pa.array([0, 0, 1, 1], pa.int32()), "grade": pa.array([1, 2, None, 4], pa.int64())})
-    kinds = {number: str(rows["grade"].dtype) for number, rows in groups(table.to_batches(max_chunksize=size), "_number")}
+    table = pa.table(
+        {"_number": pa.array([0, 0, 1, 1], pa.int32()), "grade": pa.array([1, 2, None, 4], pa.int64())}
+    )
+    kinds = {
+        number: str(rows["grade"].dtype)
+        for number, rows in groups(table.to_batches(max_chunksize=size), "_number")
+    }
     assert kinds == {0: "int64", 1: "float64"}
 
 

@@ -39,7 +39,9 @@ def behave(rows: pd.DataFrame, how: str) -> FitResult:
             Path(tempfile.mkdtemp()).joinpath("left").write_text("behind")
         case "threads":
             pools = [pool["num_threads"] for pool in threadpool_info()]
-            return FitResult(Status.FITTED, rows=0, cutoff=json.dumps([[os.environ.get(name) for name in THREADS], pools]))
+            return FitResult(
+                Status.FITTED, rows=0, cutoff=json.dumps([[os.environ.get(name) for name in THREADS], pools])
+            )
         case "raise":
             raise ValueError("no good")
     return FitResult(Status.FITTED, rows=len(rows), cutoff=str(os.getpid()))
@@ -77,12 +79,15 @@ def test_rows_that_do_not_fit_into_memory_end_as_out_of_memory(sandbox: Sandbox)
     many = pd.DataFrame({"units": np.zeros(120_000_000)})
     failed = sandbox.run(many, "fit").failure
     assert failed is not None and (failed.reason, failed.message) == (
-        Reason.OUT_OF_MEMORY, "the rows or the model needed more memory than limits.memory_per_fit allows"
+        Reason.OUT_OF_MEMORY,
+        "the rows or the model needed more memory than limits.memory_per_fit allows",
     )
     assert sandbox.run(ROWS, "fit").status is Status.FITTED
 
 
-def test_an_answer_that_breaks_off_costs_its_own_fit(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_breaks_off_costs_its_own_fit(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sandbox.run(ROWS, "fit")
 
     def breaks_off() -> None:
@@ -121,7 +126,9 @@ def test_a_fit_has_one_thread_of_every_library(sandbox: Sandbox) -> None:
     assert pools and set(pools) == {1}, "numpy's BLAS at least"
 
 
-def test_folders_that_imports_make_are_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_that_imports_make_are_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with tidy_imports():
         assert Path(tempfile.mkdtemp()).parent.parent == tmp_path

@@ -15,7 +15,24 @@ from hypothesis import strategies as st
 
 from manymodels_spark.keys import TAG_KEY_LIMIT, PartitionKey, tag_key, tag_value, untag_key
 
-HOSTILE = ["a/b", "../x", "é", "e\u0301", "🛢️", "o'hara", '"', "`", "x" * 500, "", " ", "null", "true", "3", "%", "a\nb"]
+HOSTILE = [
+    "a/b",
+    "../x",
+    "é",
+    "e\u0301",
+    "🛢️",
+    "o'hara",
+    '"',
+    "`",
+    "x" * 500,
+    "",
+    " ",
+    "null",
+    "true",
+    "3",
+    "%",
+    "a\nb",
+]
 values = st.one_of(
     st.none(),
     st.booleans(),
@@ -35,7 +52,9 @@ keys = st.dictionaries(st.text(min_size=1, max_size=20), values, min_size=1, max
 def test_a_key_comes_back_from_its_canonical_text(key: PartitionKey) -> None:
     again = PartitionKey.parse(key.canonical)
     assert again.canonical == key.canonical
-    assert [value for _, value in again.values if isinstance(value, Decimal)] == [v for _, v in key.values if isinstance(v, Decimal)]
+    assert [value for _, value in again.values if isinstance(value, Decimal)] == [
+        v for _, v in key.values if isinstance(v, Decimal)
+    ]
     assert again.id == key.id
 
 
@@ -47,15 +66,27 @@ def test_the_order_of_columns_does_not_matter(cells: dict[str, object]) -> None:
 
 def test_ids_are_the_same_on_every_machine_and_in_every_version() -> None:
     assert PartitionKey.of({"store": 3, "item": "a/b"}).id == "sqkqztmwv4suwri4i3sr"
-    assert PartitionKey.of({"store": 3, "item": "a/b"}).canonical == '[["item","string","a/b"],["store","int","3"]]'
+    assert (
+        PartitionKey.of({"store": 3, "item": "a/b"}).canonical
+        == '[["item","string","a/b"],["store","int","3"]]'
+    )
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, "1"), (1, 1.0), (True, 1), (True, "true"), (None, "null"), (date(2026, 1, 1), "2026-01-01"),
-     (date(2026, 1, 1), datetime(2026, 1, 1)), (Decimal("1.0"), 1.0), (b"a", "61"),
-     (Decimal(f"{'9' * 32}.999999"), Decimal(f"{'9' * 32}.999998"))],
-)  # fmt: skip
+    [
+        (1, "1"),
+        (1, 1.0),
+        (True, 1),
+        (True, "true"),
+        (None, "null"),
+        (date(2026, 1, 1), "2026-01-01"),
+        (date(2026, 1, 1), datetime(2026, 1, 1)),
+        (Decimal("1.0"), 1.0),
+        (b"a", "61"),
+        (Decimal(f"{'9' * 32}.999999"), Decimal(f"{'9' * 32}.999998")),
+    ],
+)
 def test_values_of_different_types_are_different_partitions(one: object, other: object) -> None:
     assert PartitionKey.of({"k": one}).id != PartitionKey.of({"k": other}).id  # type: ignore[dict-item]
 
@@ -84,7 +115,9 @@ def test_hostile_values_give_distinct_safe_ids() -> None:
 
 
 def test_tags_carry_values_as_people_read_them() -> None:
-    key = PartitionKey.of({"store": 3, "item": "a/b", "open": True, "since": date(2026, 11, 24), "chain": None})
+    key = PartitionKey.of(
+        {"store": 3, "item": "a/b", "open": True, "since": date(2026, 11, 24), "chain": None}
+    )
     assert key.tags == {"store": "3", "item": "a/b", "open": "true", "since": "2026-11-24", "chain": "null"}
     assert str(PartitionKey.of({"store": 3, "item": 7})) == "item=7  store=3"
 
@@ -94,7 +127,11 @@ def test_tag_keys_can_be_read_back_unless_they_are_cut_and_end_in_the_names_dige
     key = tag_key(name)
     assert len(key) <= TAG_KEY_LIMIT
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    assert key.endswith(f"..{digest}") if len(f"key.{quote(name, safe='').replace('~', '%7E')}") > TAG_KEY_LIMIT else untag_key(key) == name
+    assert (
+        key.endswith(f"..{digest}")
+        if len(f"key.{quote(name, safe='').replace('~', '%7E')}") > TAG_KEY_LIMIT
+        else untag_key(key) == name
+    )
 
 
 def test_a_tag_value_has_no_nul_which_postgres_refuses() -> None:

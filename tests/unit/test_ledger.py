@@ -1,4 +1,6 @@
-"""Who may work on a stage: processes of this machine are looked at, those of others must tell that they are alive."""
+"""Who may work on a stage: processes of this machine are looked at, those of others must tell that they are
+alive.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ def run_of(by: str, silent: timedelta) -> Run:
     return Run("20261124T030000-abc", RUNNING, "spec", by, NOW - silent.total_seconds())
 
 
-@pytest.mark.parametrize(("silent", "alive"), [(timedelta(minutes=2), True), (EXPIRY - timedelta(seconds=1), True), (EXPIRY, False)])
+@pytest.mark.parametrize(
+    ("silent", "alive"),
+    [(timedelta(minutes=2), True), (EXPIRY - timedelta(seconds=1), True), (EXPIRY, False)],
+)
 def test_a_run_of_another_machine_is_alive_while_it_tells_so(silent: timedelta, alive: bool) -> None:
     assert is_alive(run_of("elsewhere:1", silent), NOW) is alive
 

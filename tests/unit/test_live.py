@@ -22,12 +22,17 @@ WEEK = np.array([0.8, 0.9, 1.0, 1.0, 1.1, 1.3, 0.9])
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     columns = {"time": "date", "target": "units", "known_future": ["price"]}
-    return make_spec(tmp_path_factory.mktemp("spec"), columns=columns, horizon=HORIZON, backtest={"folds": 3, "intervals": [80]})
+    return make_spec(
+        tmp_path_factory.mktemp("spec"),
+        columns=columns,
+        horizon=HORIZON,
+        backtest={"folds": 3, "intervals": [80]},
+    )
 
 
 def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame, live.Judged]:
-    """Two years' worth of weekly sales with noise that remembers, a forecast of the last 28 days that knows the true
-    mean, and what its backtest said. `planted` says what changes after the cutoff.
+    """Two years' worth of weekly sales with noise that remembers, a forecast of the last 28 days that knows
+    the true mean, and what its backtest said. `planted` says what changes after the cutoff.
     """
     draw = np.random.default_rng(seed)
     level, count = draw.uniform(20, 200), HISTORY + HORIZON
@@ -50,17 +55,26 @@ def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.D
     known = level * np.resize(WEEK, count)[after]
     width = 1.2816 * 0.12 * known / math.sqrt(1 - memory**2)
     predicted = known * (draw.uniform(1.6, 2.2) if planted == "model" else 1.0)
-    predictions = pd.DataFrame({
-        "cutoff": times[HISTORY - 1], "date": times[after], "prediction": predicted,
-        "lower_80": predicted - width, "upper_80": predicted + width,
-    })  # fmt: skip
+    predictions = pd.DataFrame(
+        {
+            "cutoff": times[HISTORY - 1],
+            "date": times[after],
+            "prediction": predicted,
+            "lower_80": predicted - width,
+            "upper_80": predicted + width,
+        }
+    )
     past = actuals["units"].to_numpy()[HISTORY - 3 * HORIZON : HISTORY]
     truth = level * np.resize(WEEK, count)[HISTORY - 3 * HORIZON : HISTORY]
     return actuals, predictions, live.Judged(float(np.abs(past - truth).sum() / past.sum()), 3 * HORIZON)
 
 
 def alerts(spec: Spec, seed: int, planted: str | None = None) -> set[tuple[str, str]]:
-    return {(found.check, found.subject) for found in live.watch(*_ordered(partition(seed, planted), spec)) if found.alert}
+    return {
+        (found.check, found.subject)
+        for found in live.watch(*_ordered(partition(seed, planted), spec))
+        if found.alert
+    }
 
 
 def _ordered(made: tuple[pd.DataFrame, pd.DataFrame, live.Judged], spec: Spec) -> tuple[Any, ...]:
@@ -70,9 +84,16 @@ def _ordered(made: tuple[pd.DataFrame, pd.DataFrame, live.Judged], spec: Spec) -
 
 @pytest.mark.parametrize(
     ("planted", "check"),
-    [("level", ("level", "units")), ("noise", ("coverage", "80")), ("price", ("level", "price")), ("model", ("accuracy", "wape"))],
+    [
+        ("level", ("level", "units")),
+        ("noise", ("coverage", "80")),
+        ("price", ("level", "price")),
+        ("model", ("accuracy", "wape")),
+    ],
 )
-def test_every_planted_change_is_found_by_the_check_that_is_for_it(spec: Spec, planted: str, check: tuple[str, str]) -> None:
+def test_every_planted_change_is_found_by_the_check_that_is_for_it(
+    spec: Spec, planted: str, check: tuple[str, str]
+) -> None:
     found = [alerts(spec, seed, planted) for seed in range(25)]
     assert all(found), f"{sum(not some for some in found)} of 25 not found"
     assert sum(check in some for some in found) >= 24
@@ -89,7 +110,9 @@ def test_live_errors_are_those_that_a_person_would_compute(spec: Spec) -> None:
     truth, made = actuals["units"].to_numpy()[-HORIZON:], predictions["prediction"].to_numpy()
     assert found["accuracy", "wape", "all"].value == pytest.approx(np.abs(truth - made).sum() / truth.sum())
     assert found["accuracy", "wape", "all"].reference == judged.metric
-    assert found["accuracy", "wape", "1-7"].value == pytest.approx(np.abs(truth - made)[:7].sum() / truth[:7].sum())
+    assert found["accuracy", "wape", "1-7"].value == pytest.approx(
+        np.abs(truth - made)[:7].sum() / truth[:7].sum()
+    )
     assert {age for check, _, age in found if check == "accuracy"} == {"all", "1-7", "8-14", "15-21", "22-28"}
     assert found["bias", "units", "all"].value == pytest.approx((made - truth).mean())
     inside = (truth >= predictions["lower_80"]) & (truth <= predictions["upper_80"])
@@ -122,7 +145,9 @@ def test_a_stability_index_of_equal_samples_is_near_nothing_and_of_disjoint_ones
 
 
 def test_a_small_sample_has_a_large_index_by_chance_and_a_p_value_that_knows() -> None:
-    draws = [drift.stability(*np.split(np.random.default_rng(n).normal(size=140), [112]), 0.25) for n in range(200)]
+    draws = [
+        drift.stability(*np.split(np.random.default_rng(n).normal(size=140), [112]), 0.25) for n in range(200)
+    ]
     assert np.mean([one.value > 0.25 for one in draws]) > 0.2
     assert np.mean([one.p < 0.05 for one in draws]) < 0.1
 

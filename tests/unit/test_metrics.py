@@ -52,7 +52,8 @@ pairs = st.integers(1, 30).flatmap(
         (metrics.f1(["a", "a"], ["b", "a"]), (2 / 3 + 0) / 2),
         (metrics.logloss(LABELS, PROBABILITIES, CLASSES), -(math.log(0.5 * 0.8 * 0.3 * 0.6)) / 4),
         (metrics.logloss(["z"], PROBABILITIES[:1], CLASSES), -math.log(1e-15)),
-        # Class a: 0.5 beats 0.1 and 0.2, not 0.6. Class b: 0.8 and 0.3 against 0.3 and 0.2, one tie. Class c: all.
+        # Class a: 0.5 beats 0.1 and 0.2, not 0.6. Class b: 0.8 and 0.3 against 0.3 and 0.2, one tie. Class c:
+        # all.
         (metrics.auc(LABELS, PROBABILITIES, CLASSES), (2 / 3 + 3.5 / 4 + 1) / 3),
         (metrics.auc(["n", "y", "y"], np.array([[0.6, 0.4], [0.3, 0.7], [0.6, 0.4]]), ["n", "y"]), 0.75),
     ],

@@ -1,4 +1,6 @@
-"""What machines are told: JSON lines with run, stage and partition; spans and counters in a real OpenTelemetry SDK."""
+"""What machines are told: JSON lines with run, stage and partition; spans and counters in a real
+OpenTelemetry SDK.
+"""
 
 from __future__ import annotations
 
@@ -57,12 +59,26 @@ def test_a_stage_s_events_carry_spec_run_stage_and_partition(lines: io.StringIO)
     counts: dict[str, int] = {}
     with observe.stage("sales", "train", "r1", counts):
         counts["fitted"] = 3
-        observe.say("partition_quarantined", logging.WARNING, partition_id="p7", reason="too_short", message='a "quote"\nand é')
+        observe.say(
+            "partition_quarantined",
+            logging.WARNING,
+            partition_id="p7",
+            reason="too_short",
+            message='a "quote"\nand é',
+        )
     started, partition, ended = read(lines)
     common = {"spec": "sales", "stage": "train", "run_id": "r1"}
     assert all(line.items() >= common.items() and line["at"] for line in (started, partition, ended))
-    assert [line["event"] for line in (started, partition, ended)] == ["stage_started", "partition_quarantined", "stage_ended"]
-    assert (partition["level"], partition["partition_id"], partition["message"]) == ("warning", "p7", 'a "quote"\nand é')
+    assert [line["event"] for line in (started, partition, ended)] == [
+        "stage_started",
+        "partition_quarantined",
+        "stage_ended",
+    ]
+    assert (partition["level"], partition["partition_id"], partition["message"]) == (
+        "warning",
+        "p7",
+        'a "quote"\nand é',
+    )
     assert (ended["status"], ended["counts"]) == ("done", {"fitted": 3})
 
 
@@ -95,7 +111,9 @@ def test_progress_is_an_event_now_and_then(lines: io.StringIO, monkeypatch: pyte
     progress.start("train", 100)
     for done in (1, 40, 41):
         progress.update(done, failed=2)
-    assert [(line["event"], line["done"], line["total"], line["failed"]) for line in read(lines)] == [("progress", 40, 100, 2)]
+    assert [(line["event"], line["done"], line["total"], line["failed"]) for line in read(lines)] == [
+        ("progress", 40, 100, 2)
+    ]
 
 
 def test_waves_in_other_threads_are_spans_below_their_stage(spans: InMemorySpanExporter) -> None:
@@ -107,7 +125,11 @@ def test_waves_in_other_threads_are_spans_below_their_stage(spans: InMemorySpanE
         assert list(pool.map(wave, [1, 2])) == [1, 2]
     *waves, stage = sorted(spans.get_finished_spans(), key=lambda span: span.name, reverse=True)
     assert stage.name == "manymodels.stage"
-    assert dict(stage.attributes or {}) == {"manymodels.spec": "sales", "manymodels.stage": "train", "manymodels.run_id": "r1"}
+    assert dict(stage.attributes or {}) == {
+        "manymodels.spec": "sales",
+        "manymodels.stage": "train",
+        "manymodels.run_id": "r1",
+    }
     assert [span.name for span in waves] == ["manymodels.wave"] * 2
     assert {span.parent.span_id for span in waves if span.parent} == {stage.context.span_id}
     assert {(span.attributes or {})["manymodels.number"] for span in waves} == {1, 2}
@@ -127,7 +149,11 @@ def test_counts_and_seconds_of_a_stage_are_metrics(meter: InMemoryMetricReader) 
             pass
     data = meter.get_metrics_data()
     assert data is not None
-    found = {metric.name: metric.data.data_points for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics}
+    found = {
+        metric.name: metric.data.data_points
+        for scope in data.resource_metrics[0].scope_metrics
+        for metric in scope.metrics
+    }
     counts = {point.attributes["count"]: point.value for point in found["manymodels.counts"]}
     assert counts == {"fitted": 6, "quarantined": 2}
     (seconds,) = found["manymodels.stage.seconds"]

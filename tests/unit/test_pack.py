@@ -30,7 +30,9 @@ def test_the_heaviest_task_comes_first() -> None:
 
 
 def todo(n: int, buckets: int) -> pd.DataFrame:
-    return pd.DataFrame({"partition_id": [f"p{i}" for i in range(n)], "bucket": np.arange(n) * buckets // n, "cost": 1.0})
+    return pd.DataFrame(
+        {"partition_id": [f"p{i}" for i in range(n)], "bucket": np.arange(n) * buckets // n, "cost": 1.0}
+    )
 
 
 def test_every_partition_is_in_one_wave_of_at_most_the_given_size() -> None:

@@ -30,10 +30,18 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-arrays = st.sampled_from([
-    np.arange(6.0).reshape(2, 3), np.array([np.nan, -0.0, np.inf]), np.array([], dtype=np.int32), np.array(["a", "é"]),
-    np.array([True, False]), np.float32(0.1), np.int64(-3), np.asfortranarray(np.arange(6).reshape(2, 3)),
-])  # fmt: skip
+arrays = st.sampled_from(
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.array([np.nan, -0.0, np.inf]),
+        np.array([], dtype=np.int32),
+        np.array(["a", "é"]),
+        np.array([True, False]),
+        np.float32(0.1),
+        np.int64(-3),
+        np.asfortranarray(np.arange(6).reshape(2, 3)),
+    ]
+)
 states = st.recursive(
     st.one_of(scalars, st.floats(), arrays),
     lambda inner: (

@@ -22,7 +22,12 @@ from manymodels_spark.predict import LoadedPartition
 FEATURES = ["pressure", "age", "pump", "flow"]
 NUMBER = st.floats(-1e6, 1e6) | st.none()
 ROW = st.tuples(NUMBER, NUMBER, st.sampled_from(["north", "south", "never seen", None]), NUMBER)
-CASES = [("regression", "linear"), ("classification", "linear"), ("regression", "gradient_boosting"), ("classification", "random_forest")]
+CASES = [
+    ("regression", "linear"),
+    ("classification", "linear"),
+    ("regression", "gradient_boosting"),
+    ("classification", "random_forest"),
+]
 
 
 @lru_cache
@@ -31,10 +36,16 @@ def model_of(task: str, family: str) -> LoadedPartition:
     rows = pd.DataFrame({name: generator.normal(size=60) for name in FEATURES})
     rows["pump"] = generator.choice(["north", "south", None], 60)
     rows.loc[::9, "age"] = np.nan
-    rows["y"] = rows["pressure"] * 3 + rows["flow"] if task == "regression" else np.where(rows["flow"] > 0, "yes", "no")
+    rows["y"] = (
+        rows["pressure"] * 3 + rows["flow"]
+        if task == "regression"
+        else np.where(rows["flow"] > 0, "yes", "no")
+    )
     small = {"linear": {}, "gradient_boosting": {"iterations": 4}, "random_forest": {"trees": 3}}[family]
     columns = {"target": "y", "features": FEATURES}
-    spec = make_spec(Path("unused"), task=task, columns=columns, candidates=[{family: small}], backtest={"folds": 1})
+    spec = make_spec(
+        Path("unused"), task=task, columns=columns, candidates=[{family: small}], backtest={"folds": 1}
+    )
     result = fit_partition(rows, spec, PartitionKey.of({"well": 1}))
     assert result.payload is not None, result.failure
     return LoadedPartition(result.payload)
@@ -63,9 +74,13 @@ def test_rows_as_a_frame_and_as_columns_predict_what_scikit_learn_does(task, fam
 @settings(max_examples=10, deadline=None)
 @given(horizon=st.integers(1, 40), lags=st.sampled_from([[1], [1, 7], [7], [2, 3]]))
 def test_a_forecast_on_lags_predicts_what_scikit_learn_does(horizon, lags):
-    units = pd.DataFrame({"date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60) % 7 + np.arange(60) * 0.1})
+    units = pd.DataFrame(
+        {"date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60) % 7 + np.arange(60) * 0.1}
+    )
     columns = {"time": "date", "target": "units"}
-    spec = make_spec(Path("unused"), columns=columns, candidates=[{"linear": {"lags": lags}}], backtest={"folds": 1})
+    spec = make_spec(
+        Path("unused"), columns=columns, candidates=[{"linear": {"lags": lags}}], backtest={"folds": 1}
+    )
     payload = fit_partition(units, spec, PartitionKey.of({"store": 1})).payload
     assert payload is not None
     ((adapter, fitted),) = (model := LoadedPartition(payload))._members
@@ -78,7 +93,12 @@ def test_a_forecast_on_lags_predicts_what_scikit_learn_does(horizon, lags):
 
 def test_infinite_numbers_are_refused_as_scikit_learn_refuses_them():
     ((adapter, fitted),) = (model := model_of("regression", "linear"))._members
-    table = {"pressure": np.array([np.inf]), "age": np.array([1.0]), "pump": np.array(["north"], dtype=object), "flow": np.array([1.0])}
+    table = {
+        "pressure": np.array([np.inf]),
+        "age": np.array([1.0]),
+        "pump": np.array(["north"], dtype=object),
+        "flow": np.array([1.0]),
+    }
 
     with pytest.raises(ValueError, match="infinity"):
         adapter.predict_table(fitted, table, model.problem)

@@ -1,4 +1,6 @@
-"""A payload and rows in, predictions out: the steps asked for, in order, with intervals, or a reason why not."""
+"""A payload and rows in, predictions out: the steps asked for, in order, with intervals, or a reason why
+not.
+"""
 
 from __future__ import annotations
 
@@ -190,7 +192,9 @@ def test_intervals_surround_the_prediction_and_the_higher_level_is_wider(
 def test_a_level_that_the_spec_did_not_name_is_that_of_a_model_whose_spec_did() -> None:
     rows = series().assign(units=np.cumsum(np.random.default_rng(1).normal(0, 1, 60)))
     unasked, asked = (
-        predict_partition(payload_of(rows, candidates=["naive"], backtest={"folds": 2, "intervals": named}), levels=[95, 99])
+        predict_partition(
+            payload_of(rows, candidates=["naive"], backtest={"folds": 2, "intervals": named}), levels=[95, 99]
+        )
         for named in ([80, 95], [99])
     )
     pd.testing.assert_frame_equal(unasked, asked)

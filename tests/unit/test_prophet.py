@@ -1,4 +1,6 @@
-"""Prophet's shortcuts change nothing: parameters and predictions equal stock Prophet's bit for bit, and nothing stays on disk."""
+"""Prophet's shortcuts change nothing: parameters and predictions equal stock Prophet's bit for bit, and
+nothing stays on disk.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def test_a_warm_start_equals_stock_prophets_bit_for_bit_and_saves_steps() -> Non
     rows, family = series(430, "D"), ProphetFamily(ProphetOptions(yearly=True, warm_start=True))
     earlier = family.fit(rows.head(400), DAILY)
     ours = family.fit(rows, replace(DAILY, start=orjson.loads(orjson.dumps(family.dump(earlier)))))
-    theirs = family.new(DAILY, Prophet).fit(family.frame(rows, DAILY).assign(y=rows["units"].to_numpy()), init=warm_start_params(earlier))
+    theirs = family.new(DAILY, Prophet).fit(
+        family.frame(rows, DAILY).assign(y=rows["units"].to_numpy()), init=warm_start_params(earlier)
+    )
     for name, values in theirs.params.items():
         np.testing.assert_array_equal(ours.params[name], values, err_msg=name)
     cold = family.fit(rows, DAILY)
@@ -116,7 +120,9 @@ def test_a_start_that_does_not_fit_gives_way_to_the_usual_one() -> None:
     rows = series(200, "D")
     family = ProphetFamily(ProphetOptions(yearly=False, warm_start=True))
     constant = family.dump(family.fit(rows.assign(units=5.0), DAILY))
-    assert np.isfinite(family.predict(family.fit(rows, replace(DAILY, start=constant)), rows.tail(7), DAILY)).all()
+    assert np.isfinite(
+        family.predict(family.fit(rows, replace(DAILY, start=constant)), rows.tail(7), DAILY)
+    ).all()
 
 
 def test_a_region_has_its_own_holidays_and_the_country_s() -> None:

@@ -10,7 +10,14 @@ import pytest
 from manymodels_spark.report import records as r
 from manymodels_spark.report.folds import placed
 
-ROWS = [("2026-01-01", 1.0), ("2026-01-02", 2.0), ("2026-01-03", None), ("2026-01-04", math.inf), ("2026-01-05", 5.0), ("2026-01-06", 6.0)]
+ROWS = [
+    ("2026-01-01", 1.0),
+    ("2026-01-02", 2.0),
+    ("2026-01-03", None),
+    ("2026-01-04", math.inf),
+    ("2026-01-05", 5.0),
+    ("2026-01-06", 6.0),
+]
 
 
 def kept(*folds: tuple[str, list[float]]) -> str:
@@ -35,5 +42,7 @@ def test_rows_that_came_since_the_fit_have_no_prediction() -> None:
 
 
 def test_a_curve_is_told_by_the_place_where_it_begins_with_gaps_where_it_has_no_value() -> None:
-    near = r.Detail(history=list(ROWS), folds=[[("2026-01-02", 2.123456), ("2026-01-05", 3.5)], [("1999-01-01", 1.0)]])
+    near = r.Detail(
+        history=list(ROWS), folds=[[("2026-01-02", 2.123456), ("2026-01-05", 3.5)], [("1999-01-01", 1.0)]]
+    )
     assert near.curves() == [(1, [2.123456, None, None, 3.5])]

@@ -1,4 +1,6 @@
-"""The report's page from plain records: it tells the truth, whatever the records are, and lets no markup through."""
+"""The report's page from plain records: it tells the truth, whatever the records are, and lets no markup
+through.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,11 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.count[tag] = self.count.get(tag, 0) + 1
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href") and not (value or "").startswith("#")]
+        self.fetched += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href") and not (value or "").startswith("#")
+        ]
 
 
 def read(page: str) -> Tags:
@@ -71,15 +77,21 @@ def test_a_script_in_a_key_a_message_or_a_family_stays_text() -> None:
 
 
 def test_a_sum_that_does_not_add_up_is_said() -> None:
-    run = r.TrainRow("r1", "done", "2026-11-24", 3.0, {"partitions": 10, "fitted": 6, "unchanged": 1, "quarantined": 1})
+    run = r.TrainRow(
+        "r1", "done", "2026-11-24", 3.0, {"partitions": 10, "fitted": 6, "unchanged": 1, "quarantined": 1}
+    )
     page = render(report_of(partitions_of(10), training=[run]))
     assert "10 in = 6 fitted + 1 unchanged + 1 in quarantine" in page
     assert "does not add up: 2 missing" in page
 
 
 def test_a_run_without_one_success_says_so_and_shows_the_reasons() -> None:
-    frame = partitions_of(3).assign(status=r.FAILED, family=None, metric=math.nan, naive=math.nan, decision=None)
-    run = r.TrainRow("r1", "done", "2026-11-24", 3.0, {"partitions": 3, "fitted": 0, "unchanged": 0, "quarantined": 3})
+    frame = partitions_of(3).assign(
+        status=r.FAILED, family=None, metric=math.nan, naive=math.nan, decision=None
+    )
+    run = r.TrainRow(
+        "r1", "done", "2026-11-24", 3.0, {"partitions": 3, "fitted": 0, "unchanged": 0, "quarantined": 3}
+    )
     reasons = [r.QuarantineRow("too_short", 3, "Shorten the horizon", (("item=1", "3 rows"),))]
     page = render(report_of(frame, training=[run], quarantine=reasons))
     assert "Not one partition has a model" in page
@@ -111,7 +123,9 @@ def test_one_partition_and_none_at_all_still_make_a_page() -> None:
 def test_fifty_thousand_partitions_stay_under_ten_megabytes_and_are_all_listed() -> None:
     frame = partitions_of(50_000)
     # Ids as long and as random as real ones, and keys that repeat little: what compresses worst.
-    frame["partition_id"] = [hashlib.sha256(partition.encode()).hexdigest()[:20] for partition in frame["partition_id"]]
+    frame["partition_id"] = [
+        hashlib.sha256(partition.encode()).hexdigest()[:20] for partition in frame["partition_id"]
+    ]
     frame[r.column("item")] = [f"article-{partition[:10]}" for partition in frame["partition_id"]]
     page = render(report_of(frame))
     assert len(page.encode()) < 10_000_000
@@ -126,7 +140,9 @@ def test_what_does_not_fit_is_left_out_from_the_low_errors_and_the_page_says_how
     assert left_out > 0
     assert f"Not listed: {left_out:,} partitions with a low error" in page
     assert "p17" in content["ids"]
-    others = [value for partition, value in zip(content["ids"], content["value"], strict=True) if partition != "p17"]
+    others = [
+        value for partition, value in zip(content["ids"], content["value"], strict=True) if partition != "p17"
+    ]
     assert min(others) >= float(np.sort(frame["metric"])[left_out - 2]) - 1e-4
 
 
@@ -155,8 +171,19 @@ def test_the_worst_partitions_are_drawn_with_history_forecast_interval_and_their
     near = r.Detail(
         history=[("2026-01-01", 1.0), ("2026-01-02", None), ("2026-01-03", 3.0)],
         folds=[[("2026-01-03", 2.123456)], [("2026-01-01", 1.5), ("2026-01-03", 2.5)]],
-        forecast=[("2026-01-04", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)}), ("2026-01-05", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)})],
-        scores=[{"candidate": "theta", "metrics": {"wape": 0.9}, "folds": [{"wape": 0.875}, {"wape": 0.925}], "seconds": 1, "error": None}],
+        forecast=[
+            ("2026-01-04", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)}),
+            ("2026-01-05", 2.0, {80: (1.0, 3.0), 95: (0.0, 4.0)}),
+        ],
+        scores=[
+            {
+                "candidate": "theta",
+                "metrics": {"wape": 0.9},
+                "folds": [{"wape": 0.875}, {"wape": 0.925}],
+                "seconds": 1,
+                "error": None,
+            }
+        ],
     )
     page = render(report_of(frame, details={"p0": near}))
     worst = page[page.index("<h3>Worst</h3>") : page.index("<h3>Best</h3>")]
@@ -164,7 +191,9 @@ def test_the_worst_partitions_are_drawn_with_history_forecast_interval_and_their
     assert row.count('class="spark"') == 1 and row.count('class="band"') == 1
     assert re.search(r'class="history" d="M[\d.,]+M[\d.,]+"', row), "a missing value is a gap"
     assert row.count('class="fold"') == 2
-    assert re.search(r'class="fold" d="M0.0,[\d.]+M130.0,[\d.]+"', row), "a step without a prediction is a gap"
+    assert re.search(r'class="fold" d="M0.0,[\d.]+M130.0,[\d.]+"', row), (
+        "a step without a prediction is a gap"
+    )
     assert data_of(page)["details"]["p0"]["folds"] == [[2, 2.1235], [0, 1.5, None, 2.5]]
     assert 'class="key fold-key">backtest folds' in page
     assert "0.875  0.925" in row

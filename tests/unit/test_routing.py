@@ -37,7 +37,9 @@ def routes_of(keys: list[PartitionKey], payloads: dict[str, bytes]) -> Routes:
     columns = tuple(name for name, _ in keys[0].values)
     kinds = kinds_of(columns, [key.canonical for key in keys])
     shape = Shape("sales", "forecast", columns, kinds, "date", 7, (80,))
-    return Routes.of(shape, [Route(key.id, key.canonical, f"m-{key.id}", sha256(payloads[key.id]), key.id) for key in keys])
+    return Routes.of(
+        shape, [Route(key.id, key.canonical, f"m-{key.id}", sha256(payloads[key.id]), key.id) for key in keys]
+    )
 
 
 def routed(levels: dict[object, float], memory: int | None = None) -> tuple[RoutedModels, Counter[str]]:
@@ -55,7 +57,9 @@ def routed(levels: dict[object, float], memory: int | None = None) -> tuple[Rout
 
 def test_each_row_is_answered_by_its_own_partition_in_the_order_of_the_rows() -> None:
     model, reads = routed({1: 100.0, 2: 200.0})
-    rows = pd.DataFrame({"store": [2, 1, 2], "item": "a", "date": ["2026-02-05", "2026-02-05", "2026-02-06"]}, index=[9, 4, 7])
+    rows = pd.DataFrame(
+        {"store": [2, 1, 2], "item": "a", "date": ["2026-02-05", "2026-02-05", "2026-02-06"]}, index=[9, 4, 7]
+    )
     answer = model.predict(rows)
     assert answer["prediction"].tolist() == [200.0, 100.0, 201.0]
     assert answer["store"].tolist() == [2, 1, 2]
@@ -67,8 +71,15 @@ def test_each_row_is_answered_by_its_own_partition_in_the_order_of_the_rows() ->
 
 def test_without_times_each_partition_that_is_named_gets_the_horizon() -> None:
     model, _ = routed({1: 100.0, 2: 200.0})
-    answer = model.predict(pd.DataFrame({"store": [1, 2, 1], "item": "a"}), {"horizon": 2, "levels": np.array([50])})
-    assert answer[["store", "prediction"]].to_numpy().tolist() == [[1, 100.0], [1, 101.0], [2, 200.0], [2, 201.0]]
+    answer = model.predict(
+        pd.DataFrame({"store": [1, 2, 1], "item": "a"}), {"horizon": 2, "levels": np.array([50])}
+    )
+    assert answer[["store", "prediction"]].to_numpy().tolist() == [
+        [1, 100.0],
+        [1, 101.0],
+        [2, 200.0],
+        [2, 201.0],
+    ]
     assert [name for name in answer.columns if "_" in name] == ["lower_50", "upper_50"]
     assert len(model.predict(pd.DataFrame({"store": [1], "item": "a"}))) == 7, "the spec's horizon"
 
@@ -136,7 +147,9 @@ def test_the_digest_tells_champions_apart_and_not_their_order() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 400)), max_size=60), st.integers(0, 2000))
-def test_a_cache_never_holds_more_than_its_bound_but_for_the_newest(puts: list[tuple[int, int]], limit: int) -> None:
+def test_a_cache_never_holds_more_than_its_bound_but_for_the_newest(
+    puts: list[tuple[int, int]], limit: int
+) -> None:
     cache: LruBytes[bytes] = LruBytes(limit)
     for name, length in puts:
         cache.put(str(name), b"0" * length)
@@ -145,21 +158,31 @@ def test_a_cache_never_holds_more_than_its_bound_but_for_the_newest(puts: list[t
 
 
 VALUES = [
-    ("int", 3, [3.0, np.int64(3), np.int16(3)]), ("float", 3.0, [3, np.float32(3)]), ("bool", True, [np.bool_(True)]),
-    ("decimal", Decimal("1.5"), ["1.50", 1.5]), ("string", "3", [np.str_("3")]),
+    ("int", 3, [3.0, np.int64(3), np.int16(3)]),
+    ("float", 3.0, [3, np.float32(3)]),
+    ("bool", True, [np.bool_(True)]),
+    ("decimal", Decimal("1.5"), ["1.50", 1.5]),
+    ("string", "3", [np.str_("3")]),
     ("date", date(2026, 11, 24), ["2026-11-24", pd.Timestamp("2026-11-24"), datetime(2026, 11, 24)]),
     ("timestamp", datetime(2026, 11, 24, 3), ["2026-11-24T03:00:00", pd.Timestamp("2026-11-24 03:00")]),
     ("binary", b"\x01", ["01"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "value", "written"), VALUES)
-def test_a_value_is_typed_as_its_column_however_it_was_written(kind: str, value: Value, written: list[object]) -> None:
-    assert {PartitionKey.of({"c": typed(other, kind)}).id for other in written} == {PartitionKey.of({"c": value}).id}
+def test_a_value_is_typed_as_its_column_however_it_was_written(
+    kind: str, value: Value, written: list[object]
+) -> None:
+    assert {PartitionKey.of({"c": typed(other, kind)}).id for other in written} == {
+        PartitionKey.of({"c": value}).id
+    }
     assert typed(None, kind) is None
 
 
-@pytest.mark.parametrize(("kind", "value"), [("int", 3.5), ("int", "3"), ("string", 3), ("bool", 1), ("date", "soon"), ("float", True)])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("int", 3.5), ("int", "3"), ("string", 3), ("bool", 1), ("date", "soon"), ("float", True)],
+)
 def test_what_is_no_value_of_the_column_is_refused(kind: str, value: object) -> None:
     with pytest.raises(ValueError):
         typed(value, kind)

@@ -1,4 +1,6 @@
-"""What executors do to score a slot of partitions: every one comes out, typed, whatever happens to its neighbours."""
+"""What executors do to score a slot of partitions: every one comes out, typed, whatever happens to its
+neighbours.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,20 @@ from manymodels_spark.spec import Spec
 from manymodels_spark.stages.predicting import scored_schema, scorer
 
 CUTOFF = pd.Timestamp("2026-01-30")
-EMPTY = pd.DataFrame({"partition_id": pd.Series(dtype=str), "date": pd.Series(dtype="datetime64[ns]"), "units": pd.Series(dtype=float)})
-SILVER = T.StructType([
-    T.StructField("store", T.IntegerType()), T.StructField("item", T.StringType()), T.StructField("day", T.DateType()),
-])
+EMPTY = pd.DataFrame(
+    {
+        "partition_id": pd.Series(dtype=str),
+        "date": pd.Series(dtype="datetime64[ns]"),
+        "units": pd.Series(dtype=float),
+    }
+)
+SILVER = T.StructType(
+    [
+        T.StructField("store", T.IntegerType()),
+        T.StructField("item", T.StringType()),
+        T.StructField("day", T.DateType()),
+    ]
+)
 
 
 def history(level: float) -> pd.DataFrame:
@@ -33,7 +45,12 @@ def own(spec: Spec, store: int, item: str | None, level: float = 1.0, **changes:
     """A partition's row, with the payload of a model of its history."""
     key = PartitionKey.of({"store": store, "item": item})
     result = fit_partition(history(level), spec, key)
-    champion = {"model_id": f"m-{store}", "family": "seasonal_naive", "sha256": result.sha256, "payload": result.payload}
+    champion = {
+        "model_id": f"m-{store}",
+        "family": "seasonal_naive",
+        "sha256": result.sha256,
+        "payload": result.payload,
+    }
     place = {"partition_id": key.id, "key": key.canonical, "cutoff": CUTOFF, "end": CUTOFF}
     return {**place, **champion, "problem": None, "problem_detail": None, **changes}
 
@@ -73,7 +90,9 @@ def test_a_slot_in_which_nothing_can_be_scored_still_names_everyone(tmp_path: Pa
     assert scored["error"].str.startswith("no_champion").all()
 
 
-def test_without_a_champion_the_fallback_predicts_from_the_partitions_own_rows_and_says_so(tmp_path: Path) -> None:
+def test_without_a_champion_the_fallback_predicts_from_the_partitions_own_rows_and_says_so(
+    tmp_path: Path,
+) -> None:
     spec = make_spec(tmp_path, fallback="seasonal_naive")
     bare = own(spec, 2, "b", model_id=None)
     rows = history(50.0).assign(partition_id=bare["partition_id"])
@@ -84,7 +103,14 @@ def test_without_a_champion_the_fallback_predicts_from_the_partitions_own_rows_a
 
 
 @pytest.mark.parametrize(
-    "values", [[1, 2], [date(2026, 1, 1), date(2026, 1, 2)], [datetime(2026, 1, 1, 5), None], [None, "é"], [True, False]]
+    "values",
+    [
+        [1, 2],
+        [date(2026, 1, 1), date(2026, 1, 2)],
+        [datetime(2026, 1, 1, 5), None],
+        [None, "é"],
+        [True, False],
+    ],
 )
 def test_partition_columns_keep_their_values(tmp_path: Path, values: list[Any]) -> None:
     spec = make_spec(tmp_path, partition_by=["item"])
@@ -104,11 +130,19 @@ def test_times_are_columns_of_times(tmp_path: Path) -> None:
     assert [scored[name].dtype.kind for name in ("cutoff", "date", "scored_at")] == ["M", "M", "M"]
 
 
-def test_rows_of_a_tabular_task_are_numbered_within_their_partition_and_a_failed_one_has_none(tmp_path: Path) -> None:
+def test_rows_of_a_tabular_task_are_numbered_within_their_partition_and_a_failed_one_has_none(
+    tmp_path: Path,
+) -> None:
     spec = make_spec(
-        tmp_path, task="classification", partition_by=["item"], columns={"target": "fails", "features": ["heat"]}, candidates=["linear"]
+        tmp_path,
+        task="classification",
+        partition_by=["item"],
+        columns={"target": "fails", "features": ["heat"]},
+        candidates=["linear"],
     )
-    heat = pd.DataFrame({"heat": [float(n) for n in range(60)], "fails": ["yes" if n > 29 else "no" for n in range(60)]})
+    heat = pd.DataFrame(
+        {"heat": [float(n) for n in range(60)], "fails": ["yes" if n > 29 else "no" for n in range(60)]}
+    )
     parts, rows = [], []
     for item in ("a", "b"):
         key = PartitionKey.of({"item": item})
@@ -129,5 +163,15 @@ def test_rows_of_a_tabular_task_are_numbered_within_their_partition_and_a_failed
 
 
 def own_of(key: PartitionKey, sha: str | None, payload: bytes | None) -> dict[str, Any]:
-    return {"partition_id": key.id, "key": key.canonical, "cutoff": CUTOFF, "end": CUTOFF, "problem": None, "problem_detail": None,
-            "model_id": "m", "family": "linear", "sha256": sha, "payload": payload}  # fmt: skip
+    return {
+        "partition_id": key.id,
+        "key": key.canonical,
+        "cutoff": CUTOFF,
+        "end": CUTOFF,
+        "problem": None,
+        "problem_detail": None,
+        "model_id": "m",
+        "family": "linear",
+        "sha256": sha,
+        "payload": payload,
+    }

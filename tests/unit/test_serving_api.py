@@ -29,10 +29,17 @@ from manymodels_spark.serving.telemetry import Gathered
 
 @pytest.fixture(scope="module")
 def source() -> MemoryChampions:
-    """A weekly repeater, one that wants `promotion`, a regression, a classification and a poisoned payload."""
+    """A weekly repeater, one that wants `promotion`, a regression, a classification and a poisoned
+    payload.
+    """
     found = MemoryChampions()
     found.put(key_of(1), forecast_payload(), "m-week", family="seasonal_naive", created=1_790_000_000_000)
-    found.put(key_of(2), forecast_payload(candidate="linear", known_future=["promotion"]), "m-promotion", family="linear")
+    found.put(
+        key_of(2),
+        forecast_payload(candidate="linear", known_future=["promotion"]),
+        "m-promotion",
+        family="linear",
+    )
     found.put(key_of(3), regression_payload(), "m-regression", family="linear")
     found.put(key_of(4), classification_payload(), "m-classes", family="linear")
     found.put(key_of(5), forecast_payload(), "m-poison")
@@ -79,14 +86,17 @@ def test_a_forecast_by_horizon_with_intervals_on_request(api):
 
     assert answer.status_code == 200
     assert answer.json() == {
-        "status": 200, "partition_id": key_of(1).id, "partition": {"store": 1, "item": "a"}, "model_id": "m-week",
+        "status": 200,
+        "partition_id": key_of(1).id,
+        "partition": {"store": 1, "item": "a"},
+        "model_id": "m-week",
         "family": "seasonal_naive",
         "predictions": [
             {"date": "2026-03-12T00:00:00", "prediction": 10.0, "lower_80": 10.0, "upper_80": 10.0},
             {"date": "2026-03-13T00:00:00", "prediction": 11.0, "lower_80": 11.0, "upper_80": 11.0},
             {"date": "2026-03-14T00:00:00", "prediction": 12.0, "lower_80": 12.0, "upper_80": 12.0},
         ],
-    }  # fmt: skip
+    }
 
 
 def test_without_a_horizon_the_model_s_own_is_answered_without_intervals(api):
@@ -101,7 +111,10 @@ def test_a_forecast_of_given_times_in_their_order(api):
 
     predictions = score(api, 1, dataframe_records=rows).json()["predictions"]
 
-    assert [(p["date"][:10], p["prediction"]) for p in predictions] == [("2026-03-14", 12.0), ("2026-03-12", 10.0)]
+    assert [(p["date"][:10], p["prediction"]) for p in predictions] == [
+        ("2026-03-14", 12.0),
+        ("2026-03-12", 10.0),
+    ]
 
 
 def test_split_and_records_say_the_same_in_both_directions(api):
@@ -131,8 +144,13 @@ def test_known_future_columns_are_taken_per_step(api):
 
 
 def test_every_item_of_a_batch_succeeds_or_fails_on_its_own(api):
-    items = [{"partition_id": key_of(1).id}, {"partition_id": key_of(99).id}, {"partition_id": "../x"}, {"horizon": 0},
-             {"partition": {"store": 1, "item": "a"}, "horizon": 2}]
+    items = [
+        {"partition_id": key_of(1).id},
+        {"partition_id": key_of(99).id},
+        {"partition_id": "../x"},
+        {"horizon": 0},
+        {"partition": {"store": 1, "item": "a"}, "horizon": 2},
+    ]
 
     answer = api.post("/v1/score", json={"items": items})
 
@@ -144,12 +162,20 @@ def test_every_item_of_a_batch_succeeds_or_fails_on_its_own(api):
 def test_a_partition_is_one_of_typed_values(api):
     assert score(api, partition={"item": "a", "store": 1}).status_code == 200
     assert refusal(score(api, partition={"store": "1", "item": "a"})) == (
-        422, "invalid", "partition.store: a whole number is expected")
+        422,
+        "invalid",
+        "partition.store: a whole number is expected",
+    )
     assert refusal(score(api, partition={"store": 1})) == (
-        422, "invalid", "partition: columns item, store are expected, each once, and no others")
+        422,
+        "invalid",
+        "partition: columns item, store are expected, each once, and no others",
+    )
 
 
-@pytest.mark.parametrize("item", ["../../etc/passwd", "'; DROP TABLE models; --", "a\u0000b", "é" * 500, "%2e%2e/", "{}"])
+@pytest.mark.parametrize(
+    "item", ["../../etc/passwd", "'; DROP TABLE models; --", "a\u0000b", "é" * 500, "%2e%2e/", "{}"]
+)
 def test_a_key_made_of_path_or_sql_characters_is_just_an_unknown_partition(api, item):
     assert refusal(score(api, partition={"store": 1, "item": item}))[:2] == (404, "unknown_partition")
 
@@ -193,33 +219,88 @@ def test_a_body_that_is_no_request_is_refused_with_a_reason(api, body, status, c
         (1, {"intervals": [0]}, "intervals.0: Input should be greater than or equal to 1"),
         (1, {"steps": 7}, "steps: Extra inputs are not permitted"),
         (1, {"partition_id": "x"}, "give either `partition` (column to value) or `partition_id`"),
-        (1, {"dataframe_records": []}, "the rows are empty: give at least one row with the model's columns, or leave them out"),
+        (
+            1,
+            {"dataframe_records": []},
+            "the rows are empty: give at least one row with the model's columns, or leave them out",
+        ),
         (1, {"dataframe_records": [{"day": "2026-03-12"}]}, "unknown column 'day'. The model takes 'date'"),
-        (1, {"dataframe_records": [{"date": "2026-03-12", "x": 1}]}, "unknown column 'x'. The model takes 'date'"),
-        (1, {"dataframe_records": [{"date": CUTOFF}]}, "no step after the cutoff 2026-03-11 00:00:00 is asked for"),
-        (1, {"dataframe_records": [{"date": "soon"}]}, "column 'date': times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00"),
-        (1, {"dataframe_records": [{"date": 5}]}, "column 'date': times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00"),
-        (1, {"dataframe_records": [{"date": "9999-01-01"}]}, "column 'date': times between the years 1678 and 2262 are expected"),
-        (1, {"dataframe_records": [{"date": "2200-01-01"}]},
-         "column 'date': 2200-01-01 00:00:00 is too far ahead. The last step answered is 2053-07-27 00:00:00"),
-        (1, {"dataframe_records": [{"date": "2026-03-12T05:00:00"}]},
-         "2026-03-12 05:00:00 is no step of the model, which has frequency D after its cutoff"),
-        (2, {"dataframe_records": [{"date": "2026-03-12"}]}, "missing column 'promotion'. The model takes 'date', 'promotion'"),
-        (2, {"dataframe_records": [{"date": "2026-03-12", "promotion": None}]},
-         "column 'promotion': a number in every row is expected"),
-        (2, {"dataframe_records": [{"date": "2026-03-12", "promotion": "yes"}]},
-         "column 'promotion': a number in every row is expected"),
+        (
+            1,
+            {"dataframe_records": [{"date": "2026-03-12", "x": 1}]},
+            "unknown column 'x'. The model takes 'date'",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": CUTOFF}]},
+            "no step after the cutoff 2026-03-11 00:00:00 is asked for",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": "soon"}]},
+            "column 'date': times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": 5}]},
+            "column 'date': times are expected as ISO 8601 text, e.g. 2026-11-24T03:00:00",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": "9999-01-01"}]},
+            "column 'date': times between the years 1678 and 2262 are expected",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": "2200-01-01"}]},
+            "column 'date': 2200-01-01 00:00:00 is too far ahead. The last step answered is 2053-07-27 "
+            "00:00:00",
+        ),
+        (
+            1,
+            {"dataframe_records": [{"date": "2026-03-12T05:00:00"}]},
+            "2026-03-12 05:00:00 is no step of the model, which has frequency D after its cutoff",
+        ),
+        (
+            2,
+            {"dataframe_records": [{"date": "2026-03-12"}]},
+            "missing column 'promotion'. The model takes 'date', 'promotion'",
+        ),
+        (
+            2,
+            {"dataframe_records": [{"date": "2026-03-12", "promotion": None}]},
+            "column 'promotion': a number in every row is expected",
+        ),
+        (
+            2,
+            {"dataframe_records": [{"date": "2026-03-12", "promotion": "yes"}]},
+            "column 'promotion': a number in every row is expected",
+        ),
         (3, {}, "rows: a regression model wants dataframe_split or dataframe_records"),
         (3, {"horizon": 7}, "horizon: a regression model predicts rows. Give them and leave horizon out"),
-        (3, {"dataframe_records": [{"age": 1}]}, "missing column 'temperature'. The model takes 'age', 'temperature'"),
-        (3, {"dataframe_records": [{"age": "old", "temperature": 1}]},
-         "column 'age': a number or null in every row is expected"),
-        (3, {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}}, "repeated column 'age'. Each column is expected once"),
-        (3, {"dataframe_split": {"columns": ["age"], "data": [[1, 2]]}},
-         "dataframe_split.data: 1 values are expected in every row, one per column"),
+        (
+            3,
+            {"dataframe_records": [{"age": 1}]},
+            "missing column 'temperature'. The model takes 'age', 'temperature'",
+        ),
+        (
+            3,
+            {"dataframe_records": [{"age": "old", "temperature": 1}]},
+            "column 'age': a number or null in every row is expected",
+        ),
+        (
+            3,
+            {"dataframe_split": {"columns": ["age", "age"], "data": [[1, 2]]}},
+            "repeated column 'age'. Each column is expected once",
+        ),
+        (
+            3,
+            {"dataframe_split": {"columns": ["age"], "data": [[1, 2]]}},
+            "dataframe_split.data: 1 values are expected in every row, one per column",
+        ),
         (3, {"dataframe_records": [{"age": {"deep": 1}, "temperature": 1}]}, None),
     ],
-)  # fmt: skip
+)
 def test_an_item_that_cannot_be_answered_says_why(api, store, item, message):
     status, code, said = refusal(score(api, store, **item))
 
@@ -245,14 +326,21 @@ def test_one_model_s_facts_by_id_and_by_key(api):
     by_key = api.get("/v1/models/" + '{"store": 1, "item": "a"}').json()
 
     assert by_id == by_key
-    assert (by_id["task"], by_id["horizon"], by_id["frequency"], by_id["cutoff"]) == ("forecast", 7, "D", CUTOFF)
+    assert (by_id["task"], by_id["horizon"], by_id["frequency"], by_id["cutoff"]) == (
+        "forecast",
+        7,
+        "D",
+        CUTOFF,
+    )
     assert by_id["history"][-1] == {"time": CUTOFF, "value": 16.0}
     assert len(by_id["history"]) == 21
     assert (by_id["next"][0], len(by_id["next"])) == ("2026-03-12T00:00:00", 7)
     assert by_id["promoted_at"] == "2026-09-21T14:13:20+00:00"
 
 
-@pytest.mark.parametrize("path", ["nobody", "../../etc/passwd", "{", "{}", "[1]", "%00", "{\"store\": [1], \"item\": 2}"])
+@pytest.mark.parametrize(
+    "path", ["nobody", "../../etc/passwd", "{", "{}", "[1]", "%00", '{"store": [1], "item": 2}']
+)
 def test_a_model_s_address_that_is_no_partition_is_refused(api, path):
     assert api.get("/v1/models/" + path).status_code in (404, 422)
 
@@ -275,7 +363,14 @@ def test_health_metrics_and_the_document_are_there(api):
     assert any(line.startswith('manymodels_requests_total{route="/v1/score",status="200"}') for line in lines)
     assert "manymodels_source_up 1.0" in lines
     paths = api.get("/openapi.json").json()["paths"]
-    assert sorted(paths) == ["/healthz", "/metrics", "/readyz", "/v1/models", "/v1/models/{partition}", "/v1/score"]
+    assert sorted(paths) == [
+        "/healthz",
+        "/metrics",
+        "/readyz",
+        "/v1/models",
+        "/v1/models/{partition}",
+        "/v1/score",
+    ]
 
 
 def test_the_examples_of_the_document_are_valid_requests(api):
@@ -287,7 +382,9 @@ def test_the_examples_of_the_document_are_valid_requests(api):
     assert [len(items_of(example, 10)[0]) for example in examples] == [1, 1, 1, 2]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("PUT", "/v1/score", 405), ("GET", "/page/x", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nope", 404), ("PUT", "/v1/score", 405), ("GET", "/page/x", 404)]
+)
 def test_other_addresses_and_methods_are_refused_in_the_same_form(api, method, path, status):
     assert refusal(api.request(method, path))[0] == status
 
@@ -308,7 +405,10 @@ def test_the_log_has_a_line_a_request_and_no_payload(api, caplog):
         api.get("/healthz")
 
     lines = [json.loads(record.message) for record in caplog.records if record.name.endswith("access")]
-    assert [(line["route"], line["status"]) for line in lines[:2]] == [("/v1/score", 200), ("/v1/models/{partition:path}", 200)]
+    assert [(line["route"], line["status"]) for line in lines[:2]] == [
+        ("/v1/score", 200),
+        ("/v1/models/{partition:path}", 200),
+    ]
     assert set(lines[0]) == {"request_id", "method", "route", "status", "ms"}
 
 
@@ -318,7 +418,12 @@ def test_with_keys_only_their_bearers_are_served(serve):
     api = serve(source, keys=("first key", "second"))
 
     assert refusal(score(api, 1))[:2] == (401, "unauthorized")
-    for header, status in (("Bearer second", 200), ("bearer first key", 200), ("Bearer third", 401), ("Basic second", 401)):
+    for header, status in (
+        ("Bearer second", 200),
+        ("bearer first key", 200),
+        ("Bearer third", 401),
+        ("Basic second", 401),
+    ):
         answer = api.post("/v1/score", json={"partition_id": key_of(1).id}, headers={"Authorization": header})
         assert answer.status_code == status
     assert api.get("/v1/models").status_code == 401
@@ -460,7 +565,10 @@ def test_a_thousand_simultaneous_requests_for_a_cold_model_load_it_once_and_are_
     async def all_at_once() -> set[int]:
         limits = httpx.Limits(max_connections=1000)
         async with httpx.AsyncClient(base_url=str(api.base_url), timeout=60, limits=limits) as client:
-            asked = [client.post("/v1/score", json={"partition_id": key_of(1).id, "horizon": 2}) for _ in range(1000)]
+            asked = [
+                client.post("/v1/score", json={"partition_id": key_of(1).id, "horizon": 2})
+                for _ in range(1000)
+            ]
             return {answer.status_code for answer in await asyncio.gather(*asked)}
 
     assert (asyncio.run(all_at_once()), source.reads) == ({200}, 1)

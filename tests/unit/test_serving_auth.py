@@ -28,7 +28,11 @@ def private() -> rsa.RSAPrivateKey:
 @pytest.fixture
 def gate(private: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """A gate for tokens of `tenant` for `api://models`; the tenant's public keys are the test's one."""
-    data = {**jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "one", "use": "sig"}
+    data = {
+        **jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True),
+        "kid": "one",
+        "use": "sig",
+    }
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: {"keys": [data]})
     return Gate(ServingSettings(entra_tenant="tenant", entra_audience="api://models"))
 
@@ -43,7 +47,8 @@ def test_a_token_of_the_tenant_for_this_audience_is_let_in(gate, private):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"aud": "api://other"}, {"iss": "https://evil.example"}, {"exp": time.time() - 3600}, {"kid": "two"}]
+    "changes",
+    [{"aud": "api://other"}, {"iss": "https://evil.example"}, {"exp": time.time() - 3600}, {"kid": "two"}],
 )
 def test_any_other_token_is_kept_out(gate, private, changes):
     with pytest.raises(ScoreError) as refused:
@@ -53,7 +58,9 @@ def test_any_other_token_is_kept_out(gate, private, changes):
 
 def test_a_token_signed_by_somebody_else_or_by_nobody_is_kept_out(gate):
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    unsigned = "Bearer " + jwt.encode({"aud": "api://models", "iss": ISSUER, "exp": 9e9}, None, "none", headers={"kid": "one"})
+    unsigned = "Bearer " + jwt.encode(
+        {"aud": "api://models", "iss": ISSUER, "exp": 9e9}, None, "none", headers={"kid": "one"}
+    )
 
     for header in (token(stranger), unsigned, "Bearer x.y.z", "Bearer", "", None):
         with pytest.raises(ScoreError) as refused:
@@ -63,7 +70,15 @@ def test_a_token_signed_by_somebody_else_or_by_nobody_is_kept_out(gate):
 
 def test_the_tenant_s_public_keys_are_fetched_once_for_many_tokens_known_and_unknown(private):
     fetched: list[str] = []
-    keys = {"keys": [{**jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "one", "use": "sig"}]}
+    keys = {
+        "keys": [
+            {
+                **jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True),
+                "kid": "one",
+                "use": "sig",
+            }
+        ]
+    }
 
     class Tenant(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -90,11 +105,19 @@ def test_the_tenant_s_public_keys_are_fetched_once_for_many_tokens_known_and_unk
 
 
 def test_keys_that_cannot_be_fetched_are_a_matter_of_patience(private):
-    gate = Gate(ServingSettings(entra_tenant="tenant", entra_audience="api://models", entra_keys_url="http://127.0.0.1:9/keys"))
+    gate = Gate(
+        ServingSettings(
+            entra_tenant="tenant", entra_audience="api://models", entra_keys_url="http://127.0.0.1:9/keys"
+        )
+    )
 
     with pytest.raises(ScoreError) as refused:
         gate.check(token(private))
-    assert (refused.value.status, refused.value.code, refused.value.retry_after) == (503, "keys_unreachable", 5)
+    assert (refused.value.status, refused.value.code, refused.value.retry_after) == (
+        503,
+        "keys_unreachable",
+        5,
+    )
 
 
 def test_an_audience_without_a_tenant_is_refused_at_the_start():

@@ -20,9 +20,12 @@ from manymodels_spark.serving.sources import Champion, model_path, write_model
 pytest.importorskip("azureml_inference_server_http")
 
 SPEC = {
-    "name": "sales", "partition_by": ["store", "item"], "source": {"csv": "sales.csv"},
-    "columns": {"time": "date", "target": "units"}, "horizon": 7,
-}  # fmt: skip
+    "name": "sales",
+    "partition_by": ["store", "item"],
+    "source": {"csv": "sales.csv"},
+    "columns": {"time": "date", "target": "units"},
+    "horizon": 7,
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +42,22 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]
     script.write_text("from manymodels_spark.serving.azureml import init, run\n")
     port, health = _free_port(), _free_port()
     command = [
-        sys.executable, "-m", "azureml_inference_server_http", "--entry_script", str(script), "--model_dir",
-        str(root / "model"), "--port", str(port), "--health_port", str(health),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "azureml_inference_server_http",
+        "--entry_script",
+        str(script),
+        "--model_dir",
+        str(root / "model"),
+        "--port",
+        str(port),
+        "--health_port",
+        str(health),
+    ]
     with (root / "log").open("w") as log:
-        server = subprocess.Popen(command, cwd=root, stdout=log, stderr=log, env={**os.environ, "AML_APP_ROOT": str(root)})
+        server = subprocess.Popen(
+            command, cwd=root, stdout=log, stderr=log, env={**os.environ, "AML_APP_ROOT": str(root)}
+        )
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         _wait(client, server, root / "log")
         yield client
@@ -61,18 +75,25 @@ def test_a_champion_is_scored_under_the_inference_server(endpoint):
 
 def test_failures_keep_their_status_and_reason(endpoint):
     unknown = endpoint.post("/score", json={"partition": {"store": 2, "item": "a"}})
-    past = endpoint.post("/score", json={"partition_id": key_of(1).id, "dataframe_records": [{"date": CUTOFF}]})
+    past = endpoint.post(
+        "/score", json={"partition_id": key_of(1).id, "dataframe_records": [{"date": CUTOFF}]}
+    )
     broken = endpoint.post("/score", content=b"{")
 
     assert [(one.status_code, one.json()["error"]["code"]) for one in (unknown, past, broken)] == [
-        (404, "unknown_partition"), (422, "invalid"), (400, "malformed_json"),
-    ]  # fmt: skip
+        (404, "unknown_partition"),
+        (422, "invalid"),
+        (400, "malformed_json"),
+    ]
 
 
 def test_a_batch_is_answered_item_by_item(endpoint):
     items = [{"partition_id": key_of(1).id, "horizon": 1}, {"partition_id": key_of(2).id}]
 
-    assert [one["status"] for one in endpoint.post("/score", json={"items": items}).json()["results"]] == [200, 404]
+    assert [one["status"] for one in endpoint.post("/score", json={"items": items}).json()["results"]] == [
+        200,
+        404,
+    ]
 
 
 def _free_port() -> int:

@@ -1,4 +1,6 @@
-"""The cache: bounds, single flight, memory of what is not there, swaps behind the scenes, and the disk tier."""
+"""The cache: bounds, single flight, memory of what is not there, swaps behind the scenes, and the disk
+tier.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from serving_builders import champions, forecast_payload, key_of
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.serving.cache import Busy, Entry, ModelCache
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import Champion, MemoryChampions, SourceDown, UnknownPartition, model_path
+from manymodels_spark.serving.sources import (
+    Champion,
+    MemoryChampions,
+    SourceDown,
+    UnknownPartition,
+    model_path,
+)
 
 
 class Clock:
@@ -44,7 +52,9 @@ def make_cache() -> Iterator[Callable[..., ModelCache]]:
     """`make_cache(source, clock=..., resident=..., **settings)`, closed after the test."""
     made: list[ModelCache] = []
 
-    def make(source: MemoryChampions, clock: Clock | None = None, resident: Any = None, **settings: Any) -> ModelCache:
+    def make(
+        source: MemoryChampions, clock: Clock | None = None, resident: Any = None, **settings: Any
+    ) -> ModelCache:
         more = {"resident": resident} if resident else {}
         made.append(ModelCache(source, ServingSettings(**settings), clock or Clock(), **more))
         return made[-1]
@@ -279,7 +289,9 @@ def test_a_restart_with_the_disk_tier_is_warm_without_the_source(make_cache, tmp
     assert (source.finds, source.reads) == (1, 1)
 
 
-def test_a_payload_on_disk_that_outlived_its_time_is_confirmed_first_and_used_when_nobody_answers(make_cache, tmp_path):
+def test_a_payload_on_disk_that_outlived_its_time_is_confirmed_first_and_used_when_nobody_answers(
+    make_cache, tmp_path
+):
     source, (champion,) = champions(1)
     loaded(make_cache(source, disk=tmp_path).load(champion.partition_id))
     newer = source.put(key_of(0), forecast_payload(add=1), "newer")

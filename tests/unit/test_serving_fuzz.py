@@ -1,4 +1,6 @@
-"""Items made from the document's own schemas for partitions that exist, and anything at all: none ends in a 5xx."""
+"""Items made from the document's own schemas for partitions that exist, and anything at all: none ends in a
+5xx.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,17 @@ from manymodels_spark.serving.sources import MemoryChampions
 DOCUMENT = create_app(MemoryChampions()).openapi()
 KNOWN = {"partition": {"store": 1, "item": "a"}}
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4)
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 def strategy_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -34,11 +42,19 @@ def strategy_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     match schema.get("type"):
         case "object" if "properties" in schema:
-            required = {name: strategy_of(part) for name, part in schema["properties"].items() if name in schema.get("required", ())}
-            optional = {name: strategy_of(part) for name, part in schema["properties"].items() if name not in required}
+            required = {
+                name: strategy_of(part)
+                for name, part in schema["properties"].items()
+                if name in schema.get("required", ())
+            }
+            optional = {
+                name: strategy_of(part) for name, part in schema["properties"].items() if name not in required
+            }
             return st.fixed_dictionaries(required, optional=optional)
         case "object":
-            names = st.sampled_from(["store", "item", "date", "age", "temperature"]) | st.text("ab/'", max_size=3)
+            names = st.sampled_from(["store", "item", "date", "age", "temperature"]) | st.text(
+                "ab/'", max_size=3
+            )
             return st.dictionaries(names, strategy_of(schema["additionalProperties"]), max_size=4)
         case "array":
             return st.lists(strategy_of(schema["items"]), min_size=schema.get("minItems", 0), max_size=3)
@@ -51,7 +67,9 @@ def strategy_of(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "null":
             return st.none()
         case _:
-            dates = st.datetimes().map(lambda moment: moment.isoformat()) | st.sampled_from([key_of(1).id, key_of(3).id, "date", "age"])
+            dates = st.datetimes().map(lambda moment: moment.isoformat()) | st.sampled_from(
+                [key_of(1).id, key_of(3).id, "date", "age"]
+            )
             return dates | st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
@@ -62,7 +80,9 @@ ITEM = strategy_of({"$ref": "#/components/schemas/Item"})
 def api() -> Iterator[httpx.Client]:
     source = MemoryChampions()
     source.put(key_of(1), forecast_payload(), "m-1", family="seasonal_naive")
-    source.put(key_of(2), forecast_payload(candidate="linear", known_future=["promotion"]), "m-2", family="linear")
+    source.put(
+        key_of(2), forecast_payload(candidate="linear", known_future=["promotion"]), "m-2", family="linear"
+    )
     source.put(key_of(3), regression_payload(), "m-3", family="linear")
     running = Running(source)
     with httpx.Client(base_url=running.url, timeout=30) as client:
@@ -96,7 +116,11 @@ def test_any_json_at_all_is_refused_with_a_reason(api, body):
 
 
 @QUIET
-@given(values=st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), ANYTHING, max_size=3))
+@given(
+    values=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=5), ANYTHING, max_size=3
+    )
+)
 def test_any_key_in_an_address_is_found_or_refused(api, values):
     import json
     from urllib.parse import quote

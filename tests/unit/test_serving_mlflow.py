@@ -1,4 +1,6 @@
-"""Champions out of a real production MLflow (SQLite and a folder of artifacts), in both forms that they have there."""
+"""Champions out of a real production MLflow (SQLite and a folder of artifacts), in both forms that they have
+there.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def spec(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return made
 
 
-def promote(spec: Spec, key: PartitionKey, payload: bytes, *, role: str = t.CHAMPION, ready: bool = True) -> str:
+def promote(
+    spec: Spec, key: PartitionKey, payload: bytes, *, role: str = t.CHAMPION, ready: bool = True
+) -> str:
     """Make a model as promotion does; its id."""
     repository = open_production(spec)
     tags = {t.SPEC: spec.name, t.ROLE: role, t.SHA256: sha256(payload), t.FAMILY: "seasonal_naive"}
@@ -49,11 +53,13 @@ def promote(spec: Spec, key: PartitionKey, payload: bytes, *, role: str = t.CHAM
 def contents(spec: Spec) -> tuple[list[str], list[str]]:
     """The names of all experiments and registered models of the production MLflow."""
     client = MlflowClient(spec.mlflow.production.tracking, spec.mlflow.production.registry)
-    return sorted(one.name for one in client.search_experiments()), sorted(one.name for one in client.search_registered_models())
+    return sorted(one.name for one in client.search_experiments()), sorted(
+        one.name for one in client.search_registered_models()
+    )
 
 
 def test_a_champion_is_found_by_its_tags_and_its_payload_read(spec: Spec):
-    key, payload = key_of(1, "it's / a \"quote\" % ü"), forecast_payload()
+    key, payload = key_of(1, 'it\'s / a "quote" % ü'), forecast_payload()
     model_id = promote(spec, key, payload)
     source = MlflowChampions.of(spec)
 
@@ -61,7 +67,7 @@ def test_a_champion_is_found_by_its_tags_and_its_payload_read(spec: Spec):
 
     assert champion is not None
     assert (champion.model_id, champion.key, champion.sha256) == (model_id, key.canonical, sha256(payload))
-    assert champion.partition == {"store": 1, "item": "it's / a \"quote\" % ü"}
+    assert champion.partition == {"store": 1, "item": 'it\'s / a "quote" % ü'}
     assert (champion.family, dict(champion.metrics)) == ("seasonal_naive", {"wape": 0.25})
     assert source.payload(champion) == payload
 
@@ -104,7 +110,9 @@ def test_champions_are_searched_by_part_of_their_key(spec: Spec):
 def test_a_word_with_an_accent_is_found_in_the_name_that_has_none(spec: Spec):
     promote(spec, key_of(51, "Zürich Süd"), forecast_payload())
 
-    assert [champion.partition["store"] for champion in MlflowChampions.of(spec).search("zürich süd", 10)] == [51]
+    assert [
+        champion.partition["store"] for champion in MlflowChampions.of(spec).search("zürich süd", 10)
+    ] == [51]
 
 
 def test_a_search_asks_for_no_more_than_a_page_can_show(spec: Spec, monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +177,9 @@ def test_a_registry_that_does_not_answer_costs_seconds(tmp_path: Path, monkeypat
     assert time.monotonic() - begin < 12
 
 
-def test_after_a_failure_further_questions_fail_at_once_until_the_pause_is_over(spec: Spec, monkeypatch: pytest.MonkeyPatch):
+def test_after_a_failure_further_questions_fail_at_once_until_the_pause_is_over(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch
+):
     source = MlflowChampions(spec.mlflow.production, spec, pause=3600)
     asked = []
 

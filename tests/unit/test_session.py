@@ -37,7 +37,9 @@ def test_a_local_session_has_delta_few_partitions_and_listens_on_the_loopback_ad
     assert settings["spark.jars"] == "/jars/core.jar"
     assert settings["spark.sql.shuffle.partitions"] == "8"
     assert settings["spark.driver.host"] == "127.0.0.1"
-    assert "-Duser.timezone=UTC" in settings["spark.driver.extraJavaOptions"], "a database's times are read as they stand"
+    assert "-Duser.timezone=UTC" in settings["spark.driver.extraJavaOptions"], (
+        "a database's times are read as they stand"
+    )
 
 
 def test_executors_on_other_machines_can_reach_the_driver() -> None:
@@ -51,8 +53,10 @@ def test_executors_on_other_machines_can_reach_the_driver() -> None:
 
 def test_a_connect_server_is_told_only_what_a_session_may_set() -> None:
     assert {name.rpartition(".")[0] for name in own_settings("sc://host:15002")} <= {
-        "spark.sql.execution.arrow.pyspark", "spark.sql.execution.arrow", "spark.sql.session",
-    }  # fmt: skip
+        "spark.sql.execution.arrow.pyspark",
+        "spark.sql.execution.arrow",
+        "spark.sql.session",
+    }
 
 
 @pytest.mark.parametrize(
@@ -60,10 +64,18 @@ def test_a_connect_server_is_told_only_what_a_session_may_set() -> None:
     [
         (Spark(spark_master="local[3,4]"), 3),
         (Spark(parallelism=6, spark_master="spark://h:7077"), 6),
-        (Spark(parallelism=2, spark_master="yarn", spark_executor_instances="4", spark_executor_cores="8"), 32),
+        (
+            Spark(parallelism=2, spark_master="yarn", spark_executor_instances="4", spark_executor_cores="8"),
+            32,
+        ),
         (Spark(parallelism=16), 16),
     ],
-    ids=["local", "standalone: what has registered", "executors on their way", "Connect: no master to be seen"],
+    ids=[
+        "local",
+        "standalone: what has registered",
+        "executors on their way",
+        "Connect: no master to be seen",
+    ],
 )
 def test_cores_are_those_of_the_machine_or_of_the_cluster(spark: Any, expected: int) -> None:
     assert cores(spark) == expected

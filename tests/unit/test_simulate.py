@@ -1,4 +1,6 @@
-"""The simulated source: the same seed gives the same rows, more days continue the days before, faults are planted."""
+"""The simulated source: the same seed gives the same rows, more days continue the days before, faults are
+planted.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ import pandas as pd
 import pytest
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.simulate import append_days, expected_units, sales_of, write_parquet, write_source_database
+from manymodels_spark.simulate import (
+    append_days,
+    expected_units,
+    sales_of,
+    write_parquet,
+    write_source_database,
+)
 from manymodels_spark.simulate.sales import plan
 
 
@@ -42,14 +50,23 @@ def test_the_units_lie_around_what_is_said_to_be_expected() -> None:
 def test_the_faults_are_where_they_are_said_to_be(tmp_path: Path) -> None:
     path = tmp_path / "demo.duckdb"
     write_source_database(path, stores=2, items=4, days=120)
-    facts = "SELECT item, count(*), count(units), count(*) FILTER (isinf(units)) FROM sales WHERE store = 2 GROUP BY item ORDER BY item"
+    facts = (
+        "SELECT item, count(*), count(units), count(*) FILTER (isinf(units)) FROM sales WHERE store = 2 "
+        "GROUP BY item ORDER BY item"
+    )
     found = {row[0]: row[1:] for row in query(path, facts)}
     assert found[4][1] == 0, "no value at all"
     assert found[3][0] == 1, "a single row"
     assert found[2][2] > 0, "infinite values"
     assert found[1][1] == found[1][0], "a sound one"
     assert query(path, "SELECT count(DISTINCT store), min(store) FROM sales WHERE item IS NULL") == [(1, 1)]
-    assert query(path, "SELECT count(*) FROM (SELECT store, item, date FROM sales GROUP BY ALL HAVING count(*) > 1)")[0][0] > 0
+    assert (
+        query(
+            path,
+            "SELECT count(*) FROM (SELECT store, item, date FROM sales GROUP BY ALL HAVING count(*) > 1)",
+        )[0][0]
+        > 0
+    )
     assert query(path, "SELECT max(date) - (SELECT max(date) FROM sales) FROM calendar") == [(90,)]
 
 
@@ -61,7 +78,9 @@ def test_another_day_adds_a_row_for_all_that_are_on_sale(tmp_path: Path) -> None
     assert query(path, f"SELECT count(*) FROM sales WHERE date > '{last}'") == [(added,)]
     assert 8 <= added <= 10
     with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
-        connection.execute("CREATE TABLE _made_with (stores INTEGER, items INTEGER, days INTEGER, seed INTEGER)")
+        connection.execute(
+            "CREATE TABLE _made_with (stores INTEGER, items INTEGER, days INTEGER, seed INTEGER)"
+        )
     with pytest.raises(ManyModelsError, match="was not written by `manymodels demo-data`"):
         append_days(tmp_path / "other.duckdb", 1)
 

@@ -37,14 +37,19 @@ def test_five_lines_are_a_working_spec() -> None:
 
 
 def test_short_forms_say_the_same_as_long_ones() -> None:
-    spec = parse_spec(MINIMAL + "candidates: [prophet, {theta: {season: 7}}]\nlimits: {failures: 2%, memory_per_fit: 2g}\n")
+    spec = parse_spec(
+        MINIMAL + "candidates: [prophet, {theta: {season: 7}}]\nlimits: {failures: 2%, memory_per_fit: 2g}\n"
+    )
     assert [(c.family, c.options) for c in spec.candidates] == [("prophet", {}), ("theta", {"season": 7})]
     assert spec.limits.failures == 0.02
     assert spec.limits.memory_per_fit == 2048
 
 
 def test_every_mistake_is_reported_at_once() -> None:
-    text = MINIMAL.replace("horizon: 7", "horizon: 0") + "task: forcast\nbacktest: {metrik: wape}\nlimits: {failures: 3}\n"
+    text = (
+        MINIMAL.replace("horizon: 7", "horizon: 0")
+        + "task: forcast\nbacktest: {metrik: wape}\nlimits: {failures: 3}\n"
+    )
     found = mistakes(text)
     assert set(found) == {"horizon", "task", "backtest.metrik", "limits.failures"}
     assert "Did you mean 'forecast'?" in found["task"]
@@ -91,9 +96,12 @@ def test_a_column_in_two_roles_is_a_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [("store", "family"), ("store", "Key"), ("store", "lower_80"), ("date", "cutoff"), ("units", "bucket")]
+    ("old", "new"),
+    [("store", "family"), ("store", "Key"), ("store", "lower_80"), ("date", "cutoff"), ("units", "bucket")],
 )
-def test_a_column_that_the_tables_have_themselves_is_a_mistake_that_says_how_to_rename_it(old: str, new: str) -> None:
+def test_a_column_that_the_tables_have_themselves_is_a_mistake_that_says_how_to_rename_it(
+    old: str, new: str
+) -> None:
     said = str(mistakes(re.sub(rf"\b{old}\b", new, MINIMAL)))
     assert f"column {new}: tables of this package have" in said and f"`rename: {{{new}: {new}_name}}`" in said
 
@@ -116,7 +124,9 @@ def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_variables_are_resolved_at_use_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SALES_PASSWORD", "hunter2")
-    spec = parse_spec(MINIMAL.replace("{csv: data.csv}", '{jdbc: {url: "jdbc:x", table: t, password: "${SALES_PASSWORD}"}}'))
+    spec = parse_spec(
+        MINIMAL.replace("{csv: data.csv}", '{jdbc: {url: "jdbc:x", table: t, password: "${SALES_PASSWORD}"}}')
+    )
     assert "hunter2" not in spec.model_dump_json()
     assert resolve("${SALES_PASSWORD}") == "hunter2"
     assert resolve("${NOT_SET:-fallback}") == "fallback"
@@ -126,5 +136,7 @@ def test_variables_are_resolved_at_use_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_schema_names_every_key_of_the_spec() -> None:
     schema = json_schema()
-    assert {"name", "source", "partition_by", "columns", "horizon", "candidates", "mlflow"} <= set(schema["properties"])
+    assert {"name", "source", "partition_by", "columns", "horizon", "candidates", "mlflow"} <= set(
+        schema["properties"]
+    )
     assert schema["required"] == ["name", "partition_by", "source", "columns"]

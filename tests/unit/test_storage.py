@@ -16,17 +16,20 @@ LAKE = "abfss://lake@account.dfs.core.windows.net/forecasts"
 PROVIDER = "fs.azure.account.oauth.provider.type"
 
 
-@pytest.mark.parametrize(("changes", "wanted"), [
-    ({}, False),
-    ({"lake": LAKE}, True),
-    ({"lake": "${LAKE}"}, True),
-    ({"lake": "${NOT_SET}"}, False),
-    ({"source": {"parquet": LAKE}}, True),
-    ({"source": {"delta": LAKE}}, True),
-    ({"prepare": {"calendar": {"csv": LAKE}}}, True),
-    ({"warehouse": {"duckdb": {"path": "w.duckdb", "staging": LAKE}}}, True),
-    ({"lake": "s3a://bucket/lake"}, False),
-])
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, False),
+        ({"lake": LAKE}, True),
+        ({"lake": "${LAKE}"}, True),
+        ({"lake": "${NOT_SET}"}, False),
+        ({"source": {"parquet": LAKE}}, True),
+        ({"source": {"delta": LAKE}}, True),
+        ({"prepare": {"calendar": {"csv": LAKE}}}, True),
+        ({"warehouse": {"duckdb": {"path": "w.duckdb", "staging": LAKE}}}, True),
+        ({"lake": "s3a://bucket/lake"}, False),
+    ],
+)
 def test_azure_is_needed_where_a_place_of_the_spec_lies_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], wanted: bool
 ) -> None:
@@ -36,23 +39,30 @@ def test_azure_is_needed_where_a_place_of_the_spec_lies_there(
 
 def test_an_account_key_comes_from_a_connection_string_or_from_two_variables() -> None:
     expected = {"fs.azure.account.key.shop.dfs.core.windows.net": "a2V5=="}
-    connection = "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=a2V5==;EndpointSuffix=core.windows.net"
+    connection = (
+        "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey=a2V5==;EndpointSuffix=core.windows.net"
+    )
     assert azure_settings({"AZURE_STORAGE_CONNECTION_STRING": connection}) == expected
     assert azure_settings({"AZURE_STORAGE_ACCOUNT": "shop", "AZURE_STORAGE_KEY": "a2V5=="}) == expected
 
 
 def test_an_emulator_is_reached_at_its_own_address_without_tls() -> None:
-    connection = "AccountName=devstoreaccount1;AccountKey=k;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+    connection = (
+        "AccountName=devstoreaccount1;AccountKey=k;BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;"
+    )
     found = azure_settings({"AZURE_STORAGE_CONNECTION_STRING": connection})
     assert found["fs.azure.abfs.endpoint"] == "127.0.0.1:10000"
     assert found["fs.azure.always.use.https"] == "false"
 
 
-@pytest.mark.parametrize(("variables", "provider"), [
-    ({"AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": "s"}, "ClientCredsTokenProvider"),
-    ({"AZURE_TENANT_ID": "t", "AZURE_FEDERATED_TOKEN_FILE": "/token"}, "WorkloadIdentityTokenProvider"),
-    ({}, "MsiTokenProvider"),
-])
+@pytest.mark.parametrize(
+    ("variables", "provider"),
+    [
+        ({"AZURE_TENANT_ID": "t", "AZURE_CLIENT_SECRET": "s"}, "ClientCredsTokenProvider"),
+        ({"AZURE_TENANT_ID": "t", "AZURE_FEDERATED_TOKEN_FILE": "/token"}, "WorkloadIdentityTokenProvider"),
+        ({}, "MsiTokenProvider"),
+    ],
+)
 def test_an_identity_is_used_as_azures_own_tools_use_it(variables: dict[str, str], provider: str) -> None:
     found = azure_settings({"AZURE_CLIENT_ID": "c", **variables})
     assert found["fs.azure.account.auth.type"] == "OAuth"

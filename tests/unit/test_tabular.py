@@ -1,4 +1,6 @@
-"""Regression and classification on the rows of one partition: text, numbers, holes and unseen values, exactly stored."""
+"""Regression and classification on the rows of one partition: text, numbers, holes and unseen values, exactly
+stored.
+"""
 
 from __future__ import annotations
 
@@ -136,9 +138,13 @@ def test_holes_and_values_unseen_in_training_are_predicted(
     case: Callable[[str, str], Case], name: str, problem: str
 ) -> None:
     one = case(name, problem)
-    rows = pd.DataFrame({
-        "size": [np.nan, 10.0, None, 1e9, 10.0], "colour": ["red", "purple", None, "", np.nan], "ramp": [True, False, None, True, None],
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "size": [np.nan, 10.0, None, 1e9, 10.0],
+            "colour": ["red", "purple", None, "", np.nan],
+            "ramp": [True, False, None, True, None],
+        }
+    )
     predicted = one.family.predict(one.model, rows, one.problem)
     assert len(predicted) == 5
     assert np.isfinite(predicted).all()
@@ -334,9 +340,20 @@ def test_lightgbm_is_told_to_use_one_thread_and_to_be_deterministic() -> None:
 
 
 cells = st.one_of(
-    st.none(), st.floats(), st.integers(-(2**70), 2**70), st.text(max_size=3), st.booleans(), st.dates(), st.decimals(allow_nan=False),
-    st.just(pd.NA), st.just(pd.NaT), st.binary(max_size=2), st.just([1]), st.just({}), st.datetimes(),
-)  # fmt: skip
+    st.none(),
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.text(max_size=3),
+    st.booleans(),
+    st.dates(),
+    st.decimals(allow_nan=False),
+    st.just(pd.NA),
+    st.just(pd.NaT),
+    st.binary(max_size=2),
+    st.just([1]),
+    st.just({}),
+    st.datetimes(),
+)
 
 
 @settings(max_examples=25, deadline=None)

@@ -44,19 +44,24 @@ def several(text: str, code: int = 1) -> Exception:
     return MlflowException(f"{heading}\n##### File payload.bin #####\n{text}", error_code=code)
 
 
-@pytest.mark.parametrize("text", [
-    f"404 Client Error: NOT FOUND for url: {URL}. Response text: {{}}",
-    "No such file or directory: 'dev/m-a404f00d/artifacts/payload.bin'",
-    "[Errno 2] No such file or directory: '/dbfs/models/payload.bin'",
-    "No such artifact: 'payload.bin'",
-    "The specified blob does not exist.\nRequestId:1\nErrorCode:BlobNotFound",
-    "The specified path does not exist.\nRequestId:1\nErrorCode:PathNotFound",
-    "The specified resource does not exist.\nErrorCode:ResourceNotFound",
-    "API request to endpoint /dbfs/models/payload.bin failed with error code 404 != 200. Response body: ''",
-    "An error occurred (404) when calling the HeadObject operation: Not Found",
-    "An error occurred (NoSuchKey) when calling the GetObject operation: The specified key does not exist.",
-    "404 GET https://storage.googleapis.com/download/storage/v1/b/models/o/payload.bin: No such object",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"404 Client Error: NOT FOUND for url: {URL}. Response text: {{}}",
+        "No such file or directory: 'dev/m-a404f00d/artifacts/payload.bin'",
+        "[Errno 2] No such file or directory: '/dbfs/models/payload.bin'",
+        "No such artifact: 'payload.bin'",
+        "The specified blob does not exist.\nRequestId:1\nErrorCode:BlobNotFound",
+        "The specified path does not exist.\nRequestId:1\nErrorCode:PathNotFound",
+        "The specified resource does not exist.\nErrorCode:ResourceNotFound",
+        "API request to endpoint /dbfs/models/payload.bin failed with error code 404 != 200. Response "
+        "body: ''",
+        "An error occurred (404) when calling the HeadObject operation: Not Found",
+        "An error occurred (NoSuchKey) when calling the GetObject operation: The specified key does not "
+        "exist.",
+        "404 GET https://storage.googleapis.com/download/storage/v1/b/models/o/payload.bin: No such object",
+    ],
+)
 def test_a_file_that_a_store_does_not_have_is_gone(fail: Fail, text: str) -> None:
     fail(several(text))
     with pytest.raises(PayloadError, match="artifacts were deleted"):
@@ -67,22 +72,32 @@ def test_a_file_is_gone_by_the_code_or_the_type_of_the_error_alone(fail: Fail) -
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
-    for error in (several("gone", RESOURCE_DOES_NOT_EXIST), MlflowException("gone", RESOURCE_DOES_NOT_EXIST), FileNotFoundError("gone")):
+    for error in (
+        several("gone", RESOURCE_DOES_NOT_EXIST),
+        MlflowException("gone", RESOURCE_DOES_NOT_EXIST),
+        FileNotFoundError("gone"),
+    ):
         fail(error)
         with pytest.raises(PayloadError, match="artifacts were deleted"):
             artifacts.read_file(PLACE, "payload.bin")
 
 
-@pytest.mark.parametrize("text", [
-    f"403 Client Error: FORBIDDEN for url: {URL}. Response text: 404 Client Error",
-    f"503 Server Error: SERVICE UNAVAILABLE for url: {URL}",
-    f"API request to {URL} failed with exception HTTPConnectionPool(host='mlflow', port=14041): Max retries exceeded",
-    f"API request to {URL} failed with exception HTTPConnectionPool: (Caused by ResponseError('too many 500 error responses'))",
-    "This request is not authorized to perform this operation.\nRequestId:40404\nErrorCode:AuthorizationPermissionMismatch",
-    "An error occurred (AccessDenied) when calling the GetObject operation: models/404/BlobNotFound",
-    "[Errno 13] Permission denied: '/models/404/No such file or directory'",
-    "The server is busy.\nTime:2026-02-12T04:04:04.404Z\nErrorCode:ServerBusy",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"403 Client Error: FORBIDDEN for url: {URL}. Response text: 404 Client Error",
+        f"503 Server Error: SERVICE UNAVAILABLE for url: {URL}",
+        f"API request to {URL} failed with exception HTTPConnectionPool(host='mlflow', port=14041): Max "
+        "retries exceeded",
+        f"API request to {URL} failed with exception HTTPConnectionPool: (Caused by ResponseError('too "
+        "many 500 error responses'))",
+        "This request is not authorized to perform this "
+        "operation.\nRequestId:40404\nErrorCode:AuthorizationPermissionMismatch",
+        "An error occurred (AccessDenied) when calling the GetObject operation: models/404/BlobNotFound",
+        "[Errno 13] Permission denied: '/models/404/No such file or directory'",
+        "The server is busy.\nTime:2026-02-12T04:04:04.404Z\nErrorCode:ServerBusy",
+    ],
+)
 def test_an_error_whose_text_has_the_number_by_chance_is_not_a_missing_file(fail: Fail, text: str) -> None:
     error = several(text)
     fail(error)
@@ -100,7 +115,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], str]]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             listing = "?path=" in self.path
-            body = json.dumps({"files": []} if listing else {"error_code": "X", "message": self.path}).encode()
+            body = json.dumps(
+                {"files": []} if listing else {"error_code": "X", "message": self.path}
+            ).encode()
             self.send_response(200 if listing else status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -122,8 +139,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], str]]:
         thread.join()
 
 
-@pytest.mark.parametrize(("status", "gone"), [(404, True), (400, False), (403, False), (500, False), (503, False)])
-def test_a_file_behind_a_server_is_gone_where_the_server_says_so(server: Callable[[int], str], status: int, gone: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "gone"), [(404, True), (400, False), (403, False), (500, False), (503, False)]
+)
+def test_a_file_behind_a_server_is_gone_where_the_server_says_so(
+    server: Callable[[int], str], status: int, gone: bool
+) -> None:
     uri = server(status)
     with pytest.raises(Exception) as caught:
         artifacts.read_file("mlflow-artifacts:/1/models/m-a404f00d/artifacts", "payload.bin", uri)
@@ -177,16 +198,23 @@ def test_a_routing_version_that_could_not_be_read_is_kept_and_one_without_files_
 
 
 @pytest.mark.parametrize("place", ["1/logged_models/m-1/artifacts", "1/0a404f/artifacts/published"])
-def test_nothing_is_asked_of_the_storage_that_databricks_manages(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_nothing_is_asked_of_the_storage_that_databricks_manages(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("mlflow.store.artifact.artifact_repository_registry.get_artifact_repository", lambda uri, **_: asked.append(uri))
+    monkeypatch.setattr(
+        "mlflow.store.artifact.artifact_repository_registry.get_artifact_repository",
+        lambda uri, **_: asked.append(uri),
+    )
     artifacts.delete(f"{artifacts.DATABRICKS_OWN}{place}")
     assert asked == [], "MLflow would do nothing there"
 
 
 def test_mlflow_has_no_deletion_for_the_storage_that_databricks_manages() -> None:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
-    from mlflow.store.artifact.databricks_logged_model_artifact_repo import DatabricksLoggedModelArtifactRepository
+    from mlflow.store.artifact.databricks_logged_model_artifact_repo import (
+        DatabricksLoggedModelArtifactRepository,
+    )
     from mlflow.store.artifact.databricks_run_artifact_repo import DatabricksRunArtifactRepository
 
     for kind in (DatabricksLoggedModelArtifactRepository, DatabricksRunArtifactRepository):

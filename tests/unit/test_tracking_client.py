@@ -1,4 +1,6 @@
-"""The polite client without a server: limits, pauses, and what may be called again. Time is a number that tests set."""
+"""The polite client without a server: limits, pauses, and what may be called again. Time is a number that
+tests set.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,13 @@ class Time:
 def client(time: Time, *, attempts: int = 4, **limits: Any) -> Client:
     uri = "http://user:s3cret@tracking.example:5000"
     return Client(
-        None, uri, Limits(**limits), attempts, sleep=time.sleep, clock=time.clock, share=lambda: 1.0  # type: ignore[arg-type]
+        None,
+        uri,
+        Limits(**limits),
+        attempts,
+        sleep=time.sleep,
+        clock=time.clock,
+        share=lambda: 1.0,  # type: ignore[arg-type]
     )
 
 
@@ -67,14 +75,18 @@ def refused(status: int = 429, retry_after: str | None = None) -> Exception:
 
 def plain_answer(status: int) -> MlflowException:
     """What MLflow raises for an answer that is no JSON."""
-    return MlflowException(f"API request to endpoint /api failed with error code {status} != 200. Response body: ''")
+    return MlflowException(
+        f"API request to endpoint /api failed with error code {status} != 200. Response body: ''"
+    )
 
 
 def broken(cause: Exception | None = None) -> MlflowException:
     """What MLflow raises for a broken connection."""
     try:
         try:
-            raise cause or requests.ConnectionError("Connection aborted", ConnectionResetError(104, "reset by peer"))
+            raise cause or requests.ConnectionError(
+                "Connection aborted", ConnectionResetError(104, "reset by peer")
+            )
         except Exception as error:
             raise MlflowException(f"API request to http://x/api failed with exception {error}")  # noqa: B904
     except MlflowException as wrapped:
@@ -157,7 +169,9 @@ def test_pauses_are_spread_over_half_their_length() -> None:
 # --- what may be called again
 
 
-@pytest.mark.parametrize("error", [broken(), never_sent(), plain_answer(503), plain_answer(500), refused(502)])
+@pytest.mark.parametrize(
+    "error", [broken(), never_sent(), plain_answer(503), plain_answer(500), refused(502)]
+)
 def test_a_call_that_may_be_made_twice_is_repeated_after_a_passing_fault(error: Exception) -> None:
     polite = client(Time())
     assert polite.call(answers(error, "done")) == "done"
@@ -165,11 +179,15 @@ def test_a_call_that_may_be_made_twice_is_repeated_after_a_passing_fault(error: 
 
 
 @pytest.mark.parametrize("error", [plain_answer(429), refused(429), never_sent()])
-def test_a_call_that_must_not_be_made_twice_is_repeated_where_it_certainly_did_nothing(error: Exception) -> None:
+def test_a_call_that_must_not_be_made_twice_is_repeated_where_it_certainly_did_nothing(
+    error: Exception,
+) -> None:
     assert client(Time()).call(answers(error, "done"), safe=False) == "done"
 
 
-@pytest.mark.parametrize("error", [broken(), broken(requests.ReadTimeout("read")), plain_answer(502), refused(500)])
+@pytest.mark.parametrize(
+    "error", [broken(), broken(requests.ReadTimeout("read")), plain_answer(502), refused(500)]
+)
 def test_a_call_that_must_not_be_made_twice_is_not_repeated_where_nobody_knows(error: Exception) -> None:
     polite = client(Time())
     with pytest.raises(LostAnswer, match="the answer was lost"):
@@ -190,7 +208,9 @@ def test_before_anybody_looks_what_a_lost_call_did_the_server_gets_the_pause_tha
 @pytest.mark.parametrize(
     "error",
     [
-        RestException({"error_code": "INVALID_PARAMETER_VALUE", "message": "connection timeout must be a number"}),
+        RestException(
+            {"error_code": "INVALID_PARAMETER_VALUE", "message": "connection timeout must be a number"}
+        ),
         RestException({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No experiment with id 429"}),
         MlflowException("a tag is too long"),
         ValueError("store 429"),
@@ -227,7 +247,9 @@ def test_patience_can_be_shorter_where_nothing_is_lost_yet() -> None:
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
-    assert client(Time(), threads=4).map(lambda number: number * number, range(50)) == [n * n for n in range(50)]
+    assert client(Time(), threads=4).map(lambda number: number * number, range(50)) == [
+        n * n for n in range(50)
+    ]
 
 
 def test_the_first_error_ends_the_work_that_has_not_begun() -> None:
@@ -278,7 +300,9 @@ def test_an_sqlite_store_writes_ahead_and_no_other_file_appears(tmp_path: Path) 
     assert {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()} == {"dev.db"}
 
 
-def test_each_server_is_called_with_the_user_and_password_of_its_own_address_and_no_message_shows_them() -> None:
+def test_each_server_is_called_with_the_user_and_password_of_its_own_address_and_no_message_shows_them() -> (
+    None
+):
     seen: list[str | None] = []
 
     class Answer(BaseHTTPRequestHandler):

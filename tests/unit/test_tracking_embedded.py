@@ -12,13 +12,17 @@ from mlflow import MlflowClient
 from manymodels_spark.tracking.embedded import few_collections, one_experiment
 
 
-def test_an_experiment_is_looked_up_once_a_batch_and_anew_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_looked_up_once_a_batch_and_anew_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.create_experiment("sales", artifact_location=str(tmp_path))
     store = client._tracking_client.store
     asked: list[str] = []
     ask = type(store).get_experiment
-    monkeypatch.setattr(type(store), "get_experiment", lambda self, which: asked.append(which) or ask(self, which))
+    monkeypatch.setattr(
+        type(store), "get_experiment", lambda self, which: asked.append(which) or ask(self, which)
+    )
     for expected in (1, 2):
         with one_experiment(client):
             models = [client.create_logged_model(experiment, name=f"m{n}") for n in range(3)]
@@ -35,7 +39,9 @@ def test_a_store_behind_a_server_is_left_alone() -> None:
         assert not hasattr(store, "get_experiment")
 
 
-def test_metrics_are_logged_with_fewer_collections_and_collections_are_as_before_afterwards(tmp_path: Path) -> None:
+def test_metrics_are_logged_with_fewer_collections_and_collections_are_as_before_afterwards(
+    tmp_path: Path,
+) -> None:
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     before = gc.get_threshold()
     with pytest.raises(ZeroDivisionError), few_collections(client):

@@ -1,4 +1,6 @@
-"""Reading many models from both ends at once: all of them, each page about once, whatever their times of creation."""
+"""Reading many models from both ends at once: all of them, each page about once, whatever their times of
+creation.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Server:
         self.sent = 0
         self.calls = 0
 
-    def page(self, _: Any, __: str, query: str, token: str | None, *, oldest_first: bool = False) -> pages.Page:
+    def page(
+        self, _: Any, __: str, query: str, token: str | None, *, oldest_first: bool = False
+    ) -> pages.Page:
         oldest, newest = (int(number) for number in re.findall(r"creation_timestamp .= (\d+)", query))
         found = [model for model in self.models if oldest <= model.created <= newest]
         found.sort(key=lambda model: model.created, reverse=not oldest_first)
@@ -72,10 +76,13 @@ def test_packed_metrics_that_json_does_not_know_are_read_too() -> None:
     assert model.metrics["wape"] == 0.5 and math.isnan(model.metrics["mase"])
 
 
-@pytest.mark.parametrize(("status", "body", "said"), [
-    (200, b"<html>proxy</html>", "valid JSON"),
-    (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no such filter"}', "no such filter"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (200, b"<html>proxy</html>", "valid JSON"),
+        (400, b'{"error_code": "INVALID_PARAMETER_VALUE", "message": "no such filter"}', "no such filter"),
+    ],
+)
 def test_a_page_that_is_no_answer_is_told_as_mlflow_tells_it(
     monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, said: str
 ) -> None:

@@ -15,9 +15,18 @@ from manymodels_spark.tracking.records import registered
 KEY_ALPHABET = re.compile(r"[\w.\-/: ]{1,250}\Z", re.ASCII)
 LONGEST = 5000
 text = st.text(st.characters(codec="utf-8"), max_size=40)
-long_text = st.builds(lambda part, times: part * times, st.text(st.characters(codec="utf-8"), min_size=1, max_size=9), st.integers(1, 3000))
-names = st.one_of(text.filter(bool), st.builds(lambda part, times: part * times, st.sampled_from("aé/😀"), st.integers(1, 300)))
-values = st.one_of(st.none(), st.booleans(), st.integers(), text, long_text, st.dates(), st.binary(max_size=20))
+long_text = st.builds(
+    lambda part, times: part * times,
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=9),
+    st.integers(1, 3000),
+)
+names = st.one_of(
+    text.filter(bool),
+    st.builds(lambda part, times: part * times, st.sampled_from("aé/😀"), st.integers(1, 300)),
+)
+values = st.one_of(
+    st.none(), st.booleans(), st.integers(), text, long_text, st.dates(), st.binary(max_size=20)
+)
 keys = st.dictionaries(names, values, min_size=1, max_size=4).map(PartitionKey.of)
 
 
@@ -37,7 +46,9 @@ def test_column_names_come_back_from_their_tags_where_they_are_not_cut(columns: 
 
 
 @given(keys, st.dictionaries(st.sampled_from([t.JOB, t.SHA256, t.METRICS, t.ROLE, t.SPEC]), long_text))
-def test_packed_tags_are_the_same_again_and_those_that_are_searched_stay(key: PartitionKey, more: dict[str, str]) -> None:
+def test_packed_tags_are_the_same_again_and_those_that_are_searched_stay(
+    key: PartitionKey, more: dict[str, str]
+) -> None:
     tags = {**t.partition_tags(key), t.FAMILY: "prophet", **more}
     packed = t.pack(tags)
     assert t.unpack(packed) == tags
@@ -49,10 +60,19 @@ def test_packed_tags_are_the_same_again_and_those_that_are_searched_stay(key: Pa
 
 def test_a_production_model_shows_its_metric_as_a_tag_and_has_the_others_packed() -> None:
     metrics = {"wape": 0.0628465757, "mase": 0.66, "rows": 40.0}
-    record = champion_record(PartitionKey.of({"store": 3}), {t.SPEC: "sales", t.ROLE: t.CHAMPION, t.FAMILY: "theta"}, metrics, "wape")
+    record = champion_record(
+        PartitionKey.of({"store": 3}),
+        {t.SPEC: "sales", t.ROLE: t.CHAMPION, t.FAMILY: "theta"},
+        metrics,
+        "wape",
+    )
     assert record.metrics == {}, "a metric costs a server's search as much as several tags"
     assert {name: record.tags[name] for name in (t.TEST_METRIC, "store", t.ROLE)} == {
-        t.TEST_METRIC: "wape 0.0628466", "store": "3", t.ROLE: "champion"
-    }  # fmt: skip
+        t.TEST_METRIC: "wape 0.0628466",
+        "store": "3",
+        t.ROLE: "champion",
+    }
     assert registered("m-1", "/m-1", record.tags, {}, 1, ready=True).metrics == metrics
-    assert t.TEST_METRIC not in champion_record(PartitionKey.of({"store": 3}), {}, {"mase": 0.66}, "wape").tags
+    assert (
+        t.TEST_METRIC not in champion_record(PartitionKey.of({"store": 3}), {}, {"mase": 0.66}, "wape").tags
+    )

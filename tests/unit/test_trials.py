@@ -38,8 +38,11 @@ def weekly(days: int) -> pd.DataFrame:
 def test_every_candidate_has_a_row_for_every_step_of_every_fold_latest_first() -> None:
     found = backtest_partition(weekly(60), spec_of(), KEY)
     assert found.groupby(["candidate", "fold"]).size().to_dict() == {
-        ("seasonal_naive", 1): 7, ("seasonal_naive", 2): 7, ("mean", 1): 7, ("mean", 2): 7,
-    }  # fmt: skip
+        ("seasonal_naive", 1): 7,
+        ("seasonal_naive", 2): 7,
+        ("mean", 1): 7,
+        ("mean", 2): 7,
+    }
     latest = found[(found["candidate"] == "mean") & (found["fold"] == 1)]
     assert list(latest["date"]) == list(pd.date_range("2026-02-23", periods=7))
     assert list(latest["actual"]) == list(weekly(60)["units"].tail(7))
@@ -51,7 +54,9 @@ def test_the_champions_predictions_give_the_metric_that_the_fit_reports(combine:
     result, found = fit_partition(rows, spec, KEY), backtest_partition(rows, spec, KEY)
     champion = found[found["champion"]]
     assert set(champion["candidate"]) == {result.family}
-    folds = [wape(fold["actual"].to_numpy(), fold["prediction"].to_numpy()) for _, fold in champion.groupby("fold")]
+    folds = [
+        wape(fold["actual"].to_numpy(), fold["prediction"].to_numpy()) for _, fold in champion.groupby("fold")
+    ]
     assert np.mean(folds) == pytest.approx(result.metrics["wape"])
 
 
@@ -64,8 +69,12 @@ def test_a_fit_keeps_what_its_champion_predicted_of_each_fold_in_five_digits(com
     for number, fold in enumerate(result.folds, start=1):
         wanted = champion.loc[champion["fold"] == number, "prediction"].to_numpy()
         assert fold.predictions == [float(f"{value:.5g}") for value in wanted]
-    assert result == replace(fit_partition(rows.sample(frac=1, random_state=1), spec, KEY), seconds=result.seconds,
-                             family_seconds=result.family_seconds, scores=result.scores)  # fmt: skip
+    assert result == replace(
+        fit_partition(rows.sample(frac=1, random_state=1), spec, KEY),
+        seconds=result.seconds,
+        family_seconds=result.family_seconds,
+        scores=result.scores,
+    )
 
 
 def test_a_fit_without_a_backtest_keeps_no_folds() -> None:
@@ -88,7 +97,12 @@ def test_rows_that_allow_no_fold_are_refused_as_in_a_fit() -> None:
 
 def test_a_classification_gives_the_likeliest_class_by_row() -> None:
     rows = pd.DataFrame({"heat": np.arange(60.0), "fails": np.where(np.arange(60) > 29, "yes", "no")})
-    spec = make_spec(Path("unused"), task="classification", columns={"target": "fails", "features": ["heat"]}, candidates=["linear"])
+    spec = make_spec(
+        Path("unused"),
+        task="classification",
+        columns={"target": "fails", "features": ["heat"]},
+        candidates=["linear"],
+    )
     found = backtest_partition(rows, spec, KEY)
     assert set(found["prediction"]) == {"yes", "no"}
     assert (found["prediction"] == found["actual"]).mean() > 0.9

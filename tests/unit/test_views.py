@@ -1,4 +1,6 @@
-"""The views for reports: the same numbers in every dialect, as a person works them out; and the Power BI project over them."""
+"""The views for reports: the same numbers in every dialect, as a person works them out; and the Power BI
+project over them.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,8 @@ from manymodels_spark.stages.facts import put_views, star_of
 from manymodels_spark.warehouse import open_warehouse, views
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
 def filled(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     for table, columns in TABLES.items():
         connection.execute(f"CREATE TABLE sales_{table} ({columns})")
@@ -34,48 +38,75 @@ def warehouse(request: pytest.FixtureRequest) -> duckdb.DuckDBPyConnection:
     dialect = views.DUCKDB if request.param == "duckdb" else views.SYNAPSE
     for view in views.star(STAR, dialect):
         select = view.select(dialect)
-        connection.execute(f'CREATE VIEW "{view.name}" AS {select if request.param == "duckdb" else to_duckdb(select)}')
+        connection.execute(
+            f'CREATE VIEW "{view.name}" AS {select if request.param == "duckdb" else to_duckdb(select)}'
+        )
     return connection
 
 
 def test_every_partition_stands_once_with_how_it_stands(warehouse: duckdb.DuckDBPyConnection) -> None:
-    rows = warehouse.execute("SELECT partition_id, store, state, family, reason FROM sales_dim_partition ORDER BY 1").fetchall()
+    rows = warehouse.execute(
+        "SELECT partition_id, store, state, family, reason FROM sales_dim_partition ORDER BY 1"
+    ).fetchall()
     assert rows == [
-        ("p", 1, "in production", "theta", None), ("q", 1, "in production", "prophet", None),
-        ("r", 2, "quarantined", None, "too_short"), ("s", 2, "no champion", None, None),
-    ]  # fmt: skip
+        ("p", 1, "in production", "theta", None),
+        ("q", 1, "in production", "prophet", None),
+        ("r", 2, "quarantined", None, "too_short"),
+        ("s", 2, "no champion", None, None),
+    ]
 
 
-def test_models_keep_their_past_and_know_whether_they_are_champions(warehouse: duckdb.DuckDBPyConnection) -> None:
-    rows = warehouse.execute("SELECT model_id, partition_id, CAST(is_champion AS BOOLEAN) FROM sales_dim_model ORDER BY 1").fetchall()
+def test_models_keep_their_past_and_know_whether_they_are_champions(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = warehouse.execute(
+        "SELECT model_id, partition_id, CAST(is_champion AS BOOLEAN) FROM sales_dim_model ORDER BY 1"
+    ).fetchall()
     assert rows == [("m1", "p", False), ("m2", "p", True), ("m3", "q", True)]
 
 
-def test_dates_are_those_of_predictions_and_actuals_with_monday_first(warehouse: duckdb.DuckDBPyConnection) -> None:
+def test_dates_are_those_of_predictions_and_actuals_with_monday_first(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
     rows = warehouse.execute(
-        "SELECT CAST(date AS VARCHAR)[:10], year, quarter, month, day_of_month, weekday FROM sales_dim_date ORDER BY 1"
+        "SELECT CAST(date AS VARCHAR)[:10], year, quarter, month, day_of_month, weekday FROM "
+        "sales_dim_date ORDER BY 1"
     ).fetchall()
-    assert rows == [("2026-03-31", 2026, 1, 3, 31, 2), ("2026-04-01", 2026, 2, 4, 1, 3), ("2026-04-02", 2026, 2, 4, 2, 4)]
+    assert rows == [
+        ("2026-03-31", 2026, 1, 3, 31, 2),
+        ("2026-04-01", 2026, 2, 4, 1, 3),
+        ("2026-04-02", 2026, 2, 4, 2, 4),
+    ]
 
 
 def test_predictions_meet_their_actuals_by_partition_and_time(warehouse: duckdb.DuckDBPyConnection) -> None:
     rows = warehouse.execute(
-        "SELECT partition_id, days_ahead, error, abs_error, inside_80, CAST(is_newest AS BOOLEAN) FROM sales_fact_predictions "
+        "SELECT partition_id, days_ahead, error, abs_error, inside_80, CAST(is_newest AS BOOLEAN) FROM "
+        "sales_fact_predictions "
         "ORDER BY partition_id, time"
     ).fetchall()
     assert rows == [
-        ("p", 1, 2.0, 2.0, 1, False), ("p", 2, -5.0, 5.0, 0, False), ("p", 1, None, None, None, True),
-        ("q", 1, None, None, None, True), ("s", 1, None, None, None, True),
-    ]  # fmt: skip
+        ("p", 1, 2.0, 2.0, 1, False),
+        ("p", 2, -5.0, 5.0, 0, False),
+        ("p", 1, None, None, None, True),
+        ("q", 1, None, None, None, True),
+        ("s", 1, None, None, None, True),
+    ]
 
 
 def test_each_measure_s_sql_twin_gives_what_a_person_works_out(warehouse: duckdb.DuckDBPyConnection) -> None:
-    found = {one.name: warehouse.execute(f"SELECT {one.sql} FROM sales_{one.table}").fetchone()[0] for one in measures((80,))}
+    found = {
+        one.name: warehouse.execute(f"SELECT {one.sql} FROM sales_{one.table}").fetchone()[0]
+        for one in measures((80,))
+    }
     assert found == {name: pytest.approx(value) for name, value in BY_HAND.items()}
 
 
 def test_a_measure_s_dax_names_only_columns_and_measures_that_are_there() -> None:
-    tables = {view.name.removeprefix("sales_"): {name for name, *_ in view.columns} for view in views.star(STAR, views.SYNAPSE)}
+    tables = {
+        view.name.removeprefix("sales_"): {name for name, *_ in view.columns}
+        for view in views.star(STAR, views.SYNAPSE)
+    }
     told = measures((80,))
     for one in told:
         for table, column in re.findall(r"(\w+)\[(\w+)\]", one.dax):
@@ -86,20 +117,27 @@ def test_a_measure_s_dax_names_only_columns_and_measures_that_are_there() -> Non
 
 
 def test_the_t_sql_of_all_views_parses() -> None:
-    files = project_files(views.Star("a_b", ("odd name", "x y"), "time", (80, 95), "a_b_predictions"), "s", "d", "dbo")
+    files = project_files(
+        views.Star("a_b", ("odd name", "x y"), "time", (80, 95), "a_b_predictions"), "s", "d", "dbo"
+    )
     assert [one.desc() for one in Linter(dialect="tsql").parse_string(files["views.sql"]).violations] == []
 
 
 def test_a_spec_without_times_has_no_dates_actuals_or_errors() -> None:
     star = views.Star("wells", ("well",), None, (), "wells_predictions", labels=True)
     made = {view.name: view for view in views.star(star, views.DUCKDB)}
-    assert set(made) == {f"wells_{name}" for name in ("dim_partition", "dim_model", "fact_predictions", "fact_metrics", "fact_runs")}
+    assert set(made) == {
+        f"wells_{name}"
+        for name in ("dim_partition", "dim_model", "fact_predictions", "fact_metrics", "fact_runs")
+    }
     assert "actual" not in {name for name, *_ in made["wells_fact_predictions"].columns}
     assert not any("fact_actuals" in name for name in project_files(star, "s", "d", "dbo"))
 
 
 def test_a_view_is_left_out_while_a_table_of_it_was_not_loaded() -> None:
-    made = views.available(views.star(STAR, views.DUCKDB), STAR, ["sales_predictions", "sales_runs", "sales_partitions"])
+    made = views.available(
+        views.star(STAR, views.DUCKDB), STAR, ["sales_predictions", "sales_runs", "sales_partitions"]
+    )
     assert [view.name for view in made] == ["sales_fact_runs"]
 
 
@@ -113,12 +151,16 @@ def test_the_project_in_deploy_is_the_one_that_the_command_writes(project: dict[
     folder = ROOT / "deploy" / "powerbi"
     present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"README.md"}
     assert present == set(project)
-    assert [name for name, text in project.items() if (folder / name).read_text(encoding="utf-8") != text] == []
+    assert [
+        name for name, text in project.items() if (folder / name).read_text(encoding="utf-8") != text
+    ] == []
 
 
 def test_every_column_of_the_model_is_one_of_its_view(project: dict[str, str]) -> None:
-    made = {view.name.removeprefix("retail_sales_"): view for view in views.star(
-        star_of(load_spec(ROOT / "conf" / "retail.yaml")), views.SYNAPSE, "dbo")}  # fmt: skip
+    made = {
+        view.name.removeprefix("retail_sales_"): view
+        for view in views.star(star_of(load_spec(ROOT / "conf" / "retail.yaml")), views.SYNAPSE, "dbo")
+    }
     tables = {Path(name).stem: text for name, text in project.items() if "/tables/" in name}
     assert set(tables) == set(made)
     for name, text in tables.items():
@@ -134,8 +176,14 @@ def test_relationships_join_facts_to_dimensions_that_have_the_column(project: di
     assert ("fact_predictions", "date", "dim_date", "date") in pairs
     assert ("fact_metrics", "partition_id", "dim_partition", "partition_id") in pairs
     for fact, column, dimension, key in pairs:
-        assert f"sourceColumn: {column}\n" in project[f"retail_sales.SemanticModel/definition/tables/{fact}.tmdl"]
-        assert f"sourceColumn: {key}\n" in project[f"retail_sales.SemanticModel/definition/tables/{dimension}.tmdl"]
+        assert (
+            f"sourceColumn: {column}\n"
+            in project[f"retail_sales.SemanticModel/definition/tables/{fact}.tmdl"]
+        )
+        assert (
+            f"sourceColumn: {key}\n"
+            in project[f"retail_sales.SemanticModel/definition/tables/{dimension}.tmdl"]
+        )
 
 
 def test_every_field_of_the_report_is_in_the_model(project: dict[str, str]) -> None:
@@ -145,7 +193,9 @@ def test_every_field_of_the_report_is_in_the_model(project: dict[str, str]) -> N
     assert len(visuals) >= 12
     for field in fields:
         ((kind, found),) = field.items()
-        table = project[f"retail_sales.SemanticModel/definition/tables/{found['Expression']['SourceRef']['Entity']}.tmdl"]
+        table = project[
+            f"retail_sales.SemanticModel/definition/tables/{found['Expression']['SourceRef']['Entity']}.tmdl"
+        ]
         name = found["Property"]
         assert re.search(rf"\t{kind.lower()} '?{re.escape(name)}'?( =|\n)", table), name
 
@@ -157,7 +207,9 @@ def overlap(a: dict[str, int], b: dict[str, int]) -> bool:
 
 def test_visuals_lie_on_the_page_and_not_upon_each_other(project: dict[str, str]) -> None:
     for page in ("forecast", "health"):
-        places = [json.loads(text)["position"] for name, text in project.items() if f"pages/{page}/visuals" in name]
+        places = [
+            json.loads(text)["position"] for name, text in project.items() if f"pages/{page}/visuals" in name
+        ]
         for one in places:
             assert one["x"] + one["width"] <= 1280 and one["y"] + one["height"] <= 720
         assert not any(overlap(a, b) for n, a in enumerate(places) for b in places[n + 1 :])
@@ -166,8 +218,9 @@ def test_visuals_lie_on_the_page_and_not_upon_each_other(project: dict[str, str]
 def test_the_connection_file_names_server_and_database_and_no_secret(project: dict[str, str]) -> None:
     content = json.loads(project["retail_sales.pbids"])
     assert content["connections"][0]["details"] == {
-        "protocol": "tds", "address": {"server": "WORKSPACE.sql.azuresynapse.net", "database": "forecasts"},
-    }  # fmt: skip
+        "protocol": "tds",
+        "address": {"server": "WORKSPACE.sql.azuresynapse.net", "database": "forecasts"},
+    }
 
 
 def test_a_warehouse_gets_the_views_whose_tables_it_has_and_gets_them_again(tmp_path: Path) -> None:
@@ -176,5 +229,7 @@ def test_a_warehouse_gets_the_views_whose_tables_it_has_and_gets_them_again(tmp_
     filled(duckdb.connect(path)).close()
     with open_warehouse(spec.warehouse, "sales") as warehouse:
         assert put_views(warehouse, spec) == put_views(warehouse, spec) == 8
-        found = warehouse.fetch("SELECT state, count(*) AS n FROM sales_dim_partition GROUP BY state ORDER BY state")
+        found = warehouse.fetch(
+            "SELECT state, count(*) AS n FROM sales_dim_partition GROUP BY state ORDER BY state"
+        )
         assert found.to_numpy().tolist() == [["in production", 2], ["no champion", 1], ["quarantined", 1]]

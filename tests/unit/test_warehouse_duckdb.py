@@ -34,11 +34,13 @@ def written(folder: Path, name: str, table: pa.Table) -> tuple[str, ...]:
 
 def predictions(rows: list[tuple[str, datetime, float | None]]) -> pa.Table:
     ids, cutoffs, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return pa.table({
-        "partition_id": pa.array(ids, pa.string()),
-        "cutoff": pa.array(cutoffs, pa.timestamp("us")),
-        "prediction": pa.array(values, pa.float64()),
-    })
+    return pa.table(
+        {
+            "partition_id": pa.array(ids, pa.string()),
+            "cutoff": pa.array(cutoffs, pa.timestamp("us")),
+            "prediction": pa.array(values, pa.float64()),
+        }
+    )
 
 
 def export(folder: Path, table: pa.Table, version: int = 0, **changes: object) -> Export:
@@ -63,8 +65,12 @@ def test_a_version_is_loaded_once(warehouse: DuckDBWarehouse, tmp_path: Path) ->
 
 
 def test_only_the_affected_keys_are_replaced(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    warehouse.load("p", export(tmp_path, predictions([("a", MONDAY, 1.0), ("b", MONDAY, 2.0), ("b", TUESDAY, 3.0)])), "r")
-    keys = written(tmp_path, "keys.parquet", predictions([("b", MONDAY, 0.0), ("c", MONDAY, 0.0)]).select(list(KEY)))
+    warehouse.load(
+        "p", export(tmp_path, predictions([("a", MONDAY, 1.0), ("b", MONDAY, 2.0), ("b", TUESDAY, 3.0)])), "r"
+    )
+    keys = written(
+        tmp_path, "keys.parquet", predictions([("b", MONDAY, 0.0), ("c", MONDAY, 0.0)]).select(list(KEY))
+    )
 
     forward = export(tmp_path, predictions([("c", MONDAY, 9.0)]), 4, replaces=keys, base=0)
     assert warehouse.load("p", forward, "r") is True
@@ -116,7 +122,9 @@ def test_files_that_hold_other_rows_than_the_lake_said_leave_the_table_as_it_was
     assert warehouse.last("p").version == 0  # type: ignore[union-attr]
 
 
-def test_a_column_that_cannot_hold_the_values_is_found_by_the_checksum(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
+def test_a_column_that_cannot_hold_the_values_is_found_by_the_checksum(
+    warehouse: DuckDBWarehouse, tmp_path: Path
+) -> None:
     warehouse.fetch("CREATE TABLE p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DECIMAL(9, 1))")
 
     with pytest.raises(WarehouseError, match="differ from those exported in column prediction"):
@@ -125,11 +133,15 @@ def test_a_column_that_cannot_hold_the_values_is_found_by_the_checksum(warehouse
 
 
 def test_a_refused_row_is_named_and_nothing_is_loaded(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    warehouse.fetch("CREATE TABLE p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DOUBLE CHECK (prediction >= 0))")
+    warehouse.fetch(
+        "CREATE TABLE p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DOUBLE CHECK (prediction >= 0))"
+    )
     rows = [(f"id-{number}", MONDAY, float(number)) for number in range(500)]
     rows[371] = ("id-371", TUESDAY, -4.5)
 
-    with pytest.raises(WarehouseError, match=r"partition_id=id-371, cutoff=2026-11-24 .* column prediction = -4.5"):
+    with pytest.raises(
+        WarehouseError, match=r"partition_id=id-371, cutoff=2026-11-24 .* column prediction = -4.5"
+    ):
         warehouse.load("p", export(tmp_path, predictions(rows)), "r")
     assert values(warehouse) == []
     assert warehouse.last("p") is None
@@ -155,7 +167,10 @@ def test_a_new_column_is_added_and_older_rows_hold_null(warehouse: DuckDBWarehou
 
 
 def test_rows_that_no_load_brought_are_not_taken_away(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
-    warehouse.fetch("CREATE TABLE p AS SELECT 'mine' AS partition_id, TIMESTAMP '2020-01-01' AS cutoff, 1.0::DOUBLE AS prediction")
+    warehouse.fetch(
+        "CREATE TABLE p AS SELECT 'mine' AS partition_id, TIMESTAMP '2020-01-01' AS cutoff, 1.0::DOUBLE AS "
+        "prediction"
+    )
     first = export(tmp_path, predictions([("a", MONDAY, 2.0)]))
 
     with pytest.raises(WarehouseError, match="holds 1 rows that no load of this spec brought"):
@@ -235,10 +250,15 @@ def test_every_name_and_every_value_survives_the_trip(tmp_path: Path, table: pa.
 
 def test_an_instant_arrives_as_utc(warehouse: DuckDBWarehouse, tmp_path: Path) -> None:
     moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    table = pa.table({"moment": pa.array([moment], pa.timestamp("us", "Europe/Madrid")), "price": [Decimal("1.10")]})
+    table = pa.table(
+        {"moment": pa.array([moment], pa.timestamp("us", "Europe/Madrid")), "price": [Decimal("1.10")]}
+    )
     files = written(tmp_path, "tz.parquet", table)
     schema = pa.schema([pa.field("moment", pa.timestamp("us")), pa.field("price", pa.decimal128(3, 2))])
 
     warehouse.replace_table("p", files, schema, 0, rows=1)
 
-    assert warehouse._connection.execute("SELECT moment, price FROM p").fetchone() == (datetime(2026, 3, 29, 1, 30), Decimal("1.10"))
+    assert warehouse._connection.execute("SELECT moment, price FROM p").fetchone() == (
+        datetime(2026, 3, 29, 1, 30),
+        Decimal("1.10"),
+    )

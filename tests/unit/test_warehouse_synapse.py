@@ -1,4 +1,5 @@
-"""The Synapse warehouse without a Synapse: statements by golden files and parsers, the load's logic run in DuckDB.
+"""The Synapse warehouse without a Synapse: statements by golden files and parsers, the load's logic run in
+DuckDB.
 
 Nothing here tells what Synapse itself says to a statement; `docs/synapse.md` lists what could not be checked.
 """
@@ -42,7 +43,9 @@ Row = tuple[str, datetime | None, float | None]
 
 @pytest.fixture(autouse=True)
 def _tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work tables get the same names in every run, so that golden files hold and statements are parsed once."""
+    """Work tables get the same names in every run, so that golden files hold and statements are parsed
+    once.
+    """
     numbers = iter(range(10_000))
     monkeypatch.setattr(synapse, "_today", lambda: date(2026, 11, 24))
     monkeypatch.setattr(synapse, "_token", lambda: f"20261124{next(numbers):08x}")
@@ -56,7 +59,9 @@ def pool(tmp_path: Path) -> StandIn:
 
 def opened(*pools: StandIn, way: str = "delete_insert", spec: str = "retail", **changes: object) -> Warehouse:
     """The warehouse on a connection; on the next one each time that it connects again."""
-    part = Synapse.model_validate({"server": "w.sql.azuresynapse.net", "database": "forecasts", "load": way, **changes})
+    part = Synapse.model_validate(
+        {"server": "w.sql.azuresynapse.net", "database": "forecasts", "load": way, **changes}
+    )
     left = iter([*pools, *pools[-1:] * 10])
     return synapse.open_synapse(part, spec, lambda _: next(left))
 
@@ -70,16 +75,23 @@ def written(pool: StandIn, folder: str, table: pa.Table) -> tuple[str, ...]:
 
 def predictions(rows: list[Row]) -> pa.Table:
     ids, cutoffs, values = zip(*rows, strict=True) if rows else ((), (), ())
-    return pa.table({
-        "partition_id": pa.array(ids, pa.string()),
-        "cutoff": pa.array(cutoffs, pa.timestamp("us")),
-        "prediction": pa.array(values, pa.float64()),
-    })
+    return pa.table(
+        {
+            "partition_id": pa.array(ids, pa.string()),
+            "cutoff": pa.array(cutoffs, pa.timestamp("us")),
+            "prediction": pa.array(values, pa.float64()),
+        }
+    )
 
 
 def export(pool: StandIn, values: list[Row], version: int = 0, **changes: object) -> Export:
     table = predictions(values)
-    fields: dict[str, object] = {"key": KEY, "rows": len(values), "files": written(pool, f"v{version}/rows", table), **changes}
+    fields: dict[str, object] = {
+        "key": KEY,
+        "rows": len(values),
+        "files": written(pool, f"v{version}/rows", table),
+        **changes,
+    }
     return Export("lake-1", version, table.schema, **fields)  # type: ignore[arg-type]
 
 
@@ -90,15 +102,22 @@ def changed(pool: StandIn, rows: list[Row], keys: list[Row], version: int, base:
 
 def values(pool: StandIn, table: str = "p") -> list[float | None]:
     """What a reader sees, through a connection of its own."""
-    return [row[0] for row in pool.database.execute(f"SELECT prediction FROM dbo.{table} ORDER BY prediction").fetchall()]
+    return [
+        row[0]
+        for row in pool.database.execute(f"SELECT prediction FROM dbo.{table} ORDER BY prediction").fetchall()
+    ]
 
 
 def ledger(pool: StandIn) -> list[tuple[Any, ...]]:
-    return pool.database.execute(f'SELECT "table", version, rows FROM dbo.{LEDGER} ORDER BY loaded_at').fetchall()
+    return pool.database.execute(
+        f'SELECT "table", version, rows FROM dbo.{LEDGER} ORDER BY loaded_at'
+    ).fetchall()
 
 
 def tables(pool: StandIn) -> set[str]:
-    found = pool.database.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'dbo'")
+    found = pool.database.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'dbo'"
+    )
     return {row[0] for row in found.fetchall()}
 
 
@@ -116,16 +135,28 @@ def test_a_version_is_loaded_once_and_no_work_table_stays(pool: StandIn, way: st
     assert values(pool) == [1.0, 2.0]
     last = warehouse.last("p")
     assert last is not None
-    assert (last.spec, last.source, last.version, last.rows, last.run_id) == ("retail", "lake-1", 0, 2, "run-1")
+    assert (last.spec, last.source, last.version, last.rows, last.run_id) == (
+        "retail",
+        "lake-1",
+        0,
+        2,
+        "run-1",
+    )
     assert tables(pool) == {"p", LEDGER, synapse_sql.JOURNAL, synapse_sql.LOCKS}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_only_the_affected_keys_are_replaced(pool: StandIn, way: str) -> None:
     warehouse = opened(pool, way=way)
-    warehouse.load("p", export(pool, [("a", MONDAY, 1.0), ("b", None, 2.0), ("b", TUESDAY, 3.0), ("B", TUESDAY, 4.0)]), "r")
+    warehouse.load(
+        "p",
+        export(pool, [("a", MONDAY, 1.0), ("b", None, 2.0), ("b", TUESDAY, 3.0), ("B", TUESDAY, 4.0)]),
+        "r",
+    )
 
-    forward = changed(pool, [("c", MONDAY, 9.0)], [("b", None, 0.0), ("B", TUESDAY, 0.0), ("c", MONDAY, 0.0)], 4)
+    forward = changed(
+        pool, [("c", MONDAY, 9.0)], [("b", None, 0.0), ("B", TUESDAY, 0.0), ("c", MONDAY, 0.0)], 4
+    )
     assert warehouse.load("p", forward, "r") is True
 
     assert values(pool) == [1.0, 3.0, 9.0], "b without a cutoff and B went, c came, a and b of Tuesday stay"
@@ -196,17 +227,25 @@ def test_files_with_other_rows_than_the_lake_said_leave_the_table_as_it_was(pool
 
 
 def test_a_checksum_of_the_lake_is_that_of_the_pool_for_every_type(pool: StandIn) -> None:
-    table = pa.table({
-        "partition_id": ["a", "ü 日本 😀", None], "cutoff": pa.array([MONDAY, datetime(1969, 12, 31, 23), None], pa.timestamp("us")),
-        "prediction": [1.5, -0.1, None], "day": pa.array([date(1, 1, 1), date(9999, 12, 31), None]),
-        "price": pa.array([Decimal("-0.50"), Decimal("12345.67"), None], pa.decimal128(9, 2)),
-        "known": [True, False, None], "raw": [b"\x00\xff", b"", None], "number": pa.array([-(2**63), 2**63 - 1, None], pa.int64()),
-        "small": pa.array([0.1, -3.0, None], pa.float32()),
-    })
+    table = pa.table(
+        {
+            "partition_id": ["a", "ü 日本 😀", None],
+            "cutoff": pa.array([MONDAY, datetime(1969, 12, 31, 23), None], pa.timestamp("us")),
+            "prediction": [1.5, -0.1, None],
+            "day": pa.array([date(1, 1, 1), date(9999, 12, 31), None]),
+            "price": pa.array([Decimal("-0.50"), Decimal("12345.67"), None], pa.decimal128(9, 2)),
+            "known": [True, False, None],
+            "raw": [b"\x00\xff", b"", None],
+            "number": pa.array([-(2**63), 2**63 - 1, None], pa.int64()),
+            "small": pa.array([0.1, -3.0, None], pa.float32()),
+        }
+    )
     sent = batch_checksum(table, "utf-16-le")
     files = written(pool, "types", table)
 
-    assert opened(pool).load("p", Export("lake-1", 0, table.schema, 3, files, KEY, checksum=sent), "r") is True
+    assert (
+        opened(pool).load("p", Export("lake-1", 0, table.schema, 3, files, KEY, checksum=sent), "r") is True
+    )
 
     other = batch_checksum(table.set_column(2, "prediction", pa.array([1.5, -0.2, None])), "utf-16-le")
     with pytest.raises(WarehouseError, match="differ from those exported in column prediction"):
@@ -215,7 +254,9 @@ def test_a_checksum_of_the_lake_is_that_of_the_pool_for_every_type(pool: StandIn
 
 def test_a_column_that_rounds_is_found_by_the_checksum(pool: StandIn) -> None:
     warehouse = opened(pool)
-    pool.database.execute("CREATE TABLE dbo.p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DECIMAL(9, 1))")
+    pool.database.execute(
+        "CREATE TABLE dbo.p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DECIMAL(9, 1))"
+    )
 
     with pytest.raises(WarehouseError, match="differ from those exported in column prediction"):
         warehouse.load("p", export(pool, [("a", MONDAY, 1.25), ("b", MONDAY, 2.0)]), "r")
@@ -224,11 +265,16 @@ def test_a_column_that_rounds_is_found_by_the_checksum(pool: StandIn) -> None:
 
 def test_a_refused_row_is_named_and_nothing_is_loaded(pool: StandIn) -> None:
     warehouse = opened(pool)
-    pool.database.execute("CREATE TABLE dbo.p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DOUBLE CHECK (prediction >= 0))")
+    pool.database.execute(
+        "CREATE TABLE dbo.p (partition_id VARCHAR, cutoff TIMESTAMP, prediction DOUBLE CHECK (prediction "
+        ">= 0))"
+    )
     rows: list[Row] = [(f"id-{number}", MONDAY, float(number)) for number in range(300)]
     rows[171] = ("id-171", TUESDAY, -4.5)
 
-    with pytest.raises(WarehouseError, match=r"partition_id=id-171, cutoff=2026-11-24 .* column prediction = -4.5"):
+    with pytest.raises(
+        WarehouseError, match=r"partition_id=id-171, cutoff=2026-11-24 .* column prediction = -4.5"
+    ):
         warehouse.load("p", export(pool, rows), "r")
     assert values(pool) == []
     assert warehouse.last("p") is None
@@ -241,9 +287,14 @@ def test_a_new_column_is_added_and_older_rows_hold_null(pool: StandIn, way: str)
     wider = predictions([("b", MONDAY, 2.0)]).append_column("promotion", pa.array([True]))
     keys = written(pool, "v1/keys", wider.select(list(KEY)))
 
-    warehouse.load("p", Export("lake-1", 1, wider.schema, 1, written(pool, "v1/rows", wider), KEY, keys, 0), "r")
+    warehouse.load(
+        "p", Export("lake-1", 1, wider.schema, 1, written(pool, "v1/rows", wider), KEY, keys, 0), "r"
+    )
 
-    assert pool.database.execute("SELECT partition_id, promotion FROM dbo.p ORDER BY 1").fetchall() == [("a", None), ("b", True)]
+    assert pool.database.execute("SELECT partition_id, promotion FROM dbo.p ORDER BY 1").fetchall() == [
+        ("a", None),
+        ("b", True),
+    ]
 
 
 def test_rows_that_no_load_brought_are_not_taken_away_unless_asked(pool: StandIn) -> None:
@@ -299,7 +350,9 @@ def test_a_session_that_ends_in_mid_load_says_what_became_of_the_table(pool: Sta
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_again(way: str, side: str, tmp_path: Path) -> None:
+def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_again(
+    way: str, side: str, tmp_path: Path
+) -> None:
     number, more = 0, True
     while more:
         pool = StandIn(tmp_path / f"{number}")
@@ -345,7 +398,9 @@ def states(way: str, folder: Path) -> Iterator[tuple[int, str, StandIn, Export]]
         for side in ("before", "after"):
             pool = StandIn(folder / f"{number}-{side}")
             opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
-            forward = changed(pool, [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)], 1)
+            forward = changed(
+                pool, [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)], 1
+            )
             killed = pool.another()
             setattr(killed, side, functools.partial(kill, killed, number, side))
             try:
@@ -357,7 +412,9 @@ def states(way: str, folder: Path) -> Iterator[tuple[int, str, StandIn, Export]]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_killed_at_any_statement_the_table_is_old_or_new_and_the_next_run_finishes(way: str, tmp_path: Path) -> None:
+def test_killed_at_any_statement_the_table_is_old_or_new_and_the_next_run_finishes(
+    way: str, tmp_path: Path
+) -> None:
     old, new, absent = [1.0, 2.0], [1.0, 3.0, 20.0], 0
     kills = 0
     for number, side, pool, forward in states(way, tmp_path):
@@ -380,12 +437,19 @@ def test_killed_at_any_statement_the_table_is_old_or_new_and_the_next_run_finish
 
 def test_work_tables_of_a_killed_load_are_cleared_days_later(pool: StandIn) -> None:
     warehouse = opened(pool)
-    for table in ("p__rows_2026010100000000", "p__claimed_2026010100000000_c1a1", "p__rows_of_mine", "pq__rows_2026010100000000"):
+    for table in (
+        "p__rows_2026010100000000",
+        "p__claimed_2026010100000000_c1a1",
+        "p__rows_of_mine",
+        "pq__rows_2026010100000000",
+    ):
         pool.database.execute(f"CREATE TABLE dbo.{table} (a INT)")
 
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
 
-    assert {"p__rows_of_mine", "pq__rows_2026010100000000"} == {table for table in tables(pool) if "__" in table}
+    assert {"p__rows_of_mine", "pq__rows_2026010100000000"} == {
+        table for table in tables(pool) if "__" in table
+    }
 
 
 def test_two_runs_that_finish_the_same_switch_do_not_empty_the_table(pool: StandIn) -> None:
@@ -450,7 +514,10 @@ def test_the_first_load_of_a_pool_makes_its_tables(pool: StandIn) -> None:
     made = [statement for statement in pool.statements if statement.startswith("CREATE")]
     assert made[0] == "CREATE SCHEMA [fore casts]"
     assert [re.split(r"[ (\n]+TABLE ", line, maxsplit=1)[1].split(" (")[0] for line in made[1:5]] == [
-        "[fore casts].[manymodels_loads]", "[fore casts].[manymodels_pending]", "[fore casts].[manymodels_locks]", "[fore casts].[p]",
+        "[fore casts].[manymodels_loads]",
+        "[fore casts].[manymodels_pending]",
+        "[fore casts].[manymodels_locks]",
+        "[fore casts].[p]",
     ]
     assert made[4].endswith("WITH (DISTRIBUTION = HASH([partition_id]), CLUSTERED COLUMNSTORE INDEX)")
     for statement in pool.statements:
@@ -496,7 +563,9 @@ def test_any_name_of_a_column_stays_a_name_in_every_statement(tmp_path: Path, na
 
     columns = pool.database.execute("""SELECT * FROM dbo."order] by '日" """)
     assert [column[0] for column in columns.description] == names
-    assert sorted(columns.fetchall(), key=str) == sorted([(None,) * len(names), ("x'; DROP TABLE y --",) * len(names)], key=str)
+    assert sorted(columns.fetchall(), key=str) == sorted(
+        [(None,) * len(names), ("x'; DROP TABLE y --",) * len(names)], key=str
+    )
 
 
 @pytest.mark.parametrize("bad", ["", "a" * 129, "line\nbreak", "nul\x00"])
@@ -522,28 +591,46 @@ def test_a_literal_cannot_be_left() -> None:
         text("a\x00b")
 
 
-@pytest.mark.parametrize(("location", "expected"), [
-    ("abfss://lake@account.dfs.core.windows.net/a b/*.parquet", "https://account.dfs.core.windows.net/lake/a b/*.parquet"),
-    ("https://account.blob.core.windows.net/lake/x.parquet", "https://account.blob.core.windows.net/lake/x.parquet"),
-])
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        (
+            "abfss://lake@account.dfs.core.windows.net/a b/*.parquet",
+            "https://account.dfs.core.windows.net/lake/a b/*.parquet",
+        ),
+        (
+            "https://account.blob.core.windows.net/lake/x.parquet",
+            "https://account.blob.core.windows.net/lake/x.parquet",
+        ),
+    ],
+)
 def test_a_place_in_the_lake_is_an_https_address(location: str, expected: str) -> None:
     assert url(location) == expected
 
 
-@pytest.mark.parametrize(("location", "says"), [
-    ("/data/lake", "reads from Azure storage only. Set warehouse.synapse.staging"),
-    ("s3a://bucket/x", "reads from Azure storage only"),
-    ("https://account.blob.core.windows.net/lake?sig=topsecret", "a shared access signature is a secret"),
-])
+@pytest.mark.parametrize(
+    ("location", "says"),
+    [
+        ("/data/lake", "reads from Azure storage only. Set warehouse.synapse.staging"),
+        ("s3a://bucket/x", "reads from Azure storage only"),
+        ("https://account.blob.core.windows.net/lake?sig=topsecret", "a shared access signature is a secret"),
+    ],
+)
 def test_other_places_are_refused_with_what_to_set(location: str, says: str) -> None:
     with pytest.raises(WarehouseError, match=re.escape(says)) as caught:
         url(location)
     assert "topsecret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("given_", "expected"), [
-    (None, "HASH([partition_id])"), ("hash( [cutoff] )", "HASH([cutoff])"), ("round_robin", "ROUND_ROBIN"), ("REPLICATE", "REPLICATE"),
-])
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        (None, "HASH([partition_id])"),
+        ("hash( [cutoff] )", "HASH([cutoff])"),
+        ("round_robin", "ROUND_ROBIN"),
+        ("REPLICATE", "REPLICATE"),
+    ],
+)
 def test_the_distribution_comes_from_the_spec(given_: str | None, expected: str) -> None:
     assert Layout.of(given_, predictions([]).schema).distribution == expected
 
@@ -559,7 +646,11 @@ def test_keys_without_the_column_of_the_distribution_are_staged_round_robin(pool
     warehouse.load("p", export(pool, [("a", MONDAY, 1.0)]), "r")
     warehouse.load("p", changed(pool, [("a", MONDAY, 2.0)], [("a", MONDAY, 0.0)], 1), "r")
 
-    made = {line.split("__")[1][:4]: line for line in pool.statements if line.startswith("CREATE TABLE [dbo].[p__")}
+    made = {
+        line.split("__")[1][:4]: line
+        for line in pool.statements
+        if line.startswith("CREATE TABLE [dbo].[p__")
+    }
     assert made["rows"].endswith("WITH (DISTRIBUTION = HASH([prediction]), HEAP)")
     assert made["keys"].endswith("WITH (DISTRIBUTION = ROUND_ROBIN, HEAP)")
 
@@ -588,10 +679,16 @@ def test_an_unreachable_server_is_said_without_the_token(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(mssql_python, "connect", refuse)
     monkeypatch.setenv("SYNAPSE_SERVER", "w.sql.azuresynapse.net")
-    with pytest.raises(WarehouseError, match="Synapse at w.sql.azuresynapse.net, database fore}casts, cannot be reached: .*timeout"):
+    with pytest.raises(
+        WarehouseError,
+        match="Synapse at w.sql.azuresynapse.net, database fore}casts, cannot be reached: .*timeout",
+    ):
         synapse_pool.connect(Synapse(server="${SYNAPSE_SERVER}", database="fore}casts"))
 
-    assert seen["options"] == "Server=w.sql.azuresynapse.net;Database={fore}}casts};Encrypt=yes;TrustServerCertificate=no"
+    assert (
+        seen["options"]
+        == "Server=w.sql.azuresynapse.net;Database={fore}}casts};Encrypt=yes;TrustServerCertificate=no"
+    )
     assert seen["autocommit"] is True
     assert type(seen["token_provider"]).__name__ == "DefaultAzureCredential"
 
@@ -602,7 +699,9 @@ def test_the_real_driver_says_that_nobody_listens(monkeypatch: pytest.MonkeyPatc
             return type("Token", (), {"token": "topsecret", "expires_on": 2**31})()
 
     monkeypatch.setattr("azure.identity.DefaultAzureCredential", Credential)
-    with pytest.raises(WarehouseError, match="Synapse at 127.0.0.1,1, database d, cannot be reached") as caught:
+    with pytest.raises(
+        WarehouseError, match="Synapse at 127.0.0.1,1, database d, cannot be reached"
+    ) as caught:
         synapse_pool.connect(Synapse(server="127.0.0.1,1", database="d"))
     assert "topsecret" not in str(caught.value)
 
@@ -613,10 +712,21 @@ def test_the_script_for_a_real_pool_finds_nothing_wrong_here(
     page = (Path(__file__).parents[2] / "docs" / "synapse.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     script = script.replace("problems = [", "upload = to_stand_in\nproblems = [")
-    for name_, value in {"SERVER": "w.sql.azuresynapse.net", "DATABASE": "d", "SCHEMA": "dbo", "STAGING": STAGING}.items():
+    for name_, value in {
+        "SERVER": "w.sql.azuresynapse.net",
+        "DATABASE": "d",
+        "SCHEMA": "dbo",
+        "STAGING": STAGING,
+    }.items():
         monkeypatch.setenv(name_, value)
-    monkeypatch.setattr("manymodels_spark.warehouse.open_warehouse", lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool))
+    monkeypatch.setattr(
+        "manymodels_spark.warehouse.open_warehouse",
+        lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
+    )
 
     with pytest.raises(SystemExit) as end:
-        exec(compile(script, "synapse.md", "exec"), {"to_stand_in": lambda table, place: written(pool, place, table)})
+        exec(
+            compile(script, "synapse.md", "exec"),
+            {"to_stand_in": lambda table, place: written(pool, place, table)},
+        )
     assert (end.value.code, capsys.readouterr().out) == (False, "all three ways load, once and whole\n")

@@ -1,4 +1,5 @@
-"""Entry script of the parallel component: fits files of one partition each, by the function that Spark's executors run.
+"""Entry script of the parallel component: fits files of one partition each, by the function that Spark's
+executors run.
 
 `run` gives one JSON line per file, a failure included: no partition is lost and none ends its neighbours.
 """
@@ -30,7 +31,9 @@ def init() -> None:
 
 
 def run(mini_batch: list[str]) -> list[str]:
-    """One line of JSON per file: key, status, family, metrics, the payload's digest, or the reason of a failure."""
+    """One line of JSON per file: key, status, family, metrics, the payload's digest, or the reason of a
+    failure.
+    """
     return [orjson.dumps(_fit(path), option=orjson.OPT_SERIALIZE_NUMPY).decode() for path in mini_batch]
 
 
@@ -39,8 +42,13 @@ def _fit(path: str) -> dict[str, Any]:
     key = PartitionKey.of({name: _plain(rows[name].iloc[0]) for name in spec.partition_by})
     result = fit_partition(rows, spec, key)
     outcome: dict[str, Any] = {
-        "file": Path(path).name, "partition_id": key.id, "key": key.canonical, "status": str(result.status),
-        "family": result.family, "metrics": result.metrics, "rows": result.rows,
+        "file": Path(path).name,
+        "partition_id": key.id,
+        "key": key.canonical,
+        "status": str(result.status),
+        "family": result.family,
+        "metrics": result.metrics,
+        "rows": result.rows,
     }
     if result.failure is not None:
         return {**outcome, "reason": str(result.failure.reason), "message": result.failure.message}

@@ -1,4 +1,5 @@
-"""Scoring script of an Azure ML online endpoint: the service of `manymodels serve`, behind Azure's own server.
+"""Scoring script of an Azure ML online endpoint: the service of `manymodels serve`, behind Azure's own
+server.
 
 The spec is `spec.yaml` beside this file, unless MANYMODELS_SERVE_SPEC says otherwise.
 """

@@ -1,7 +1,8 @@
-"""The report as one HTML file that opens without a network: sections as markup, partitions as data for its script.
+"""The report as one HTML file that opens without a network: sections as markup, partitions as data for its
+script.
 
-Whatever comes from data is escaped; the script puts text into the page only as text, and the page's policy lets no
-other script run.
+Whatever comes from data is escaped; the script puts text into the page only as text, and the page's policy
+lets no other script run.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ LARGEST = 8_000_000
 
 
 def render(data: ReportData, largest: int = LARGEST) -> str:
-    """The whole page. `largest` bounds the bytes of the partitions' data; beyond it only the most telling are listed."""
+    """The whole page. `largest` bounds the bytes of the partitions' data; beyond it only the most telling are
+    listed.
+    """
     script, style = _file("page.js"), _file("page.css")
     encoded, listed = encode(data, largest)
-    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; "
+        "form-action 'none'"
+    )
     return Template(_file("index.html")).substitute(
         policy=policy,
         title=escape(f"{data.spec}: report"),

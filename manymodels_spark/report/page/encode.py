@@ -1,4 +1,6 @@
-"""The partitions and the details as compressed text for the page's script: columns instead of rows, repeats once."""
+"""The partitions and the details as compressed text for the page's script: columns instead of rows, repeats
+once.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _NUMBERS = {"value": "metric", "naive": "naive", "previous": "previous", "rows":
 def encode(data: ReportData, largest: int) -> tuple[str, int]:
     """Base 64 of compressed JSON of at most `largest` characters, and how many partitions it lists.
 
-    Where not all fit, those with a detail stay, then those without a model, then those with the highest error.
+    Where not all fit, those with a detail stay, then those without a model, then those with the highest
+    error.
     """
     ordered = _most_telling_first(data)
     details = data.details
@@ -31,7 +34,10 @@ def encode(data: ReportData, largest: int) -> tuple[str, int]:
         text = _pack(data, ordered.head(listed), details)
         if len(text) <= largest or (not listed and not details):
             return text, listed
-        listed, details = int(listed * min(0.9, largest / len(text))), _half(details) if listed < 1000 else details
+        listed, details = (
+            int(listed * min(0.9, largest / len(text))),
+            _half(details) if listed < 1000 else details,
+        )
 
 
 def _pack(data: ReportData, partitions: pd.DataFrame, details: dict[str, Detail]) -> str:
@@ -52,13 +58,19 @@ def _pack(data: ReportData, partitions: pd.DataFrame, details: dict[str, Detail]
 
 
 def _most_telling_first(data: ReportData) -> pd.DataFrame:
-    """The partitions, numbered by their place in the list, in the order in which they may be left out at the end."""
+    """The partitions, numbered by their place in the list, in the order in which they may be left out at the
+    end.
+    """
     frame = data.partitions.reset_index(drop=True)
     error = frame["metric"].astype(float) * (-1 if data.higher_is_better else 1)
     marked = frame.assign(
-        _detail=~frame["partition_id"].isin(data.details.keys()), _model=error.notna(), _error=-error.fillna(math.inf)
+        _detail=~frame["partition_id"].isin(data.details.keys()),
+        _model=error.notna(),
+        _error=-error.fillna(math.inf),
     )
-    return marked.sort_values(["_detail", "_model", "_error"], kind="stable").drop(columns=["_detail", "_model", "_error"])
+    return marked.sort_values(["_detail", "_model", "_error"], kind="stable").drop(
+        columns=["_detail", "_model", "_error"]
+    )
 
 
 def _once(values: pd.Series) -> dict[str, Any]:
@@ -70,7 +82,10 @@ def _once(values: pd.Series) -> dict[str, Any]:
 def _detail(detail: Detail) -> dict[str, Any]:
     levels = sorted({level for _, _, bands in detail.forecast for level in bands})
     bands = {
-        str(level): [[rounded(bound) for bound in one.get(level, (None, None))] for _, _, one in detail.forecast] for level in levels
+        str(level): [
+            [rounded(bound) for bound in one.get(level, (None, None))] for _, _, one in detail.forecast
+        ]
+        for level in levels
     }
     return {
         "history": [[time, rounded(value)] for time, value in detail.history],
@@ -83,7 +98,9 @@ def _detail(detail: Detail) -> dict[str, Any]:
 
 
 def _said(detail: Detail) -> Iterable[tuple[str, str | None]]:
-    return ((name, getattr(detail, name)) for name in ("champion", "decision", "message", "advice", "unscored"))
+    return (
+        (name, getattr(detail, name)) for name in ("champion", "decision", "message", "advice", "unscored")
+    )
 
 
 def _finite(value: Any) -> Any:
@@ -92,7 +109,13 @@ def _finite(value: Any) -> Any:
         return {str(name): _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(inner) for inner in value]
-    return rounded(value) if isinstance(value, float) else clipped(value, 500) if isinstance(value, str) else value
+    return (
+        rounded(value)
+        if isinstance(value, float)
+        else clipped(value, 500)
+        if isinstance(value, str)
+        else value
+    )
 
 
 def rounded(value: Any) -> float | int | None:

@@ -1,4 +1,6 @@
-"""The few pieces of markup that the sections are made of. Texts are escaped here, numbers are written by `number`."""
+"""The few pieces of markup that the sections are made of. Texts are escaped here, numbers are written by
+`number`.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,20 @@ def cell(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> Markup:
-    """A table that scrolls sideways where it is too wide; the columns in `numbers` are set right, long texts wrap."""
+    """A table that scrolls sideways where it is too wide; the columns in `numbers` are set right, long texts
+    wrap.
+    """
     kind = [' class="n"' if index in numbers else "" for index in range(len(head))]
     heads = "".join(f'<th scope="col"{kind[index]}>{escape(name)}</th>' for index, name in enumerate(head))
     body = "".join(
-        "<tr>" + "".join(f"<td{kind[index] or _wide(value)}>{cell(value)}</td>" for index, value in enumerate(row)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{kind[index] or _wide(value)}>{cell(value)}</td>" for index, value in enumerate(row))
+        + "</tr>"
         for row in rows
     )
-    return Markup(f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>')
+    return Markup(
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _wide(value: object) -> str:

@@ -1,4 +1,6 @@
-"""The report's sections in their order: what came in and went out, how good the models are, who needs a person."""
+"""The report's sections in their order: what came in and went out, how good the models are, who needs a
+person.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,13 @@ from manymodels_spark.report.records import FAILED, FALLBACK, FITTED, NEVER, Rep
 
 SPARK_ROWS, SLICES = 84, 12
 _KINDS = {
-    "": "all", FITTED: "fitted", FALLBACK: "fallback", FAILED: "in quarantine", NEVER: "never fitted", "detail": "with history",
-}  # fmt: skip
+    "": "all",
+    FITTED: "fitted",
+    FALLBACK: "fallback",
+    FAILED: "in quarantine",
+    NEVER: "never fitted",
+    "detail": "with history",
+}
 
 
 def sections(data: ReportData, listed: int) -> str:
@@ -47,11 +54,15 @@ def sections(data: ReportData, listed: int) -> str:
     ]
     links = "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in parts)
     head = (
-        f"<header><h1>{escape(data.spec)}</h1><p class='soft'>{escape(data.task)} of {escape(data.target)} by "
-        f"{escape(', '.join(data.partition_by))}, written {escape(data.made_at)}</p><nav>{links}</nav></header>"
+        f"<header><h1>{escape(data.spec)}</h1><p class='soft'>{escape(data.task)} of {escape(data.target)} "
+        "by "
+        f"{escape(', '.join(data.partition_by))}, written "
+        f"{escape(data.made_at)}</p><nav>{links}</nav></header>"
     )
     body = "".join(make() for _, _, make in parts)
-    return f"{head}<main>{tiles(data)}{body}</main><footer>Metrics are means over the backtest's folds.</footer>"
+    return (
+        f"{head}<main>{tiles(data)}{body}</main><footer>Metrics are means over the backtest's folds.</footer>"
+    )
 
 
 def tiles(data: ReportData) -> str:
@@ -66,11 +77,20 @@ def tiles(data: ReportData) -> str:
         (f"{int((frame['status'] == FAILED).sum()):,}", "in quarantine", ""),
         (f"{sum(share.count for share in data.champions):,}", "champions in production", ""),
         (svg.number(float(known["metric"].median()) if len(known) else None), f"median {data.metric}", ""),
-        (svg.number(float(both["naive"].median()) if len(both) else None), f"median {data.metric}, seasonal naive", ""),
+        (
+            svg.number(float(both["naive"].median()) if len(both) else None),
+            f"median {data.metric}, seasonal naive",
+            "",
+        ),
     ]
-    return '<div class="tiles">' + "".join(
-        f'<div class="tile"><b class="{kind}">{value}</b><span>{escape(name)}</span></div>' for value, name, kind in shown
-    ) + "</div>"
+    return (
+        '<div class="tiles">'
+        + "".join(
+            f'<div class="tile"><b class="{kind}">{value}</b><span>{escape(name)}</span></div>'
+            for value, name, kind in shown
+        )
+        + "</div>"
+    )
 
 
 def errors(data: ReportData) -> Markup:
@@ -80,30 +100,71 @@ def errors(data: ReportData) -> Markup:
     better = "higher is better" if data.higher_is_better else "lower is better"
     lead = f"The spec's metric is {data.metric} ({better}): one value per partition, from its backtest."
     if found is None:
-        return section("errors", "How good the models are", lead, paragraph("No partition has a value of it.", "note"))
+        return section(
+            "errors", "How good the models are", lead, paragraph("No partition has a value of it.", "note")
+        )
     missing = int((data.partitions["status"].isin([FITTED, FALLBACK]) & ~np.isfinite(values)).sum())
     why = "there was nothing to judge by, or the error's scale is zero"
-    said = paragraph(f"Without a value of it: {several(missing, 'partition')} with a model; {why}.") if missing else ""
+    said = (
+        paragraph(f"Without a value of it: {several(missing, 'partition')} with a model; {why}.")
+        if missing
+        else ""
+    )
     head = ["metric", "family", "partitions", "10 %", "25 %", "median", "75 %", "90 %"]
     rows = [(row.metric, row.family, row.partitions, *row.quantiles) for row in data.spreads]
     spreads = table(head, rows, range(2, 8)) if rows else ""
     picture = svg.histogram(found, f"{data.metric} of {several(int(np.isfinite(values).sum()), 'partition')}")
-    return section("errors", "How good the models are", lead, picture, said, heading("Quantiles over partitions"), spreads)
+    return section(
+        "errors",
+        "How good the models are",
+        lead,
+        picture,
+        said,
+        heading("Quantiles over partitions"),
+        spreads,
+    )
 
 
 def models(data: ReportData) -> Markup:
     """Champions by family, and every candidate over all partitions."""
     total = sum(share.count for share in data.champions)
     shares = [
-        (share.name, share.count, percent(share.count, total), Markup(svg.share(share.count / total, share.name)))
+        (
+            share.name,
+            share.count,
+            percent(share.count, total),
+            Markup(svg.share(share.count / total, share.name)),
+        )
         for share in data.champions
     ]
-    left = table(["champion's family", "partitions", "share", ""], shares, (1, 2)) if shares else paragraph("No champion yet.", "note")
+    left = (
+        table(["champion's family", "partitions", "share", ""], shares, (1, 2))
+        if shares
+        else paragraph("No champion yet.", "note")
+    )
     rows = [
-        (row.candidate, row.tried, row.wins, percent(row.wins, row.tried), row.errors, *row.quartiles, row.seconds)
+        (
+            row.candidate,
+            row.tried,
+            row.wins,
+            percent(row.wins, row.tried),
+            row.errors,
+            *row.quartiles,
+            row.seconds,
+        )
         for row in data.candidates
     ]
-    head = ["candidate", "tried", "won", "share won", "failed", f"{data.metric} 25 %", "median", "75 %", "core seconds"]
+    head = [
+        "candidate",
+        "tried",
+        "won",
+        "share won",
+        "failed",
+        f"{data.metric} 25 %",
+        "median",
+        "75 %",
+        "core seconds",
+    ]
     right = table(head, rows, range(1, 9)) if rows else paragraph("No candidate has a score.")
     lead = "What is in production, and what each candidate did in the newest fit of every partition."
     return section("models", "Which models", lead, left, heading("Candidates"), right)
@@ -116,29 +177,47 @@ def where(data: ReportData) -> Markup:
     parts: list[str] = []
     if (pair := _pair(data)) is not None and (found := figures.grid(data.partitions, *pair)) is not None:
         out = f" {found.left_out:,} partitions of rarer values are not in it." if found.left_out else ""
-        parts += [heading(f"{pair[0]} x {pair[1]}"), paragraph(f"Median {data.metric} of each cell; grey where there is none.{out}")]
+        parts += [
+            heading(f"{pair[0]} x {pair[1]}"),
+            paragraph(f"Median {data.metric} of each cell; grey where there is none.{out}"),
+        ]
         parts += [scroll(svg.heat_map(found, data.metric)), scroll(svg.legend(svg.levels(found.values)))]
     tables = [made for name in data.partition_by if (made := _by_value(data, name))]
     if tables:
         parts.append(f'<div class="{"two" if len(tables) > 1 else ""}">{"".join(tables)}</div>')
-    return section("where", "Where it is hard", f"{data.metric} by the columns that make a partition.", *parts)
+    return section(
+        "where", "Where it is hard", f"{data.metric} by the columns that make a partition.", *parts
+    )
 
 
 def _pair(data: ReportData) -> tuple[str, str] | None:
-    """The first two columns with more than one value, the one with fewer values first; None where there are none."""
+    """The first two columns with more than one value, the one with fewer values first; None where there are
+    none.
+    """
     sizes = {name: data.partitions[column(name)].nunique() for name in data.partition_by}
-    several = sorted([name for name, size in sizes.items() if 1 < size <= 400][:2], key=lambda name: sizes[name])
+    several = sorted(
+        [name for name, size in sizes.items() if 1 < size <= 400][:2], key=lambda name: sizes[name]
+    )
     return (several[0], several[1]) if len(several) == 2 else None
 
 
 def _by_value(data: ReportData, name: str) -> str:
-    """A table of the hardest values of one partition column; empty where it has one value, or a value per partition."""
+    """A table of the hardest values of one partition column; empty where it has one value, or a value per
+    partition.
+    """
     slices, left_out = figures.slices(data.partitions, name, SLICES)
     if len(slices) < 2 or all(one.partitions == 1 for one in slices):
         return ""
     most = max(one.high for one in slices)
     rows = [
-        (one.value[:80], one.partitions, one.low, one.median, one.high, Markup(svg.span(one.low, one.median, one.high, most)))
+        (
+            one.value[:80],
+            one.partitions,
+            one.low,
+            one.median,
+            one.high,
+            Markup(svg.span(one.low, one.median, one.high, most)),
+        )
         for one in slices
     ]
     more = paragraph(f"{left_out:,} values with a lower median are not listed.") if left_out else ""
@@ -149,33 +228,69 @@ def _by_value(data: ReportData, name: str) -> str:
 def picks(data: ReportData) -> Markup:
     """The partitions that a person should look at."""
     chosen = figures.pick(data.partitions, figures.PICKED, higher_is_better=data.higher_is_better)
-    rows = {str(row["partition_id"]): row for row in records(data.partitions[data.partitions["partition_id"].isin(chosen.ids)])}
-    names = [("Worst", chosen.worst), ("Best", chosen.best), ("Most changed since the model before", chosen.changed)]
-    lead = "The last rows with what the newest model predicted of each fold, and the forecast. A click opens the partition."
+    rows = {
+        str(row["partition_id"]): row
+        for row in records(data.partitions[data.partitions["partition_id"].isin(chosen.ids)])
+    }
+    names = [
+        ("Worst", chosen.worst),
+        ("Best", chosen.best),
+        ("Most changed since the model before", chosen.changed),
+    ]
+    lead = (
+        "The last rows with what the newest model predicted of each fold, and the forecast. A click opens "
+        "the partition."
+    )
     parts: list[str] = []
     for title, ids in names:
         parts.append(heading(title))
-        parts.append(_picked(data, rows, ids) if ids else paragraph("None: no partition has a value to compare."))
+        parts.append(
+            _picked(data, rows, ids) if ids else paragraph("None: no partition has a value to compare.")
+        )
     return section("picks", "Who needs a person", lead, _legend(), *parts)
 
 
 def _legend() -> Markup:
     """What the colours of a small chart stand for."""
-    names = {"history": "history", "fold": "backtest folds", "forecast": "forecast", "band": "widest interval"}
-    return Markup('<p class="legend">' + "".join(f'<span class="key {kind}-key">{text}</span>' for kind, text in names.items()) + "</p>")
+    names = {
+        "history": "history",
+        "fold": "backtest folds",
+        "forecast": "forecast",
+        "band": "widest interval",
+    }
+    return Markup(
+        '<p class="legend">'
+        + "".join(f'<span class="key {kind}-key">{text}</span>' for kind, text in names.items())
+        + "</p>"
+    )
 
 
 def _picked(data: ReportData, rows: Mapping[str, Mapping[str, Any]], ids: list[str]) -> Markup:
-    head = ["partition", "history, folds and forecast", "model", data.metric, "folds", "seasonal naive", "before", "rows"]
+    head = [
+        "partition",
+        "history, folds and forecast",
+        "model",
+        data.metric,
+        "folds",
+        "seasonal naive",
+        "before",
+        "rows",
+    ]
     lines = [
-        (to_partition(one, figures.title_of(rows[one], data.partition_by)), _drawn(data, one), *_told(rows[one], _folds(data, rows[one])))
+        (
+            to_partition(one, figures.title_of(rows[one], data.partition_by)),
+            _drawn(data, one),
+            *_told(rows[one], _folds(data, rows[one])),
+        )
         for one in ids
     ]
     return table(head, lines, (3, 5, 6, 7))
 
 
 def _drawn(data: ReportData, partition: str) -> Markup:
-    """The last rows of a partition with its forecast and the widest interval, small; a dash where they are not held."""
+    """The last rows of a partition with its forecast and the widest interval, small; a dash where they are
+    not held.
+    """
     near = data.details.get(partition)
     if near is None or not (near.history or near.forecast):
         return Markup("–")
@@ -199,20 +314,35 @@ def _folds(data: ReportData, row: Mapping[str, Any]) -> str:
 
 
 def _told(row: Mapping[str, Any], folds: str) -> tuple[object, ...]:
-    return str(row["family"]), float(row["metric"]), folds, float(row["naive"]), float(row["previous"]), int(row["rows"])
+    return (
+        str(row["family"]),
+        float(row["metric"]),
+        folds,
+        float(row["naive"]),
+        float(row["previous"]),
+        int(row["rows"]),
+    )
 
 
 def coverage(data: ReportData) -> Markup:
     """Interval coverage in the backtest against what was promised."""
     lead = "The share of actual values inside the interval, in folds that the interval was not made from."
     if not data.coverage:
-        why = "Not measured: it wants backtest.folds of 2 or more and intervals." if data.task == "forecast" else "No intervals."
+        why = (
+            "Not measured: it wants backtest.folds of 2 or more and intervals."
+            if data.task == "forecast"
+            else "No intervals."
+        )
         return section("coverage", "Do the intervals hold", lead, paragraph(why))
     rows = [
-        (f"{row.level} %", row.partitions, *(_of_hundred(value) for value in (row.mean, row.low, row.high)),
-         Markup(svg.share(row.mean or 0.0, f"{row.level} % promised", row.level / 100)))
+        (
+            f"{row.level} %",
+            row.partitions,
+            *(_of_hundred(value) for value in (row.mean, row.low, row.high)),
+            Markup(svg.share(row.mean or 0.0, f"{row.level} % promised", row.level / 100)),
+        )
         for row in data.coverage
-    ]  # fmt: skip
+    ]
     head = ["promised", "partitions", "found (mean)", "lowest tenth below", "highest tenth above", ""]
     return section("coverage", "Do the intervals hold", lead, table(head, rows, range(5)))
 
@@ -225,14 +355,23 @@ def quarantine(data: ReportData) -> Markup:
     """Partitions without a model by reason, and what was not scored."""
     if data.quarantine:
         rows = [
-            (row.reason, row.partitions, "; ".join(f"{key}: {message}" for key, message in row.examples), row.advice)
+            (
+                row.reason,
+                row.partitions,
+                "; ".join(f"{key}: {message}" for key, message in row.examples),
+                row.advice,
+            )
             for row in data.quarantine
         ]
         listed = table(["reason", "partitions", "examples", "what to do"], rows, (1,))
     else:
         listed = paragraph("Nobody is in quarantine.")
     missed = [(share.name, share.count, share.detail) for share in data.unscored]
-    unscored = table(["not scored because", "partitions", "example"], missed, (1,)) if missed else paragraph("All were scored.")
+    unscored = (
+        table(["not scored because", "partitions", "example"], missed, (1,))
+        if missed
+        else paragraph("All were scored.")
+    )
     never = int((data.partitions["status"] == NEVER).sum())
     said = paragraph(f"Never fitted: {several(never, 'partition')}.", "note") if never else ""
     return section("quarantine", "Without a model", "", said, listed, heading("Not scored"), unscored)
@@ -241,7 +380,13 @@ def quarantine(data: ReportData) -> Markup:
 def partitions(data: ReportData, listed: int) -> Markup:
     """The list of partitions: search, sort, and each from near. Filled by the page's script."""
     cut = len(data.partitions) - listed
-    said = paragraph(f"Not listed: {several(cut, 'partition')} with a low error, to keep this file small.", "note") if cut else ""
+    said = (
+        paragraph(
+            f"Not listed: {several(cut, 'partition')} with a low error, to keep this file small.", "note"
+        )
+        if cut
+        else ""
+    )
     options = "".join(f'<option value="{value}">{text}</option>' for value, text in _KINDS.items())
     example = escape(f"{data.partition_by[0]}=… or any part of a name, id or model", quote=True)
     tools = (
@@ -249,8 +394,12 @@ def partitions(data: ReportData, listed: int) -> Markup:
         f'<select id="kind" aria-label="status">{options}</select></div>'
     )
     pages = (
-        '<div class="tools"><button id="back" type="button">Back</button><button id="next" type="button">Next</button>'
+        '<div class="tools"><button id="back" type="button">Back</button><button id="next" '
+        'type="button">Next</button>'
         '<span id="listed" class="soft">The list wants a browser with JavaScript.</span></div>'
     )
-    body = '<div class="scroll"><table><thead id="heads"></thead><tbody id="rows" class="rows"></tbody></table></div>'
+    body = (
+        '<div class="scroll"><table><thead id="heads"></thead><tbody id="rows" '
+        'class="rows"></tbody></table></div>'
+    )
     return section("partitions", "Every partition", "", said, tools, '<div id="detail"></div>', body, pages)

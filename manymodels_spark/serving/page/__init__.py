@@ -16,7 +16,8 @@ TYPES = {
     "page.css": "text/css; charset=utf-8",
 }
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri "
+    "'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -25,7 +26,11 @@ def response(name: str) -> Response:
     """One of the page's files. Raises ScoreError (404) for any other name."""
     if name not in TYPES:
         raise ScoreError(404, "not_found", "there is nothing at this address. See /openapi.json")
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache", "Referrer-Policy": "no-referrer"}
+    headers = {
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": "no-cache",
+        "Referrer-Policy": "no-referrer",
+    }
     return Response(_content(name), 200, headers, TYPES[name])
 
 
