@@ -31,10 +31,10 @@ import pandas as pd
 
 from benchmarks.common import clock, cores, emit, scratch, spec_in
 from manymodels_spark import ManyModels, Spec
-from manymodels_spark.check import load_spec
-from manymodels_spark.fit import label
-from manymodels_spark.models import registry
-from manymodels_spark.models.base import Problem
+from manymodels_spark.families import registry
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.checked_spec import load_spec
+from manymodels_spark.modeling.fit import label
 from manymodels_spark.simulate import expected_units, sales_of
 from manymodels_spark.simulate.sales import plan
 from manymodels_spark.spec.model import Candidate

@@ -21,10 +21,10 @@ import pandas as pd
 
 from benchmarks.common import clock, cores, emit
 from benchmarks.efficiency import spec_of
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families import registry
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import predict_partition
 
 LENGTH, HORIZON = 150, 14
 WEEK = np.array([0.0, 3, 9, 4, -2, -8, -6])

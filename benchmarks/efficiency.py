@@ -28,15 +28,15 @@ import pyarrow.parquet as pq
 
 from benchmarks.common import clock, cores, emit, scratch
 from manymodels_spark import Spec
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.session import get_session
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, SILVER
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.lake.tables import FITS, SILVER
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.spark.session import get_session
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.stage import train
+from manymodels_spark.tracking.opening import open_repository
 
 HORIZON = 28
 
@@ -110,7 +110,7 @@ class Trained:
 def train_once(folder: Path, candidates: list[Any], **changes: Any) -> Trained:
     """Ingest, prepare and train the Parquet files of `folder`/in on all cores, with SQLite for MLflow."""
     job = _prepared(folder, candidates, **changes)
-    ModelRepository.open(job.spec.mlflow.development, job.spec)
+    open_repository(job.spec.mlflow.development, job.spec)
     with clock("    train") as took:
         report = train(job)
     sums = job.lake.read(FITS).selectExpr("sum(seconds)", "sum(family_seconds)").first() or (0.0, 0.0)

@@ -27,13 +27,13 @@ import duckdb
 
 from benchmarks.common import clock, cores, emit, scratch
 from benchmarks.efficiency import spec_of, write_series
-from manymodels_spark.session import get_session
+from manymodels_spark.lake.tables import FITS, PREDICTIONS
+from manymodels_spark.spark.session import get_session
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.tables import FITS, PREDICTIONS
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.tracking.opening import open_repository
 from tests.e2e import chaos
 from tests.integration import mlflow_server
 
@@ -145,7 +145,7 @@ class _Run:
         fits = [
             row[0] for row in job.lake.read(FITS).filter("status = 'fitted'").select("partition_id").collect()
         ]
-        models = ModelRepository.open(self.spec.mlflow.development, self.spec)
+        models = open_repository(self.spec.mlflow.development, self.spec)
         logged = [
             model.partition_id for model in models.search("tags.`manymodels.spec` = 'bench'") if model.ready
         ]

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import bytes_of, emit, scratch, spec_in
 from manymodels_spark import ManyModels, Spec
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.simulate import sales_of, write_parquet
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 def main() -> int:
     """Measure on a session of its own; 1 where a bound is crossed."""
-    from manymodels_spark.session import get_session
+    from manymodels_spark.spark.session import get_session
 
     with scratch() as folder:
         found = measure(get_session("bench-guard"), folder)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from benchmarks.common import clock, emit, peak_memory, scratch
-from manymodels_spark.session import get_session
+from manymodels_spark.lake.tables import PREDICTIONS
+from manymodels_spark.spark.session import get_session
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import SIDE_TABLES, load
-from manymodels_spark.tables import PREDICTIONS
+from manymodels_spark.stages.load.stage import SIDE_TABLES, load
+from manymodels_spark.stages.runs.job import Job
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

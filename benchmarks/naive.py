@@ -27,8 +27,8 @@ import pandas as pd
 
 from benchmarks.common import bytes_of, clock, cores, emit, scratch, spec_in
 from manymodels_spark import ManyModels
-from manymodels_spark.session import get_session
 from manymodels_spark.simulate import write_parquet
+from manymodels_spark.spark.session import get_session
 from tests.integration import mlflow_server
 
 if TYPE_CHECKING:

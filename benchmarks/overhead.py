@@ -25,7 +25,7 @@ import psutil
 
 from benchmarks.common import clock, emit, scratch
 from benchmarks.efficiency import train_once, write_series
-from manymodels_spark.stages.train import train
+from manymodels_spark.stages.train.stage import train
 
 DAYS = 100
 

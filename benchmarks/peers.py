@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import clock, cores, emit, scratch, spec_in
 from manymodels_spark import ManyModels
-from manymodels_spark.session import get_session
 from manymodels_spark.simulate import write_parquet
+from manymodels_spark.spark.session import get_session
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

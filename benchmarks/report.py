@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import clock, emit, scratch
-from manymodels_spark.report import figures
-from manymodels_spark.report import records as r
-from manymodels_spark.report.near import HELD
-from manymodels_spark.report.page import render
+from manymodels_spark.reporting import figures
+from manymodels_spark.reporting import records as r
+from manymodels_spark.reporting.page import render
+from manymodels_spark.reporting.partition_details import HELD
 
 REPEATS = 3
 

@@ -33,7 +33,7 @@ from manymodels_spark.spec.model import Spec
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from manymodels_spark.stages.job import Job
+    from manymodels_spark.stages.runs.job import Job
 
 HORIZON, DISTINCT, REPEATS, START = 28, 24, 3, "2022-01-01"
 
@@ -42,8 +42,8 @@ def main() -> None:
     """Fit the distinct models, lay out the lake, score it `REPEATS` times, measure the bare loops, print the
     figures.
     """
-    from manymodels_spark.session import get_session
-    from manymodels_spark.stages.score import score
+    from manymodels_spark.spark.session import get_session
+    from manymodels_spark.stages.score.stage import score
 
     arguments = _arguments()
     with scratch() as folder:
@@ -98,7 +98,7 @@ def stock_predict(payloads: list[bytes]) -> float:
     """Each model read and asked with Prophet's own functions."""
     from prophet.serialize import model_from_dict
 
-    from manymodels_spark.payload import open_payload
+    from manymodels_spark.modeling.payload import open_payload
 
     last = 0.0
     for payload in payloads:
@@ -112,7 +112,7 @@ def stock_predict(payloads: list[bytes]) -> float:
 
 def own_predict(payloads: list[bytes]) -> float:
     """Each payload by the package's own function, intervals included."""
-    from manymodels_spark.predict import predict_partition
+    from manymodels_spark.modeling.predict import predict_partition
 
     return float(
         sum(predict_partition(payload, horizon=HORIZON)["prediction"].iloc[-1] for payload in payloads)
@@ -125,7 +125,7 @@ def _payloads(days: int, count: int) -> list[bytes]:
 
 
 def _fitted(seed: int, days: int) -> bytes:
-    from manymodels_spark.fit import fit_partition
+    from manymodels_spark.modeling.fit import fit_partition
 
     result = fit_partition(_rows(seed, days), _spec(Path(), "fit"), PartitionKey.of({"series": seed}))
     if result.payload is None:
@@ -161,17 +161,17 @@ def _spec(folder: Path, name: str) -> Spec:
 
 
 def _job(spark: SparkSession, folder: Path, name: str) -> Job:
-    from manymodels_spark.stages.job import Job
+    from manymodels_spark.stages.runs.job import Job
 
     return Job.of(_spec(folder, name), spark)
 
 
 def _lay_out(job: Job, payloads: list[bytes], days: int) -> None:
     """The tables that `score` reads, as the stages before it leave them."""
-    from manymodels_spark.payload import sha256
-    from manymodels_spark.stages.fitting import FITS_SCHEMA
-    from manymodels_spark.stages.index import INDEX_SCHEMA
-    from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
+    from manymodels_spark.lake.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
+    from manymodels_spark.modeling.payload import sha256
+    from manymodels_spark.stages.promote.champions_index import INDEX_SCHEMA
+    from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA
 
     lake, spark, end = job.lake, job.spark, pd.Timestamp(START) + pd.Timedelta(days=days - 1)
     keys = [PartitionKey.of({"series": number}) for number in range(len(payloads))]

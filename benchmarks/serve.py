@@ -37,16 +37,17 @@ import psutil
 import yaml
 
 from benchmarks.common import clock, emit, scratch
-from manymodels_spark.check import load_spec
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import sha256
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import sha256
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.spec import Spec
-from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.repository import ModelRecord, ModelRepository
+from manymodels_spark.tracking.opening import open_repository
+from manymodels_spark.tracking.repository import ModelRecord
 
 CACHE = 500
 CONNECTIONS = 4
@@ -170,7 +171,7 @@ def _key(number: int) -> PartitionKey:
 
 def _log(spec: Spec, champions: int, forecast: bytes, table: bytes) -> list[PartitionKey]:
     """Champions as promotion leaves them, forecasts and table models by turns."""
-    repository, template = ModelRepository.open(spec.mlflow.production, spec), template_of(spec)
+    repository, template = open_repository(spec.mlflow.production, spec), template_of(spec)
     keys, payloads = [_key(number) for number in range(champions)], (forecast, table)
     records = [
         _record(spec, key, payloads[number % 2], ("theta", "linear")[number % 2])

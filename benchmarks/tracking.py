@@ -32,18 +32,19 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import clock, cores, emit, scratch
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import sha256
-from manymodels_spark.results import FitResult
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import sha256
+from manymodels_spark.modeling.results import FitResult
 from manymodels_spark.spec.model import Repository, Spec
-from manymodels_spark.stages.flow import LOGGING
-from manymodels_spark.stages.index import current_champions
-from manymodels_spark.stages.promote import champion_record
-from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.packaging.requirements import template_of
+from manymodels_spark.stages.promote.champions_index import current_champions
+from manymodels_spark.stages.promote.stage import champion_record
+from manymodels_spark.stages.train.wave_flow import LOGGING
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.embedded import keep_a_log
+from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
 from tests.integration import mlflow_server
@@ -138,7 +139,7 @@ def compare(
     name: str, uri: str, fitted: Sequence[Fitted], tutorial: int, executors: Executor
 ) -> dict[str, float]:
     """Log all models our way and a few the tutorials' way, to the same place."""
-    repository = ModelRepository.open(Repository(tracking=uri), spec(0))
+    repository = open_repository(Repository(tracking=uri), spec(0))
     repository.client.calls.clear()
     with clock(f"{len(fitted)} models logged, {name}") as ours:
         log_all(repository, fitted, "train", executors)
@@ -301,7 +302,7 @@ def find(uri: str, store: str, count: int, executors: Executor) -> dict[str, flo
     """Find the champions of `count` partitions over HTTP: the median of `TIMES`, and the first, which finds
     nothing ready.
     """
-    repository = ModelRepository.open(Repository(tracking=uri, experiment="found"), spec(0))
+    repository = open_repository(Repository(tracking=uri, experiment="found"), spec(0))
     result, keys = (
         fit_one(1)[1],
         [PartitionKey.of({"store": number // 50, "item": number % 50}) for number in range(count)],

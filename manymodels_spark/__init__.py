@@ -1,6 +1,4 @@
-"""Many Models on Spark: one model per partition, thousands to hundreds of thousands of them, from one
-spec.
-"""
+"""Many Models on Spark: one model per partition, thousands of them, from one spec."""
 
 from __future__ import annotations
 
@@ -9,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from manymodels_spark._version import __version__
 
 if TYPE_CHECKING:
-    from manymodels_spark.api import ManyModels
+    from manymodels_spark.notebook.api import ManyModels
     from manymodels_spark.spec import Spec
 
 __all__ = ["ManyModels", "Spec", "__version__"]
 
-_HOME = {"ManyModels": "manymodels_spark.api", "Spec": "manymodels_spark.spec"}
+_HOME = {"ManyModels": "manymodels_spark.notebook.api", "Spec": "manymodels_spark.spec"}
 
 
 def __getattr__(name: str) -> Any:

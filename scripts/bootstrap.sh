@@ -39,4 +39,4 @@ if [ "$(cat .venv/.installed 2>/dev/null)" != "$wanted" ]; then
 fi
 
 mkdir -p .jars
-.venv/bin/python -c 'from manymodels_spark.jars import jar_paths; jar_paths()'
+.venv/bin/python -c 'from manymodels_spark.spark.jars import jar_paths; jar_paths()'

@@ -22,4 +22,4 @@ if [ "$(cat "$VENV/.installed" 2>/dev/null)" != "$wanted" ]; then
 fi
 
 mkdir -p .jars
-"$VENV/bin/python" -c 'from manymodels_spark.jars import jar_paths; jar_paths()'
+"$VENV/bin/python" -c 'from manymodels_spark.spark.jars import jar_paths; jar_paths()'

@@ -10,13 +10,13 @@ from datetime import datetime
 
 import pandas as pd
 
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey, Value
-from manymodels_spark.results import FitResult
-from manymodels_spark.stages.fitting import FITS_SCHEMA
-from manymodels_spark.stages.index import INDEX_SCHEMA
-from manymodels_spark.stages.job import Job
-from manymodels_spark.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
+from manymodels_spark.lake.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.results import FitResult
+from manymodels_spark.stages.promote.champions_index import INDEX_SCHEMA
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA
 
 
 def lay_out(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dict[str, FitResult]:

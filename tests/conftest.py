@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from builders import make_spec
 
-from manymodels_spark.stages.job import Job
+from manymodels_spark.stages.runs.job import Job
 
 if TYPE_CHECKING:
     from integration.azurite import Azurite
@@ -26,7 +26,7 @@ def spark() -> Iterator[SparkSession]:
     """The session with Delta; a Spark Connect one where MANYMODELS_TEST_REMOTE is set, e.g. to `local[2]`."""
     import pyspark
 
-    from manymodels_spark.session import get_session
+    from manymodels_spark.spark.session import get_session
 
     if remote := os.environ.get(REMOTE):
         os.environ["SPARK_REMOTE"] = remote

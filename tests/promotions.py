@@ -10,12 +10,12 @@ from typing import Any
 
 from builders import days, write_csv
 
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.train import train
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
 
 PARTITIONS = 3
 

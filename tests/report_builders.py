@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.report import records as r
+from manymodels_spark.reporting import records as r
 
 
 def partitions_of(count: int) -> pd.DataFrame:

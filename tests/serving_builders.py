@@ -11,8 +11,8 @@ import pandas as pd
 import uvicorn
 from builders import make_spec
 
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey, Value
+from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.serving.app import create_app
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import Champion, MemoryChampions

@@ -26,7 +26,7 @@ TABLES = {
     '"at" TIMESTAMP',
 }
 ROWS = """
-INSERT INTO sales_partitions VALUES ('p', 1, 'a', 90, '2026-01-01', '2026-04-01'), 
+INSERT INTO sales_partitions VALUES ('p', 1, 'a', 90, '2026-01-01', '2026-04-01'),
   ('q', 1, 'b', 90, '2026-01-01', '2026-04-01'),
   ('r', 2, 'a', 3, '2026-01-01', '2026-01-03'), ('s', 2, 'b', 90, '2026-01-01', '2026-04-01');
 INSERT INTO sales_champions VALUES ('p', 'm2', 'theta', '2026-04-02'), ('q', 'm3', 'prophet', '2026-04-02');
@@ -38,7 +38,7 @@ INSERT INTO sales_predictions VALUES
   ('q', '2026-04-01', '2026-04-02', 30, 20, 40, false, 'prophet', 'm3', '2026-04-01'),
   ('s', '2026-04-01', '2026-04-02', 5, NULL, NULL, true, 'seasonal_naive', NULL, '2026-04-01');
 INSERT INTO sales_actuals VALUES ('p', '2026-03-31', 10), ('p', '2026-04-01', 25), ('q', '2026-04-01', 7);
-INSERT INTO sales_runs VALUES ('1', 'train', 'running', NULL, NULL, 0, 0, ''), 
+INSERT INTO sales_runs VALUES ('1', 'train', 'running', NULL, NULL, 0, 0, ''),
   ('1', 'train', 'done', NULL, NULL, 60, 400, 'x'),
   ('2', 'score', 'done', NULL, NULL, 15.5, 3, 'y');
 INSERT INTO sales_metrics VALUES ('p', '1', 'theta', 'wape', 0.2, '2026-04-01');

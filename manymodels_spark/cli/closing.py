@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from manymodels_spark.cli.common import console
-from manymodels_spark.tables import CHAMPIONS, QUARANTINE
+from manymodels_spark.lake.tables import CHAMPIONS, QUARANTINE
 
 if TYPE_CHECKING:
-    from manymodels_spark.pipeline import RunReport
-    from manymodels_spark.stages.job import Job
+    from manymodels_spark.stages.pipeline import RunReport
+    from manymodels_spark.stages.runs.job import Job
 
 
 def print_closing(job: Job, report: RunReport, path: str) -> None:

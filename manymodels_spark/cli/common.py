@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 
 from manymodels_spark import observe
-from manymodels_spark.check import load_spec
 from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
+from manymodels_spark.families.checked_spec import load_spec
 
 if TYPE_CHECKING:
-    from manymodels_spark.stages.job import Job
+    from manymodels_spark.stages.runs.job import Job
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,9 +70,9 @@ def job_of(path: str) -> Job:
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
     _hush()
-    from manymodels_spark.progress import Bars, Events, Lines
-    from manymodels_spark.session import session_of
-    from manymodels_spark.stages.job import Job
+    from manymodels_spark.spark.session import session_of
+    from manymodels_spark.stages.runs.job import Job
+    from manymodels_spark.stages.runs.progress import Bars, Events, Lines
 
     progress = Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
     return Job.of(spec, session_of(spec), progress)

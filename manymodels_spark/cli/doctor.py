@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.cli.common import EXIT_ERROR, console
 from manymodels_spark.doctor import Finding, examine
+from manymodels_spark.families.checked_spec import load_spec
 
 _MARKS = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "skipped": "[dim]skipped[/]"}
 
@@ -25,7 +25,7 @@ def doctor(spec: str | None, spark: bool) -> None:
     findings = examine(loaded)
     if spark and loaded is not None:
         from manymodels_spark.doctor.cluster import cluster
-        from manymodels_spark.session import get_session
+        from manymodels_spark.spark.session import get_session
 
         findings += cluster(get_session(loaded.name), loaded)
     console.print(_table(findings))

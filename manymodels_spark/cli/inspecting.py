@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.cli.common import console, job_of, spec_argument
 from manymodels_spark.display import several
+from manymodels_spark.families.checked_spec import load_spec
 
 
 @click.command()
@@ -39,10 +39,10 @@ def schema() -> None:
 def quarantine(spec: str, retry: bool) -> None:
     """List the partitions that have no model, by reason, with what to do."""
     from manymodels_spark.keys import PartitionKey
-    from manymodels_spark.stages.quarantine import by_reason
-    from manymodels_spark.stages.select import Choice
-    from manymodels_spark.stages.train import train
-    from manymodels_spark.tables import QUARANTINE
+    from manymodels_spark.lake.tables import QUARANTINE
+    from manymodels_spark.stages.train.due import Choice
+    from manymodels_spark.stages.train.quarantine import by_reason
+    from manymodels_spark.stages.train.stage import train
 
     job = job_of(spec)
     if retry:
@@ -64,7 +64,7 @@ def quarantine(spec: str, retry: bool) -> None:
 @click.option("--verify", "verifying", is_flag=True, help="Compare with MLflow instead of rebuilding.")
 def index(spec: str, verifying: bool) -> None:
     """Rebuild the champions' index from the production MLflow."""
-    from manymodels_spark.stages.index import rebuild, verify
+    from manymodels_spark.stages.promote.champions_index import rebuild, verify
 
     job = job_of(spec)
     if not verifying:
@@ -91,7 +91,7 @@ def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> N
     """Write a Power BI project for the spec: semantic model, report, connection, and its views as T-SQL."""
     from manymodels_spark.powerbi.project import project_files, write_project
     from manymodels_spark.spec.model import Synapse
-    from manymodels_spark.stages.facts import star_of
+    from manymodels_spark.stages.load.facts import star_of
 
     loaded = load_spec(spec)
     part = loaded.warehouse if isinstance(loaded.warehouse, Synapse) else None

@@ -12,9 +12,9 @@ from manymodels_spark.cli.common import console, job_of, only_option, spec_argum
 from manymodels_spark.display import several
 
 if TYPE_CHECKING:
-    from manymodels_spark.stages.monitor import AlertShare
-    from manymodels_spark.stages.plan import Plan
-    from manymodels_spark.stages.status import Live, SpecStatus
+    from manymodels_spark.reporting.status import Live, SpecStatus
+    from manymodels_spark.stages.monitor.stage import AlertShare
+    from manymodels_spark.stages.train.plan import Plan
 
 
 @click.command()
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def plan(spec: str, only: str | None, force: bool, cores: int | None, sample: int, as_json: bool) -> None:
     """Say what a training run would cost before it is spent; fits a small sample, logs nothing."""
-    from manymodels_spark.stages.plan import plan as look
-    from manymodels_spark.stages.select import Choice
+    from manymodels_spark.stages.train.due import Choice
+    from manymodels_spark.stages.train.plan import plan as look
 
     job = job_of(spec)
     found = look(job, Choice(only=only, force=force), cores=cores, sample=sample)
@@ -61,7 +61,7 @@ def print_lines(lines: list[tuple[str, str]]) -> None:
 )
 def report(spec: str, out: Path | None) -> None:
     """Write one HTML file of what the newest run did; it opens without a network."""
-    from manymodels_spark.stages.report import report as write
+    from manymodels_spark.reporting.collect import report as write
 
     path = write(job_of(spec), out)
     console.print(f"report    {path}", highlight=False)
@@ -73,7 +73,7 @@ def status(spec: str) -> None:
     """Say how the spec stands: the last runs, the present one, counts, quarantine, champions, what is
     stale.
     """
-    from manymodels_spark.stages.status import status as look
+    from manymodels_spark.reporting.status import status as look
 
     print_lines(status_lines(look(job_of(spec))))
 
@@ -92,8 +92,8 @@ def monitor(spec: str, examples: int) -> None:
     alerts.
     """
     from manymodels_spark.errors import TooManyAlerts
-    from manymodels_spark.stages.monitor import alerts_by_check
-    from manymodels_spark.stages.monitor import monitor as watch
+    from manymodels_spark.stages.monitor.stage import alerts_by_check
+    from manymodels_spark.stages.monitor.stage import monitor as watch
 
     job = job_of(spec)
     try:
@@ -128,7 +128,7 @@ def alert_lines(found: list[AlertShare]) -> list[tuple[str, str]]:
 
 def plan_lines(found: Plan) -> list[tuple[str, str]]:
     """What `plan` prints, a (label, text) a line."""
-    from manymodels_spark.estimate import bars
+    from manymodels_spark.stages.train.estimate import bars
 
     skew = found.skew
     lines = [

@@ -21,7 +21,7 @@ from manymodels_spark.cli.common import age, console, job_of, only_option, spec_
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 def rollback(spec: str, only: str | None, where: str | None, to: str, dry_run: bool) -> None:
     """Make an earlier model champion again."""
-    from manymodels_spark.stages.rollback import rollback as stage
+    from manymodels_spark.stages.promote.rollback import rollback as stage
 
     if only is not None and where is not None:
         raise click.UsageError("--only and --where are the same: give one of them")
@@ -36,7 +36,7 @@ def rollback(spec: str, only: str | None, where: str | None, to: str, dry_run: b
 @click.option("--dry-run", is_flag=True, help="Count what would go, and delete nothing.")
 def retire(spec: str, keep: int | None, older_than: str | None, dry_run: bool) -> None:
     """Delete old models with their artifacts; never a champion or its predecessor."""
-    from manymodels_spark.stages.retire import retire as stage
+    from manymodels_spark.stages.maintain.retire import retire as stage
 
     report = stage(job_of(spec), keep=keep, older_than=age(older_than), dry_run=dry_run)
     console.print(report.note, highlight=False)

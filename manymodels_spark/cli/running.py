@@ -17,7 +17,7 @@ TOLD = 20
 @spec_argument
 def run(spec: str) -> None:
     """All stages, from the source to the warehouse."""
-    from manymodels_spark.pipeline import run as run_all
+    from manymodels_spark.stages.pipeline import run as run_all
 
     job = job_of(spec)
     console.print(
@@ -34,7 +34,7 @@ def run(spec: str) -> None:
 @click.option("--full", is_flag=True, help="Read everything again, not only what is new.")
 def ingest(spec: str, full: bool) -> None:
     """Copy the source's new rows into the lake."""
-    from manymodels_spark.stages.ingest import ingest as stage
+    from manymodels_spark.stages.ingest.stage import ingest as stage
 
     stage(job_of(spec), full_refresh=full)
 
@@ -43,7 +43,7 @@ def ingest(spec: str, full: bool) -> None:
 @spec_argument
 def prepare(spec: str) -> None:
     """Type, deduplicate and complete the rows; one set of rows per partition."""
-    from manymodels_spark.stages.prepare import prepare as stage
+    from manymodels_spark.stages.prepare.stage import prepare as stage
 
     stage(job_of(spec))
 
@@ -63,8 +63,8 @@ def train(
     spec: str, only: str | None, failed: bool, older_than: str | None, force: bool, only_degraded: bool
 ) -> None:
     """Fit every partition that changed and log each model to MLflow."""
-    from manymodels_spark.stages.select import Choice
-    from manymodels_spark.stages.train import train as stage
+    from manymodels_spark.stages.train.due import Choice
+    from manymodels_spark.stages.train.stage import train as stage
 
     choice = Choice(only=only, force=force, failed=failed, older_than=age(older_than), degraded=only_degraded)
     stage(job_of(spec), choice)
@@ -82,7 +82,7 @@ def train(
 @click.option("--all", "every", is_flag=True, help=f"Tell of every partition, not only of the first {TOLD}.")
 def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, every: bool) -> None:
     """Apply the gates and copy the models that pass to the production MLflow."""
-    from manymodels_spark.stages.promote import promote as stage
+    from manymodels_spark.stages.promote.stage import promote as stage
 
     lines = stage(job_of(spec), only=only, dry_run=dry_run, write=write).lines
     for line in lines if every else lines[:TOLD]:
@@ -102,7 +102,7 @@ def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, ever
 @click.option("--force", is_flag=True, help="Also where nothing changed since the last scoring.")
 def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None:
     """Predict every partition with its champion."""
-    from manymodels_spark.stages.score import score as stage
+    from manymodels_spark.stages.score.stage import score as stage
 
     stage(job_of(spec), at=at, only=only, force=force)
 
@@ -114,7 +114,7 @@ def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None
 )
 def load(spec: str, full: bool) -> None:
     """Load the newest predictions into the warehouse, exactly once."""
-    from manymodels_spark.stages.load import load as stage
+    from manymodels_spark.stages.load.stage import load as stage
 
     stage(job_of(spec), full=full)
 
@@ -131,7 +131,7 @@ def load(spec: str, full: bool) -> None:
 )
 def stream_score(spec: str, once: bool, every: str) -> None:
     """Answer rows as they arrive in the spec's stream (a folder, Kafka or Event Hubs)."""
-    from manymodels_spark.stages.stream import stream_score as stage
+    from manymodels_spark.stages.score.stream import stream_score as stage
 
     stage(job_of(spec), once=once, every=every)
 
@@ -146,7 +146,7 @@ def stream_score(spec: str, once: bool, every: str) -> None:
 )
 def maintain(spec: str, file_size: int, vacuum: str | None) -> None:
     """Put the small files of the lake's growing tables together, so that they are quick to read."""
-    from manymodels_spark.stages.maintain import maintain as stage
+    from manymodels_spark.stages.maintain.stage import maintain as stage
 
     stage(job_of(spec), file_megabytes=file_size, vacuum=age(vacuum))
 

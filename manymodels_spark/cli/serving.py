@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.cli.common import console, spec_argument
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families.checked_spec import load_spec
 
 
 @click.command()

@@ -39,7 +39,7 @@ def spark_conf(master: str, azure: bool) -> None:
     """Print Spark's settings for a machine or a cluster of one's own, for `spark-submit
     --properties-file`.
     """
-    from manymodels_spark.session import own_settings
+    from manymodels_spark.spark.session import own_settings
 
     for name, value in own_settings(master, azure=azure).items():
         click.echo(f"{name} {value}")
@@ -51,7 +51,7 @@ def jars(group: str) -> None:
     """Fetch the Java libraries of a local session, or of abfs:// (azure), where they are missing; print their
     paths.
     """
-    from manymodels_spark.jars import jar_paths
+    from manymodels_spark.spark.jars import jar_paths
 
     for path in jar_paths(group):
         click.echo(path)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.doctor.findings import Finding, failed, first_line, ok, skipped
 from manymodels_spark.doctor.needs import unset
-from manymodels_spark.models import registry
+from manymodels_spark.families import registry
+from manymodels_spark.lake.tables import Lake
 from manymodels_spark.spec import Spec
-from manymodels_spark.tables import Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlparse
 from manymodels_spark.doctor.findings import Finding, failed, first_line, ok, skipped
 from manymodels_spark.doctor.needs import unset
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.spark.storage import CONNECTION
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.source import resolve
-from manymodels_spark.storage import CONNECTION
 from manymodels_spark.tracking.artifacts import by_server
 
 CATALOG = re.compile(r"\w+(\.\w+)?\Z")

@@ -22,9 +22,9 @@ from packaging.specifiers import SpecifierSet
 
 from manymodels_spark.doctor.findings import Finding, failed, first_line, ok, skipped
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.jars import coordinates, jars_folder
-from manymodels_spark.models import registry
-from manymodels_spark.session import is_provided, require_java, starts_java
+from manymodels_spark.families import registry
+from manymodels_spark.spark.jars import coordinates, jars_folder
+from manymodels_spark.spark.session import is_provided, require_java, starts_java
 from manymodels_spark.spec import Spec
 
 DISTRIBUTION = "manymodels-spark"

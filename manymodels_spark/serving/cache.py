@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving import sizes
 from manymodels_spark.serving.disk import DiskTier
 from manymodels_spark.serving.loader import Loader, Opened

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.frames import step_of
 from manymodels_spark.serving.sources import Champion, SourceDown, label, matching

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.payload import sha256
+from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.serving.sources import (
     SUFFIX,
     Champion,

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from manymodels_spark.models.base import Problem, pandas_step
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.families.base import Problem, pandas_step
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving.failures import ScoreError, invalid
 from manymodels_spark.serving.schemas import Item, Split
 

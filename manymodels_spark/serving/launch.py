@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.serving.settings import PREFIX, ServingSettings
 from manymodels_spark.serving.sources import ChampionSource, FolderChampions
 from manymodels_spark.spec.source import resolve

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving.disk import DiskTier, Stored
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition

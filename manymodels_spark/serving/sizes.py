@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from manymodels_spark.memory import measure
+from manymodels_spark.modeling.memory import measure
 
 # Objects made and not freed before a young, a middle and a full collection (in multiples of the one before).
 COLLECT = (5_000, 10, 20)

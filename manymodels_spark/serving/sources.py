@@ -14,7 +14,7 @@ import orjson
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.keys import ID_LENGTH, PartitionKey
-from manymodels_spark.payload import sha256
+from manymodels_spark.modeling.payload import sha256
 
 _ID = re.compile(rf"[a-z2-7]{{{ID_LENGTH}}}")
 SUFFIX = ".model"

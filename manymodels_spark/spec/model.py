@@ -1,7 +1,7 @@
 """All that a user can say in a spec, as pydantic models: names, types, bounds and defaults.
 
 The models know what a valid spec is; reading YAML, collecting mistakes and looking into data is done
-elsewhere. Options of a model family are checked by the family itself (`manymodels_spark.models`), not here.
+elsewhere. Options of a model family are checked by the family itself (`manymodels_spark.families`), not here.
 """
 
 from __future__ import annotations

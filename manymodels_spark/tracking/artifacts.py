@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from manymodels_spark.errors import PayloadError, TrackingError
-from manymodels_spark.payload import sha256
+from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.tracking.faults import status_of
 from manymodels_spark.tracking.tags import PAYLOAD_FILE
 
-LOADER = "manymodels_spark.pyfunc"
+LOADER = "manymodels_spark.flavor.pyfunc"
 EXAMPLE_FILE = "input_example.json"
 DATABRICKS_OWN = "dbfs:/databricks/mlflow-tracking/"
 SERVERS_OWN = ("mlflow-artifacts:", DATABRICKS_OWN)

@@ -16,13 +16,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository, Spec
-from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.client import public, server_uri
-from manymodels_spark.tracking.experiment import require_separate
+from manymodels_spark.tracking.client import public
 from manymodels_spark.tracking.faults import LostAnswer
-from manymodels_spark.tracking.limits import EMBEDDED, limits_of
 from manymodels_spark.tracking.records import ModelRecord, Registered, registered
 from manymodels_spark.tracking.repository import ModelRepository
 
@@ -31,26 +27,6 @@ if TYPE_CHECKING:
 
 PAGE = 10_000
 ALIASES = (t.CHAMPION, t.PREVIOUS)
-
-
-def open_production(spec: Spec) -> ModelRepository:
-    """The production repository of a spec, in the form that `promote.form` asks for.
-
-    Raises TrackingError where it cannot be reached, is development's too, or cannot have that form.
-    """
-    require_separate(spec)
-    form = RegistryRepository if spec.promote.form == "registered_models" else ModelRepository
-    return form.open(spec.mlflow.production, spec)
-
-
-def reach_production(spec: Spec) -> None:
-    """Find out before hours of fits whether a production server answers. Raises as `open_production`; a file
-    is not opened.
-    """
-    if limits_of(server_uri(resolve(spec.mlflow.production.tracking))) is EMBEDDED:
-        require_separate(spec)
-    else:
-        open_production(spec)
 
 
 @dataclass
@@ -63,18 +39,6 @@ class RegistryRepository(ModelRepository):
     _names: set[str] = field(default_factory=set)
     _roles: dict[str, str] = field(default_factory=dict)
     _locations: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, where: Repository, spec: Spec) -> RegistryRepository:
-        """Connect, and find or make the experiment in which the promotions' runs and artifacts are."""
-        base = ModelRepository.open(where, spec)
-        if base.client.uri.startswith("databricks"):
-            raise TrackingError(
-                "promote.form: registered_models is not for Databricks: Unity Catalog finds no model "
-                "version by its tags and "
-                "allows far fewer models than there are partitions. Use promote.form: logged_models"
-            )
-        return cls(base.client, base.experiment_id, base.spec, base.root)
 
     def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
         """A new version for each record, staged until `finalize`; by partition id. Each is made exactly once.

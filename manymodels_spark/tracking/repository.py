@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository, Spec
 from manymodels_spark.tracking import artifacts, pages
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.client import Client, public
 from manymodels_spark.tracking.embedded import few_collections, one_experiment
-from manymodels_spark.tracking.experiment import artifact_root, find_or_create, reachable
+from manymodels_spark.tracking.experiment import reachable
 from manymodels_spark.tracking.faults import LostAnswer
-from manymodels_spark.tracking.limits import is_azureml
 from manymodels_spark.tracking.records import ModelRecord, Registered
 
 __all__ = ["ModelRecord", "ModelRepository", "Registered"]
@@ -40,17 +38,6 @@ class ModelRepository:
     spec: str
     root: str | None = None
     """The spec's own artifact root, where the server's is one that nobody else reaches (Azure ML)."""
-
-    @classmethod
-    def open(cls, where: Repository, spec: Spec) -> ModelRepository:
-        """Connect and find or make the spec's experiment. Raises TrackingError before any work is done."""
-        client = Client.connect(where.tracking, where.registry)
-        experiment_id = find_or_create(client, where, spec.name)
-        if is_azureml(client.uri):
-            from manymodels_spark.tracking.runs import RunRepository
-
-            return RunRepository(client, experiment_id, spec.name, artifact_root(where, client.uri))
-        return cls(client, experiment_id, spec.name)
 
     def start_run(self, name: str, tags: Mapping[str, str]) -> str:
         """Open the one MLflow run of a job, or find the one that an interrupted job opened; its id."""

@@ -19,8 +19,8 @@ import pandas as pd
 import psutil
 import yaml
 
-from manymodels_spark.models.base import Problem
-from manymodels_spark.models.naive import SeasonalNaive, SeasonOptions
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.naive import SeasonalNaive, SeasonOptions
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 300.0

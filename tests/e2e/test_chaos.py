@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.isolate import PREFIX
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, MODELS, PROGRESS
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.lake.tables import FITS, MODELS, PROGRESS
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.sandbox import PREFIX
+from manymodels_spark.stages.train.stage import train
+from manymodels_spark.tracking.opening import open_repository
 from tests.e2e import chaos
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def outcomes(job: Job) -> Counter[tuple[Any, ...]]:
 
 def models(job: Job) -> Counter[tuple[Any, ...]]:
     """What MLflow says of each partition's model, but for names of runs, moments and how long a fit took."""
-    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    repository = open_repository(job.spec.mlflow.development, job.spec)
     return Counter(
         (
             tuple(sorted((name, value) for name, value in model.tags.items() if name not in CHANGING)),

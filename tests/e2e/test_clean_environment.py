@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from e2e.packaged import ROOT, wheel
-from integration.tracking_models import keys, log_all, open_repository
+from integration.tracking_models import keys, log_all, new_repository
 
 from manymodels_spark.tracking.artifacts import local_path
 
@@ -34,7 +34,7 @@ print(json.dumps({
 
 def test_a_model_loads_and_predicts_with_its_stated_requirements_alone(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    repository, spec = open_repository(tmp_path, uri)
+    repository, spec = new_repository(tmp_path, uri)
     key = keys(3)[2]
     model = log_all(repository, spec, keys(3), "job-1")[key.id]
     folder = local_path(model.location)

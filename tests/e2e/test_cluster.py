@@ -19,7 +19,7 @@ from e2e.standalone import SPARK_HOME, Cluster, bare_environment, bare_python
 from integration.mlflow_server import MlflowServer, start
 
 from manymodels_spark.cli import main
-from manymodels_spark.tables import FITS, PREDICTIONS
+from manymodels_spark.lake.tables import FITS, PREDICTIONS
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
 SMALL = (

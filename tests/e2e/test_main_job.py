@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from manymodels_spark.cli import main
-from manymodels_spark.tables import FITS, MODELS, PARTITIONS, PREDICTIONS, PROMOTIONS, QUARANTINE, Lake
+from manymodels_spark.lake.tables import FITS, MODELS, PARTITIONS, PREDICTIONS, PROMOTIONS, QUARANTINE, Lake
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

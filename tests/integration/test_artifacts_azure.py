@@ -14,9 +14,9 @@ from builders import make_spec
 from integration.tracking_models import keys, log_all, payloads
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.stages.index import current_champions
-from manymodels_spark.stages.route import publish
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.stages.promote.champions_index import current_champions
+from manymodels_spark.stages.promote.routing_model import publish
+from manymodels_spark.tracking.opening import open_repository
 
 pytestmark = pytest.mark.services
 
@@ -32,7 +32,7 @@ def test_models_live_in_a_container_and_plain_mlflow_loads_them(
     }[scheme]
     where = {"tracking": f"sqlite:///{tmp_path}/prod.db", "artifacts": root}
     spec = make_spec(tmp_path, mlflow={"development": where, "production": where})
-    repository = ModelRepository.open(spec.mlflow.production, spec)
+    repository = open_repository(spec.mlflow.production, spec)
     models, some = log_all(repository, spec, keys(3), "job-1"), keys(3)
     assert all(model.location.startswith(root) for model in models.values())
     assert {key.id: repository.read(models[key.id]) for key in some} == payloads(spec, some)

@@ -11,10 +11,10 @@ import duckdb
 import pytest
 from builders import days, make_spec
 
-from manymodels_spark.pipeline import run
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.tables import PREDICTIONS, RUNS
+from manymodels_spark.lake.tables import PREDICTIONS, RUNS
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.pipeline import run
+from manymodels_spark.stages.runs.job import Job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -13,10 +13,10 @@ from integration.postgres import jdbc
 from pyspark.sql import functions as F
 
 from manymodels_spark.errors import SourceError
-from manymodels_spark.sources import new_rows
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.tables import BRONZE
+from manymodels_spark.lake.sources import new_rows
+from manymodels_spark.lake.tables import BRONZE
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.runs.job import Job
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
 MakeJob = Callable[..., Job]

@@ -14,8 +14,8 @@ import pytest
 from browser import CHROMIUM, MISSING, Browser, printed
 from report_builders import partitions_of, report_of
 
-from manymodels_spark.report import records as r
-from manymodels_spark.report.page import render
+from manymodels_spark.reporting import records as r
+from manymodels_spark.reporting.page import render
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 

@@ -26,16 +26,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from synapse_stand_in import StandIn
 
-from manymodels_spark.names import quote
+from manymodels_spark.lake.tables import BRONZE, PREDICTIONS, SILVER
+from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import DuckDB, Postgres, Spec, Synapse, Warehouse
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.score import score
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import BRONZE, PREDICTIONS, SILVER
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.score.stage import score
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.warehouse import synapse, synapse_sql
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
@@ -334,7 +334,7 @@ def in_synapse(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[t
             lambda place: place.replace(f"file://{folder}", "https://a.dfs.core.windows.net"),
         )
         patch.setattr(
-            "manymodels_spark.stages.load.open_warehouse",
+            "manymodels_spark.stages.load.stage.open_warehouse",
             lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
         )
         loaded(job, Synapse(server="s", database="d", staging=f"file://{folder}/lake/export"))

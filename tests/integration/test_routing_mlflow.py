@@ -26,9 +26,10 @@ from integration.mlflow_server import MlflowServer
 from integration.tracking_models import keys, log_all
 
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.index import current_champions
-from manymodels_spark.stages.route import led_to, publish, routing_model
+from manymodels_spark.stages.promote.champions_index import current_champions
+from manymodels_spark.stages.promote.routing_model import led_to, publish, routing_model
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 
 pytestmark = pytest.mark.services
@@ -57,7 +58,7 @@ def spec(
 
 
 def promoted(server: MlflowServer, spec: Spec, count: int) -> tuple[ModelRepository, dict[str, Registered]]:
-    repository = ModelRepository.open(spec.mlflow.production, spec)
+    repository = open_repository(spec.mlflow.production, spec)
     log_all(repository, spec, keys(count), "job-1", proxied=server.proxied)
     return repository, current_champions(repository)
 

@@ -22,7 +22,7 @@ from manymodels_spark.serving.sources import SourceDown
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking.limits import Limits
-from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.tracking.opening import open_production
 
 pytestmark = pytest.mark.services
 AZUREML = "azureml://westeurope.api.azureml.ms/mlflow/v1.0/subscriptions/s/resourceGroups/g/workspaces/w"

@@ -12,11 +12,12 @@ import pytest
 from integration import mlflow_server
 from integration.flaky_proxy import Moods, proxy
 from integration.mlflow_server import MlflowServer
-from integration.tracking_models import keys, log_all, open_repository, payloads, records
+from integration.tracking_models import keys, log_all, new_repository, payloads, records
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository
 
 pytestmark = pytest.mark.services
@@ -31,8 +32,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 
 
 def opened(url: str, experiment: str, folder: Path) -> ModelRepository:
-    _, spec = open_repository(folder, url)
-    return ModelRepository.open(Repository(tracking=url, experiment=experiment), spec)
+    _, spec = new_repository(folder, url)
+    return open_repository(Repository(tracking=url, experiment=experiment), spec)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -42,7 +43,7 @@ def test_through_a_bad_night_every_model_is_logged_once(
     moods = Moods(seed=seed)
     with proxy(server.port, moods) as url:
         repository = opened(url, f"night-{seed}", tmp_path)
-        _, spec = open_repository(tmp_path, url)
+        _, spec = new_repository(tmp_path, url)
         models = log_all(repository, spec, keys(COUNT), "job-1")
     assert (
         moods.count["refuse"] > COUNT * 0.1
@@ -64,7 +65,7 @@ def test_lost_answers_do_happen_and_their_models_are_found_again(
     moods = Moods(refuse=0.0, drop=0.0)
     with proxy(server.port, moods) as url:
         repository = opened(url, "lost", tmp_path)
-        _, spec = open_repository(tmp_path, url)
+        _, spec = new_repository(tmp_path, url)
         some = keys(40)
         made = records(spec, some, payloads(spec, some), "job-1")
         moods.drop = 0.4

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from integration import mlflow_server, postgres
 from integration.mlflow_server import MlflowServer
-from integration.tracking_models import keys, log_all, open_repository, payloads, records
+from integration.tracking_models import keys, log_all, new_repository, payloads, records
 
 from manymodels_spark.errors import PayloadError, TrackingError
 from manymodels_spark.spec.model import Repository
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import local_path
+from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository
 
 pytestmark = pytest.mark.services
@@ -54,14 +55,14 @@ def server(
 @pytest.fixture
 def repository(server: MlflowServer, tmp_path: Path, request: pytest.FixtureRequest) -> ModelRepository:
     """The repository of an experiment that no other test uses."""
-    _, spec = open_repository(tmp_path, server.url)
-    return ModelRepository.open(Repository(tracking=server.url, experiment=request.node.name), spec)
+    _, spec = new_repository(tmp_path, server.url)
+    return open_repository(Repository(tracking=server.url, experiment=request.node.name), spec)
 
 
 def test_thirty_models_take_two_calls_each_and_a_few_for_all(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     models = log_all(repository, spec, keys(COUNT), "job-1", proxied=server.proxied)
     calls = repository.client.calls
     assert (calls["create_logged_model"], calls["finalize_logged_model"]) == (COUNT, COUNT)
@@ -79,7 +80,7 @@ def test_thirty_models_take_two_calls_each_and_a_few_for_all(
 def test_a_payload_comes_back_as_it_was_and_an_altered_one_is_refused(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(2)
     models = log_all(repository, spec, some, "job-1", proxied=server.proxied)
     sealed = payloads(spec, some)
@@ -94,7 +95,7 @@ def test_a_payload_comes_back_as_it_was_and_an_altered_one_is_refused(
 def test_a_clean_process_loads_a_model_by_its_id_and_predicts_without_spark(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     model = log_all(repository, spec, keys(9), "job-1", proxied=server.proxied)[keys(9)[8].id]
     script = tmp_path / "forecast.py"
     script.write_text(FORECAST)
@@ -120,7 +121,7 @@ def test_a_clean_process_loads_a_model_by_its_id_and_predicts_without_spark(
 def test_a_repeated_wave_adopts_what_is_there_and_deletes_what_came_twice(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(4)
     made = records(spec, some, payloads(spec, some), "job-1")
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
@@ -143,7 +144,7 @@ def test_a_job_that_starts_again_finds_its_run(repository: ModelRepository) -> N
 def test_metrics_sent_twice_are_there_once_and_numbers_that_are_none_are_left_out(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(3)
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
     models = list(repository.create(records(spec, some, payloads(spec, some), "job-1"), run).values())
@@ -162,7 +163,7 @@ def test_metrics_sent_twice_are_there_once_and_numbers_that_are_none_are_left_ou
 def test_a_wave_that_is_logged_again_later_has_its_metrics_once(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(3)
     run = repository.start_run("sales job-3", {t.SPEC: "sales", t.JOB: "job-3"})
     models = list(repository.create(records(spec, some, payloads(spec, some), "job-3"), run).values())
@@ -187,7 +188,7 @@ def test_a_wave_that_is_logged_again_later_has_its_metrics_once(
 def test_searching_turns_pages(repository: ModelRepository, server: MlflowServer, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(25)
     repository.create(
         records(spec, some, payloads(spec, some[:1]) | {key.id: b"" for key in some}, "job-1"), None
@@ -203,7 +204,7 @@ def test_searching_turns_pages(repository: ModelRepository, server: MlflowServer
 def test_deleting_twice_is_no_error(
     repository: ModelRepository, server: MlflowServer, tmp_path: Path
 ) -> None:
-    _, spec = open_repository(tmp_path, server.url)
+    _, spec = new_repository(tmp_path, server.url)
     some = keys(2)
     models = repository.create(records(spec, some, payloads(spec, some), "job-1"), None)
     for _ in range(2):
@@ -227,7 +228,7 @@ def test_a_full_artifact_root_says_where_and_what_to_do(tmp_path: Path) -> None:
 def test_a_server_that_stops_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     running = mlflow_server.start(tmp_path / "server")
     try:
-        repository, spec = open_repository(tmp_path, running.url)
+        repository, spec = new_repository(tmp_path, running.url)
         some = keys(12)
         made = records(spec, some, payloads(spec, some), "job-1")
         run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
@@ -237,7 +238,7 @@ def test_a_server_that_stops_in_the_middle_loses_nothing_and_doubles_nothing(tmp
         with pytest.raises(TrackingError, match=r"did not answer.*what was committed so far is safe"):
             repository.create(made[5:], run)
         running.start()
-        again, _ = open_repository(tmp_path, running.url)
+        again, _ = new_repository(tmp_path, running.url)
         assert again.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"}) == run
         present = again.adopt("job-1", 1)
         again.create([record for record in made if record.partition_id not in present], run)
@@ -252,4 +253,4 @@ def test_a_server_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> N
     with pytest.raises(
         TrackingError, match=r"MLflow at http://127\.0\.0\.1:\d+ did not answer.*mlflow\.\*\.tracking"
     ):
-        open_repository(tmp_path, f"http://127.0.0.1:{mlflow_server.free_port()}")
+        new_repository(tmp_path, f"http://127.0.0.1:{mlflow_server.free_port()}")

@@ -17,13 +17,14 @@ from integration.tracking_models import keys, payloads, records
 
 from manymodels_spark.errors import PayloadError, TrackingError
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.index import current_champions, taken_back
-from manymodels_spark.stages.requirements import template_of
-from manymodels_spark.stages.retire import expired, protected
-from manymodels_spark.stages.rollback import Change, by_partition, swap, target_of
+from manymodels_spark.stages.maintain.retire import expired, protected
+from manymodels_spark.stages.packaging.requirements import template_of
+from manymodels_spark.stages.promote.champions_index import current_champions, taken_back
+from manymodels_spark.stages.promote.rollback import Change, by_partition, swap, target_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.registry import RegistryRepository, open_production, reach_production
+from manymodels_spark.tracking.opening import open_production, reach_production
+from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 
 pytestmark = pytest.mark.services

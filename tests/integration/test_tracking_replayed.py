@@ -12,13 +12,13 @@ from integration.tracking_models import keys, payloads, records
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.spec.model import Repository
-from manymodels_spark.stages.route import routing_model
+from manymodels_spark.stages.promote.routing_model import routing_model
 from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import by_server
 from manymodels_spark.tracking.limits import DATABRICKS, Limits
-from manymodels_spark.tracking.registry import RegistryRepository
-from manymodels_spark.tracking.repository import ModelRecord, ModelRepository
+from manymodels_spark.tracking.opening import open_registry, open_repository
+from manymodels_spark.tracking.repository import ModelRecord
 from manymodels_spark.tracking.runs import RunRepository
 
 pytestmark = pytest.mark.services
@@ -47,7 +47,7 @@ def some_records(folder: Path, count: int) -> list[ModelRecord]:
 def test_on_databricks_120_models_are_three_pages_of_fifty(
     databricks: str, hosted: Hosted, tmp_path: Path
 ) -> None:
-    repository = ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
+    repository = open_repository(Repository(tracking=databricks), make_spec(tmp_path))
     assert repository.client.limits == DATABRICKS
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
     made = some_records(tmp_path, 120)
@@ -68,8 +68,8 @@ def test_on_databricks_120_models_are_three_pages_of_fifty(
 def test_on_databricks_an_experiment_is_named_by_a_workspace_folder(
     databricks: str, hosted: Hosted, tmp_path: Path
 ) -> None:
-    ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
-    ModelRepository.open(Repository(tracking=databricks, experiment="/Users/me/sales"), make_spec(tmp_path))
+    open_repository(Repository(tracking=databricks), make_spec(tmp_path))
+    open_repository(Repository(tracking=databricks, experiment="/Users/me/sales"), make_spec(tmp_path))
     assert list(hosted.experiments) == ["/Shared/sales", "/Users/me/sales"]
 
 
@@ -81,7 +81,7 @@ def test_on_databricks_a_model_that_routes_wants_a_name_of_catalog_and_schema(
         spec = make_spec(
             tmp_path, mlflow={"development": where, "production": where}, promote={"route": route}
         )
-        model = routing_model(ModelRepository.open(spec.mlflow.production, spec), spec)
+        model = routing_model(open_repository(spec.mlflow.production, spec), spec)
         assert (model and model.name) == name
 
 
@@ -95,7 +95,7 @@ def test_files_in_databricks_own_root_go_through_the_server() -> None:
 def test_a_model_that_the_sdk_made_twice_is_found_and_deleted(
     databricks: str, hosted: Hosted, tmp_path: Path
 ) -> None:
-    repository = ModelRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
+    repository = open_repository(Repository(tracking=databricks), make_spec(tmp_path))
     once = hosted._post_logged_models
 
     def twice(path: str, body: dict[str, object]) -> tuple[int, dict[str, object]]:
@@ -124,7 +124,7 @@ def azureml(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]
 
 def test_on_azure_ml_each_model_is_a_run_of_three_calls(azureml: Hosted, tmp_path: Path) -> None:
     where = Repository(tracking=AZUREML, artifacts="abfss://models@account.dfs.core.windows.net/root")
-    repository = ModelRepository.open(where, make_spec(tmp_path))
+    repository = open_repository(where, make_spec(tmp_path))
     assert isinstance(repository, RunRepository)
     run = repository.start_run("sales job-1", {t.SPEC: "sales", t.JOB: "job-1"})
     made = some_records(tmp_path, 20)
@@ -152,9 +152,7 @@ def test_on_azure_ml_each_model_is_a_run_of_three_calls(azureml: Hosted, tmp_pat
 def test_roles_change_in_one_call_and_a_repeated_wave_adopts_its_runs(
     azureml: Hosted, tmp_path: Path
 ) -> None:
-    repository = ModelRepository.open(
-        Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path)
-    )
+    repository = open_repository(Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path))
     models = repository.create(some_records(tmp_path, 4), None)
     one = next(iter(models.values()))
     azureml.calls.clear()
@@ -167,7 +165,7 @@ def test_roles_change_in_one_call_and_a_repeated_wave_adopts_its_runs(
 
 
 def test_azure_mls_own_artifact_root_is_refused_with_what_to_do(azureml: Hosted, tmp_path: Path) -> None:
-    repository = ModelRepository.open(Repository(tracking=AZUREML), make_spec(tmp_path))
+    repository = open_repository(Repository(tracking=AZUREML), make_spec(tmp_path))
     with pytest.raises(TrackingError, match=r"Set mlflow\.\*\.artifacts .* abfss://"):
         repository.create(some_records(tmp_path, 1), None)
 
@@ -176,7 +174,7 @@ def test_registered_models_on_azure_ml_have_their_files_below_the_specs_own_root
     azureml: Hosted, tmp_path: Path
 ) -> None:
     where = Repository(tracking=AZUREML, artifacts="abfss://models@account.dfs.core.windows.net/root/")
-    repository = RegistryRepository.open(where, make_spec(tmp_path))
+    repository = open_registry(where, make_spec(tmp_path))
     run = repository.start_run("sales promotion", {t.SPEC: "sales"})
     assert (
         repository.run_artifacts(run)
@@ -188,13 +186,11 @@ def test_registered_models_are_refused_on_databricks_with_what_to_write(
     databricks: str, tmp_path: Path
 ) -> None:
     with pytest.raises(TrackingError, match=r"Use promote\.form: logged_models"):
-        RegistryRepository.open(Repository(tracking=databricks), make_spec(tmp_path))
+        open_registry(Repository(tracking=databricks), make_spec(tmp_path))
 
 
 def test_429_in_the_shape_of_a_hosted_service_is_waited_for(azureml: Hosted, tmp_path: Path) -> None:
-    repository = ModelRepository.open(
-        Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path)
-    )
+    repository = open_repository(Repository(tracking=AZUREML, artifacts=str(tmp_path)), make_spec(tmp_path))
     slept = list[float]()
     repository.client.sleep, repository.client.share = slept.append, lambda: 0.0
     azureml.refuse_every = 5

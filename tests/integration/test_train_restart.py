@@ -15,14 +15,14 @@ from integration import mlflow_server
 from integration.mlflow_server import MlflowServer
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.record import Recorder
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, MODELS, RUNS
+from manymodels_spark.lake.tables import FITS, MODELS, RUNS
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.log_models import Recorder
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.tracking.opening import open_repository
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -105,7 +105,7 @@ def test_a_server_that_stops_between_waves_and_comes_back_gets_each_model_once_a
     assert len(after) == len({partition for partition, *_ in after}) == PARTITIONS
     assert {run for _, run, _, _ in after} == {run for _, run, _, _ in fitted}, "one run, continued"
     assert set(logged) <= set(table(job, MODELS, "partition_id", "model_id"))
-    found = list(ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales")))
+    found = list(open_repository(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales")))
     assert sorted((model.partition_id, model.model_id) for model in found) == table(
         job, MODELS, "partition_id", "model_id"
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 import pandas as pd
 from builders import days, make_spec
 
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import sha256
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.spec.model import Repository, Spec
-from manymodels_spark.stages.requirements import template_of
+from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
 
 SEASON = 7
@@ -91,8 +92,8 @@ def log_all(
     return models
 
 
-def open_repository(folder: Path, url: str) -> tuple[ModelRepository, Spec]:
+def new_repository(folder: Path, url: str) -> tuple[ModelRepository, Spec]:
     """The repository of the tests' spec on a server, with that spec."""
     where = {"tracking": url}
     spec = make_spec(folder, mlflow={"development": where, "production": where})
-    return ModelRepository.open(Repository(tracking=url), spec), spec
+    return open_repository(Repository(tracking=url), spec), spec

@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.models.base import Problem
-from manymodels_spark.models.naive import SeasonalNaive
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.naive import SeasonalNaive
 
 SEGFAULT, KILLED, MEMORY, SLEEP = 1e6, 2e6, 3e6, 4e6
 

@@ -6,8 +6,8 @@ import time
 
 import pandas as pd
 
-from manymodels_spark.models.base import Problem
-from manymodels_spark.models.naive import SeasonalNaive
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.naive import SeasonalNaive
 
 SECONDS_A_ROW = 0.0003
 SLOW = 1.2

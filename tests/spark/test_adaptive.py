@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.fingerprint import spec_hash
-from manymodels_spark.stages import fitting
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.pack import expected, waves
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.select import Choice, select
+from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train import fit_wave
+from manymodels_spark.stages.train.due import Choice, select
+from manymodels_spark.stages.train.packing import expected, waves
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,9 +64,9 @@ def test_small_partitions_stay_in_the_tasks_that_they_were_packed_into(
     todo = select(job.lake, Choice(), spec_hash(job.spec), "run").todo
     todo["cost"] = expected(todo["rows"], job.spec)
     (wave,) = waves(todo, 100, 2, 1)
-    packed = fitting._rows(job.lake, job.spec, wave, None).select(
-        F.spark_partition_id().alias("task"), fitting.NUMBER
+    packed = fit_wave._rows(job.lake, job.spec, wave, None).select(
+        F.spark_partition_id().alias("task"), fit_wave.NUMBER
     )
-    found = {row[fitting.NUMBER]: row["task"] for row in packed.distinct().collect()}
+    found = {row[fit_wave.NUMBER]: row["task"] for row in packed.distinct().collect()}
     assert wave.tasks > 2
     assert [found[number] for number in range(len(wave.members))] == list(wave.members["task"])

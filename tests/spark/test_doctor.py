@@ -11,8 +11,8 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.doctor.cluster import cluster, executors, lake
-from manymodels_spark.models.naive import SeasonalNaive
-from manymodels_spark.stages.job import Job
+from manymodels_spark.families.naive import SeasonalNaive
+from manymodels_spark.stages.runs.job import Job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

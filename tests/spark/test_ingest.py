@@ -12,10 +12,10 @@ import pytest
 from builders import days, write_csv
 
 from manymodels_spark.errors import SourceError
-from manymodels_spark.stages import ingest as ingesting
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.tables import BRONZE, CALENDAR
+from manymodels_spark.lake.tables import BRONZE, CALENDAR
+from manymodels_spark.stages.ingest import stage as ingesting
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.runs.job import Job
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]

@@ -15,25 +15,25 @@ from builders import days, write_csv
 from promotions import PARTITIONS, promoted
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
-from manymodels_spark.stages import ledger
-from manymodels_spark.stages import promote as promotion
-from manymodels_spark.stages import rollback as taking_back
-from manymodels_spark.stages import train as training
-from manymodels_spark.stages.index import read_index, verify
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.retire import retire
-from manymodels_spark.stages.rollback import rollback
-from manymodels_spark.stages.route import forget
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CHAMPIONS, FITS, MODELS, PROMOTIONS, RUNS
+from manymodels_spark.lake.tables import CHAMPIONS, FITS, MODELS, PROMOTIONS, RUNS
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.maintain.retire import retire
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote import rollback as taking_back
+from manymodels_spark.stages.promote import stage as promotion
+from manymodels_spark.stages.promote.champions_index import read_index, verify
+from manymodels_spark.stages.promote.rollback import rollback
+from manymodels_spark.stages.promote.routing_model import forget
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train import stage as training
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
+from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.published import Published
-from manymodels_spark.tracking.registry import open_production
 
 pytestmark = pytest.mark.spark
 

@@ -23,20 +23,8 @@ from manymodels_spark.errors import (
     TrackingError,
     WarehouseError,
 )
-from manymodels_spark.fingerprint import spec_hash
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.pipeline import run
-from manymodels_spark.stages import index
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.record import Recorder
-from manymodels_spark.stages.score import score
-from manymodels_spark.stages.select import Choice, select
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import (
+from manymodels_spark.lake.tables import (
     CHAMPIONS,
     FITS,
     MODELS,
@@ -46,8 +34,20 @@ from manymodels_spark.tables import (
     SILVER,
     UNSCORED,
 )
+from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.pipeline import run
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote import champions_index
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.score.stage import score
+from manymodels_spark.stages.train.due import Choice, select
+from manymodels_spark.stages.train.log_models import Recorder
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.repository import ModelRepository
+from manymodels_spark.tracking.opening import open_repository
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -128,7 +128,7 @@ def test_every_fitted_partition_is_one_logged_model_with_its_tags(
     done: tuple[Job, dict[str, Any]], mlflow_at: Callable[[str], None]
 ) -> None:
     job, reports = done
-    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    repository = open_repository(job.spec.mlflow.development, job.spec)
     models = {model.tags["item"]: model for model in repository.search("tags.`manymodels.spec` = 'sales'")}
     assert sorted(models) == ["a", "b", "c", "wild"]
     assert models["a"].tags["store"] == "1"
@@ -151,7 +151,7 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
     monkeypatch.setenv("MANYMODELS_COMMIT", "c0ffee")
     job = ready(tmp_path, spark, rows_of("a", 40), backtest={"folds": 2})
     report = train(job)
-    repository = ModelRepository.open(job.spec.mlflow.development, job.spec)
+    repository = open_repository(job.spec.mlflow.development, job.spec)
     (fit,), (found,) = job.lake.read(FITS).collect(), repository.search(t.where(SPEC="sales"))
     model = repository.client.mlflow.get_logged_model(found.model_id)
     tags = dict(model.tags)
@@ -193,7 +193,9 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
         "levels": job.spec.backtest.intervals,
     }
     promote(job)
-    (champion,) = index.current_champions(ModelRepository.open(job.spec.mlflow.production, job.spec)).values()
+    (champion,) = champions_index.current_champions(
+        open_repository(job.spec.mlflow.production, job.spec)
+    ).values()
     same = (t.FINGERPRINT, t.SHA256, t.DATA_VERSION, t.SPEC_HASH, t.COMMIT, t.JOB, t.FAMILY)
     assert {name: champion.tags[name] for name in same} == {name: tags[name] for name in same}
 
@@ -217,7 +219,7 @@ def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSessio
     logged = [row["partition_id"] for row in job.lake.read(MODELS).collect()]
     models = [
         model.partition_id
-        for model in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
+        for model in open_repository(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
     ]
     assert (len(fits), len(set(fits))) == (6, 6)
     assert sorted(models) == sorted(logged) == sorted(set(logged))
@@ -271,12 +273,12 @@ def test_the_warehouse_holds_what_the_lake_holds(done: tuple[Job, dict[str, Any]
 
 def test_the_index_is_what_mlflow_says_and_can_be_thrown_away(done: tuple[Job, dict[str, Any]]) -> None:
     job, _ = done
-    assert index.verify(job) == []
-    before = {row["partition_id"]: row.asDict() for row in index.read_index(job).collect()}
-    index.write_index(job, [])
-    assert len(index.verify(job)) == 3
-    assert index.rebuild(job).counts["champions"] == 3
-    assert {row["partition_id"]: row.asDict() for row in index.read_index(job).collect()} == before
+    assert champions_index.verify(job) == []
+    before = {row["partition_id"]: row.asDict() for row in champions_index.read_index(job).collect()}
+    champions_index.write_index(job, [])
+    assert len(champions_index.verify(job)) == 3
+    assert champions_index.rebuild(job).counts["champions"] == 3
+    assert {row["partition_id"]: row.asDict() for row in champions_index.read_index(job).collect()} == before
 
 
 @pytest.mark.parametrize(
@@ -286,13 +288,13 @@ def test_a_row_of_the_index_that_somebody_changed_is_found(
     done: tuple[Job, dict[str, Any]], change: str
 ) -> None:
     job, _ = done
-    changed = sorted(index.read_index(job).toPandas()["partition_id"])[1]
+    changed = sorted(champions_index.read_index(job).toPandas()["partition_id"])[1]
     job.spark.sql(f"UPDATE {job.lake.ref(CHAMPIONS)} SET {change} WHERE partition_id = '{changed}'")
-    assert index.verify(job) == [changed]
-    index.rebuild(job)
-    assert index.verify(job) == []
+    assert champions_index.verify(job) == [changed]
+    champions_index.rebuild(job)
+    assert champions_index.verify(job) == []
     version = job.lake.version(CHAMPIONS)
-    index.rebuild(job)
+    champions_index.rebuild(job)
     assert job.lake.version(CHAMPIONS) == version, "what is right is not written again"
 
 
@@ -309,7 +311,7 @@ def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit
     ).collect()
     models = {
         m.tags["item"]: m
-        for m in ModelRepository.open(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
+        for m in open_repository(job.spec.mlflow.development, job.spec).search(t.where(SPEC="sales"))
     }
     origin = models["b"]
     assert len(rows) == 7, "a row per prediction"
@@ -393,7 +395,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
 @pytest.mark.parametrize(
     "at",
     [
-        "manymodels_spark.stages.train.select",
+        "manymodels_spark.stages.train.stage.select",
         "manymodels_spark.tracking.repository.ModelRepository.start_run",
     ],
 )
@@ -483,7 +485,7 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
 ) -> None:
     job = ready(tmp_path, spark)
     train(job), promote(job)
-    before = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
+    before = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     train(job, Choice(force=True))
     altered = min(before)
     job.spark.sql(
@@ -492,7 +494,7 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     )
     report = promote(job)
     assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
-    after = {row["partition_id"]: row["model_id"] for row in index.read_index(job).collect()}
+    after = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     assert {partition for partition in before if before[partition] == after[partition]} == {altered}
     told = (
         job.lake.read(PROMOTIONS)
@@ -504,7 +506,7 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     ]
     assert "train the partition again with --force" in told[0]["reason"]
     assert sum("checksum" in line and line.startswith("refused") for line in report.lines) == 1
-    assert index.verify(job) == []
+    assert champions_index.verify(job) == []
 
 
 def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSession, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pytest
 from builders import days, make_spec, write_csv
 
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, MODELS, QUARANTINE
+from manymodels_spark.lake.tables import FITS, MODELS, QUARANTINE
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.stage import train
 from tests.spark.killers import KILLED, MEMORY, SEGFAULT, SLEEP
 
 if TYPE_CHECKING:

@@ -15,25 +15,26 @@ import pytest
 from builders import days, write_csv
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
-from manymodels_spark.stages import index, ledger
-from manymodels_spark.stages import promote as promotion
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import RUNS_SCHEMA, Job, StageReport, new_run_id
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.retire import retire
-from manymodels_spark.stages.rollback import rollback
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import CHAMPIONS, PROMOTIONS, RUNS
-from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.lake.tables import CHAMPIONS, PROMOTIONS, RUNS
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.maintain.retire import retire
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote import champions_index
+from manymodels_spark.stages.promote import stage as promotion
+from manymodels_spark.stages.promote.rollback import rollback
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
+from manymodels_spark.tracking.opening import open_production
 
 pytestmark = pytest.mark.spark
 ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
     "promote": promote,
     "rollback": rollback,
     "retire": lambda job: retire(job, keep=1),
-    "index": index.rebuild,
+    "index": champions_index.rebuild,
 }
 
 
@@ -134,7 +135,7 @@ def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_part
         second = promote(job)
     assert refused == list(ON_CHAMPIONS)
     assert second.counts["promoted"] == 3
-    champions = index.current_champions(open_production(job.spec))
+    champions = champions_index.current_champions(open_production(job.spec))
     assert {model.tags["manymodels.promotion"] for model in champions.values()} == {second.run_id}
     assert {row["promotion"] for row in job.lake.read(CHAMPIONS).collect()} == {second.run_id}
     assert job.lake.read(PROMOTIONS).filter("outcome = 'promoted'").count() == 6

@@ -12,10 +12,10 @@ import pytest
 from synapse_stand_in import StandIn
 
 from manymodels_spark.errors import WarehouseError
+from manymodels_spark.lake.tables import PREDICTIONS, RUNS
 from manymodels_spark.spec.model import Synapse
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.tables import PREDICTIONS, RUNS
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.warehouse import synapse, synapse_sql
 
 SCHEMA = (
@@ -36,7 +36,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
         lambda place: place.replace(f"file://{tmp_path}", "https://a.dfs.core.windows.net"),
     )
     monkeypatch.setattr(
-        "manymodels_spark.stages.load.open_warehouse",
+        "manymodels_spark.stages.load.stage.open_warehouse",
         lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
     )
     return pool

@@ -13,16 +13,16 @@ from click.testing import CliRunner
 
 from manymodels_spark.cli import looking, main
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.fingerprint import spec_hash
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job, new_run_id
-from manymodels_spark.stages.monitor import monitor
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.score import score
-from manymodels_spark.stages.select import Choice, select
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import ALERTS, MONITORING
+from manymodels_spark.lake.tables import ALERTS, MONITORING
+from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.monitor.stage import monitor
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job, new_run_id
+from manymodels_spark.stages.score.stage import score
+from manymodels_spark.stages.train.due import Choice, select
+from manymodels_spark.stages.train.stage import train
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -12,12 +12,12 @@ import pytest
 from builders import days, make_spec, write_csv
 
 from manymodels_spark.cli.looking import plan_lines
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.plan import PLAN_FITS, plan
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS
+from manymodels_spark.lake.tables import FITS
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.plan import PLAN_FITS, plan
+from manymodels_spark.stages.train.stage import train
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,12 +14,12 @@ from builders import days, make_spec, write_csv
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages.calendar import by_partition
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.regular import completed
-from manymodels_spark.tables import PARTITIONS, QUALITY, SILVER
+from manymodels_spark.lake.tables import PARTITIONS, QUALITY, SILVER
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.calendar import by_partition
+from manymodels_spark.stages.prepare.grid import completed
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -404,7 +404,7 @@ def test_code_that_makes_other_rows_makes_them_of_the_bronze_that_is_there(
 ) -> None:
     job = prepared(make_job, tmp_path, [row("a", d, 1.0) for d in days(3)])
     version = job.lake.version(SILVER)
-    monkeypatch.setattr("manymodels_spark.stages.prepare._MAKE", 0)
+    monkeypatch.setattr("manymodels_spark.stages.prepare.stage._MAKE", 0)
     prepare(job)
     assert job.lake.version(SILVER) > version
 

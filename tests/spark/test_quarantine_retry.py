@@ -12,15 +12,15 @@ import yaml
 from builders import days, write_csv, write_spec
 from click.testing import CliRunner
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.cli import main
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.quarantine import by_reason
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, QUARANTINE
+from manymodels_spark.lake.tables import FITS, QUARANTINE
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.quarantine import by_reason
+from manymodels_spark.stages.train.stage import train
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,21 +14,21 @@ from builders import days, make_spec, write_csv
 from manymodels_spark.cli.looking import live_line
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.report import records as r
-from manymodels_spark.report.near import details
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import RUNS_SCHEMA, Job
-from manymodels_spark.stages.ledger import RUNNING
-from manymodels_spark.stages.load import load
-from manymodels_spark.stages.naming import find_partition
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.report import collect, general, report
-from manymodels_spark.stages.score import score
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.status import status
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, PROGRESS, RUNS, SILVER, Lake
+from manymodels_spark.lake.find_partition import find_partition
+from manymodels_spark.lake.tables import FITS, PROGRESS, RUNS, SILVER, Lake
+from manymodels_spark.reporting import records as r
+from manymodels_spark.reporting.collect import collect, general, report
+from manymodels_spark.reporting.partition_details import details
+from manymodels_spark.reporting.status import status
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job
+from manymodels_spark.stages.runs.ledger import RUNNING
+from manymodels_spark.stages.score.stage import score
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.warehouse import open_warehouse
 
 if TYPE_CHECKING:

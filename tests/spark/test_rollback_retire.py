@@ -13,16 +13,16 @@ import pytest
 from promotions import PARTITIONS, promoted
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.stages.index import read_index, verify
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.retire import retire
-from manymodels_spark.stages.rollback import rollback
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import PROMOTIONS
+from manymodels_spark.lake.tables import PROMOTIONS
+from manymodels_spark.stages.maintain.retire import retire
+from manymodels_spark.stages.promote.champions_index import read_index, verify
+from manymodels_spark.stages.promote.rollback import rollback
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking.artifacts import local_path
-from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.tracking.opening import open_production
 
 pytestmark = pytest.mark.spark
 

@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 from builders import days, write_csv
 
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.retire import retire
-from manymodels_spark.stages.rollback import rollback
-from manymodels_spark.stages.route import led_to, routing_model
-from manymodels_spark.stages.select import Choice
-from manymodels_spark.stages.train import train
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.maintain.retire import retire
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.rollback import rollback
+from manymodels_spark.stages.promote.routing_model import led_to, routing_model
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.due import Choice
+from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.tracking.opening import open_production
 
 pytestmark = pytest.mark.spark
 URI = "models:/sales@champion"

@@ -19,11 +19,7 @@ from builders import days, outside, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.stages.maintain import maintain
-from manymodels_spark.stages.score import score
-from manymodels_spark.tables import (
+from manymodels_spark.lake.tables import (
     CHAMPIONS,
     FITS,
     PARTITIONS,
@@ -34,6 +30,10 @@ from manymodels_spark.tables import (
     UNSCORED,
     WRITERS,
 )
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.maintain.stage import maintain
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.score.stage import score
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]

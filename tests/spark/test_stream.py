@@ -20,13 +20,13 @@ from builders import days, outside, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.predict import predict_partition
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.stream import stream_score
-from manymodels_spark.tables import STREAMED
+from manymodels_spark.lake.tables import STREAMED
+from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.score.stream import stream_score
 
 if TYPE_CHECKING:
-    from manymodels_spark.results import FitResult
+    from manymodels_spark.modeling.results import FitResult
 
 pytestmark = pytest.mark.spark
 MakeJob = Callable[..., Job]

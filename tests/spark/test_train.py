@@ -14,17 +14,17 @@ import psutil
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.fingerprint import spec_hash
-from manymodels_spark.isolate import PREFIX
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.pack import TASKS_PER_CORE
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.promote import promote
-from manymodels_spark.stages.select import Choice, select
-from manymodels_spark.stages.train import train
-from manymodels_spark.tables import FITS, PROGRESS
+from manymodels_spark.lake.tables import FITS, PROGRESS
+from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote.stage import promote
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.due import Choice, select
+from manymodels_spark.stages.train.packing import TASKS_PER_CORE
+from manymodels_spark.stages.train.sandbox import PREFIX
+from manymodels_spark.stages.train.stage import train
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

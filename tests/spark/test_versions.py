@@ -16,13 +16,13 @@ import pytest
 from builders import days, write_csv
 from champions import lay_out
 
-from manymodels_spark.stages.export import Exporter
-from manymodels_spark.stages.ingest import ingest
-from manymodels_spark.stages.job import Job
-from manymodels_spark.stages.load import load
-from manymodels_spark.stages.prepare import prepare
-from manymodels_spark.stages.score import score
-from manymodels_spark.tables import BRONZE, CHAMPIONS, PARTITIONS, PREDICTIONS, SCORING, SILVER, Lake
+from manymodels_spark.lake.tables import BRONZE, CHAMPIONS, PARTITIONS, PREDICTIONS, SCORING, SILVER, Lake
+from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.load.export import Exporter
+from manymodels_spark.stages.load.stage import load
+from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.score.stage import score
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from manymodels_spark.workers import mapped
+from manymodels_spark.spark.workers import mapped
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -14,12 +14,12 @@ from builders import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manymodels_spark.backtest import Fold, folds_of, try_family
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families import registry
+from manymodels_spark.families.base import Problem
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
-from manymodels_spark.models.base import Problem
+from manymodels_spark.modeling.backtest import Fold, folds_of, try_family
+from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.spec.model import Candidate
 
 HERE = Path("unused")

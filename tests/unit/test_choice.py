@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from builders import make_spec
 
-from manymodels_spark.backtest import Trial
-from manymodels_spark.choice import combination, honest, shares_of
-from manymodels_spark.models import registry
+from manymodels_spark.families import registry
+from manymodels_spark.modeling.backtest import Trial
+from manymodels_spark.modeling.selection import combination, honest, shares_of
 from manymodels_spark.spec.model import Candidate, Spec
 
 

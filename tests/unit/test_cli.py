@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from manymodels_spark.cli import main
 from manymodels_spark.cli.looking import hours, status_lines
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.report.records import ShareRow
-from manymodels_spark.session import require_java
-from manymodels_spark.stages.status import SpecStatus
+from manymodels_spark.reporting.records import ShareRow
+from manymodels_spark.reporting.status import SpecStatus
+from manymodels_spark.spark.session import require_java
 
 CONF = Path(__file__).parents[2] / "conf"
 

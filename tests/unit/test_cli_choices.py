@@ -10,9 +10,12 @@ import pytest
 from click.testing import CliRunner
 
 from manymodels_spark.cli import common, inspecting, main, models, running
-from manymodels_spark.stages import index, promote, retire, rollback, train
-from manymodels_spark.stages.job import StageReport
-from manymodels_spark.stages.select import Choice
+from manymodels_spark.stages.maintain import retire
+from manymodels_spark.stages.promote import champions_index, rollback
+from manymodels_spark.stages.promote import stage as promote_stage
+from manymodels_spark.stages.runs.job import StageReport
+from manymodels_spark.stages.train import stage as train_stage
+from manymodels_spark.stages.train.due import Choice
 
 
 @pytest.fixture
@@ -27,11 +30,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[s
     for module in (running, models, inspecting):
         monkeypatch.setattr(module, "job_of", lambda spec: spec)
     for module, name in (
-        (train, "train"),
-        (promote, "promote"),
+        (train_stage, "train"),
+        (promote_stage, "promote"),
         (retire, "retire"),
         (rollback, "rollback"),
-        (index, "rebuild"),
+        (champions_index, "rebuild"),
     ):
         monkeypatch.setattr(module, name, stage)
     return calls
@@ -89,7 +92,7 @@ def test_only_and_where_at_once_are_refused(asked: list[Any]) -> None:
 def test_verifying_the_index_ends_with_1_where_it_differs(
     asked: list[Any], monkeypatch: pytest.MonkeyPatch, wrong: list[str], code: int
 ) -> None:
-    monkeypatch.setattr(index, "verify", lambda job: wrong)
+    monkeypatch.setattr(champions_index, "verify", lambda job: wrong)
     result = CliRunner().invoke(main, ["index", "s", "--verify"])
     assert (result.exit_code, asked) == (code, [])
     assert f"{len(wrong)} partitions differ" in result.output

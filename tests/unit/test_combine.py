@@ -13,12 +13,12 @@ from builders import make_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manymodels_spark.combine import combined, weights_of
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import open_payload
-from manymodels_spark.predict import predict_partition
-from manymodels_spark.results import FitResult
+from manymodels_spark.modeling.ensemble import combined, weights_of
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import open_payload
+from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.modeling.results import FitResult
 
 ROWS = pd.DataFrame(
     {

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manymodels_spark.conformal import Intervals, calibrate, coverage
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.conformal import Intervals, calibrate, coverage
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import predict_partition
 
 Noise = Callable[[np.random.Generator, int], np.ndarray]
 week = np.tile([0.0, 3, 9, 4, -2, -8, -6], 60)

@@ -9,13 +9,13 @@ import orjson
 import pandas as pd
 import pytest
 
-from manymodels_spark.check import spec_of
 from manymodels_spark.errors import SpecError
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families.checked_spec import spec_of
+from manymodels_spark.families.features import LagFeatures
+from manymodels_spark.families.public_holidays import is_holiday
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models.days_off import is_holiday
-from manymodels_spark.models.features import LagFeatures
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import predict_partition
 
 SPEC = """
 name: sales

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from manymodels_spark.models import registry
+from manymodels_spark.families import registry
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.defaults import BY_TASK, WEEKLY
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from deploy_files import DEPLOY, PLATFORMS, module
 
-from manymodels_spark.check import load_spec
+from manymodels_spark.families.checked_spec import load_spec
 
 
 def test_no_file_holds_what_looks_like_a_secret() -> None:

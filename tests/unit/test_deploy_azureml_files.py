@@ -18,7 +18,7 @@ import pytest
 import yaml
 from deploy_files import DEPLOY, PLATFORMS, module, read, texts, wanted
 
-from manymodels_spark.check import load_spec
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
 
 AZUREML = DEPLOY / "azureml"
@@ -200,8 +200,8 @@ def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:
 def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from manymodels_spark.fit import fit_partition
-    from manymodels_spark.payload import sha256
+    from manymodels_spark.modeling.fit import fit_partition
+    from manymodels_spark.modeling.payload import sha256
 
     spec = tmp_path / "spec.yaml"
     spec.write_text(

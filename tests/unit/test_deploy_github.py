@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from manymodels_spark.check import load_spec
 from manymodels_spark.cli import main as manymodels
 from manymodels_spark.doctor.needs import LAKE, PRODUCTION, unset
+from manymodels_spark.families.checked_spec import load_spec
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / "deploy" / "github"

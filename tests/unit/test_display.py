@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from manymodels_spark.display import html_table
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.pipeline import RunReport
-from manymodels_spark.stages.job import StageReport
-from manymodels_spark.stages.naming import named_values
+from manymodels_spark.lake.find_partition import named_values
+from manymodels_spark.stages.pipeline import RunReport
+from manymodels_spark.stages.runs.job import StageReport
 
 
 def test_a_table_escapes_what_it_is_given_and_writes_numbers_for_people() -> None:

@@ -17,8 +17,6 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
-from manymodels_spark import session
-from manymodels_spark.check import spec_of
 from manymodels_spark.cli import main
 from manymodels_spark.doctor import (
     NotReady,
@@ -33,6 +31,8 @@ from manymodels_spark.doctor import (
 from manymodels_spark.doctor.examine import together
 from manymodels_spark.doctor.findings import Finding, first_line, ok
 from manymodels_spark.doctor.needs import environment, parts_of, unset
+from manymodels_spark.families.checked_spec import spec_of
+from manymodels_spark.spark import session
 from manymodels_spark.spec import Spec
 
 FIVE_LINES = "name: sales\npartition_by: [store]\ncolumns: {time: date, target: units}\nhorizon: 7\n"

@@ -14,16 +14,16 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families import registry
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
-from manymodels_spark.payload import open_payload
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import open_payload
+from manymodels_spark.modeling.predict import predict_partition
 
 KEY = PartitionKey.of({"store": 1})
 CODE = """
-from manymodels_spark.models.base import Options
-from manymodels_spark.models.naive import Mean, Naive
+from manymodels_spark.families.base import Options
+from manymodels_spark.families.naive import Mean, Naive
 
 class ShiftedOptions(Options):
     by: float = 10.0
@@ -103,7 +103,7 @@ def test_mistakes_in_its_options_and_its_task_are_told_as_those_of_built_in_fami
 
 def test_a_package_cannot_put_its_class_in_the_place_of_a_built_in_one(folder: Path) -> None:
     installed(folder)
-    assert registry.family("naive").__module__ == "manymodels_spark.models.naive"
+    assert registry.family("naive").__module__ == "manymodels_spark.families.naive"
     spec = make_spec(Path("unused"), candidates=["acme_families:Nameless"])
     result = fit_partition(rows(), spec, KEY)
     assert result.payload is not None, result.failure

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manymodels_spark import estimate as e
+from manymodels_spark.stages.train import estimate as e
 
 SECONDS = st.lists(st.floats(0, 1e4), min_size=1, max_size=12)
 

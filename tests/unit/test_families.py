@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
-from manymodels_spark.models import registry, skops
-from manymodels_spark.models.base import Family, Problem
+from manymodels_spark.families import registry, skops
+from manymodels_spark.families.base import Family, Problem
 from manymodels_spark.spec.model import Candidate
 
 ROWS, HORIZON = 120, 10

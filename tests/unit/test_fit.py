@@ -17,17 +17,17 @@ from builders import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manymodels_spark.backtest import Trial
-from manymodels_spark.choice import rank, shares_of
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families import registry
+from manymodels_spark.families.naive import Mean
+from manymodels_spark.families.statsforecast import Theta
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
-from manymodels_spark.models.naive import Mean
-from manymodels_spark.models.statsforecast import Theta
-from manymodels_spark.payload import open_payload, sha256
-from manymodels_spark.predict import predict_partition
-from manymodels_spark.results import FitResult, Status
+from manymodels_spark.modeling.backtest import Trial
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import open_payload, sha256
+from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.modeling.results import FitResult, Status
+from manymodels_spark.modeling.selection import rank, shares_of
 from manymodels_spark.spec.model import Backtest, Candidate, Spec
 
 HERE = Path("unused")

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 from builders import make_spec
 
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.stages import fitting
-from manymodels_spark.stages.fitting import COLUMNS, NUMBER, fitter
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.stages.train import fit_wave
+from manymodels_spark.stages.train.fit_wave import COLUMNS, NUMBER, fitter
 
 UNITS = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 COUNTS = {0: 40, 1: 4, 2: 60}
@@ -26,9 +26,9 @@ COUNTS = {0: 40, 1: 4, 2: 60}
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
     yield
-    for sandbox in fitting._sandboxes.values():
+    for sandbox in fit_wave._sandboxes.values():
         sandbox.close()
-    fitting._sandboxes.clear()
+    fit_wave._sandboxes.clear()
 
 
 def rows(number: int) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path
 
 
 def test_many_outcomes_leave_a_task_in_portions(tmp_path: Path) -> None:
-    count = fitting._OUTCOMES_IN_A_BATCH + 1
+    count = fit_wave._OUTCOMES_IN_A_BATCH + 1
     one = pa.RecordBatch.from_pandas(rows(1))
     batches = [
         one.append_column(NUMBER, pa.array(np.full(len(one), number, np.int32))) for number in range(count)

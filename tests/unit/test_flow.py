@@ -7,8 +7,8 @@ from threading import Event
 import pandas as pd
 import pytest
 
-from manymodels_spark.stages.flow import flow
-from manymodels_spark.stages.pack import Wave
+from manymodels_spark.stages.train.packing import Wave
+from manymodels_spark.stages.train.wave_flow import flow
 
 WAVES = [Wave(number, pd.DataFrame({"bucket": [0]}), 1) for number in range(1, 7)]
 PATIENCE = 10.0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manymodels_spark.stages.groups import groups
+from manymodels_spark.stages.train.groups import groups
 
 
 @given(st.lists(st.integers(0, 5), max_size=40).map(sorted), st.integers(1, 50))

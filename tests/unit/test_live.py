@@ -12,7 +12,7 @@ from builders import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manymodels_spark import drift, live
+from manymodels_spark.modeling import drift, live_errors
 from manymodels_spark.spec import Spec
 
 HORIZON, HISTORY = 28, 400
@@ -30,7 +30,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     )
 
 
-def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame, live.Judged]:
+def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame, live_errors.Judged]:
     """Two years' worth of weekly sales with noise that remembers, a forecast of the last 28 days that knows
     the true mean, and what its backtest said. `planted` says what changes after the cutoff.
     """
@@ -66,18 +66,22 @@ def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.D
     )
     past = actuals["units"].to_numpy()[HISTORY - 3 * HORIZON : HISTORY]
     truth = level * np.resize(WEEK, count)[HISTORY - 3 * HORIZON : HISTORY]
-    return actuals, predictions, live.Judged(float(np.abs(past - truth).sum() / past.sum()), 3 * HORIZON)
+    return (
+        actuals,
+        predictions,
+        live_errors.Judged(float(np.abs(past - truth).sum() / past.sum()), 3 * HORIZON),
+    )
 
 
 def alerts(spec: Spec, seed: int, planted: str | None = None) -> set[tuple[str, str]]:
     return {
         (found.check, found.subject)
-        for found in live.watch(*_ordered(partition(seed, planted), spec))
+        for found in live_errors.watch(*_ordered(partition(seed, planted), spec))
         if found.alert
     }
 
 
-def _ordered(made: tuple[pd.DataFrame, pd.DataFrame, live.Judged], spec: Spec) -> tuple[Any, ...]:
+def _ordered(made: tuple[pd.DataFrame, pd.DataFrame, live_errors.Judged], spec: Spec) -> tuple[Any, ...]:
     actuals, predictions, judged = made
     return actuals, predictions, spec, judged
 
@@ -106,7 +110,10 @@ def test_at_most_one_in_twenty_of_the_unchanged_partitions_has_any_alert(spec: S
 
 def test_live_errors_are_those_that_a_person_would_compute(spec: Spec) -> None:
     actuals, predictions, judged = partition(1)
-    found = {(one.check, one.subject, one.age): one for one in live.watch(actuals, predictions, spec, judged)}
+    found = {
+        (one.check, one.subject, one.age): one
+        for one in live_errors.watch(actuals, predictions, spec, judged)
+    }
     truth, made = actuals["units"].to_numpy()[-HORIZON:], predictions["prediction"].to_numpy()
     assert found["accuracy", "wape", "all"].value == pytest.approx(np.abs(truth - made).sum() / truth.sum())
     assert found["accuracy", "wape", "all"].reference == judged.metric
@@ -124,8 +131,8 @@ def test_live_errors_are_those_that_a_person_would_compute(spec: Spec) -> None:
 
 def test_predictions_without_an_actual_yet_say_nothing(spec: Spec) -> None:
     actuals, predictions, judged = partition(1)
-    assert live.watch(actuals.head(HISTORY), predictions, spec, judged) == []
-    some = live.watch(actuals.head(HISTORY + 3), predictions, spec, judged)
+    assert live_errors.watch(actuals.head(HISTORY), predictions, spec, judged) == []
+    some = live_errors.watch(actuals.head(HISTORY + 3), predictions, spec, judged)
     assert {one.steps for one in some if one.age == "all"} == {3}
     assert not any(one.alert for one in some), "three days are too few to cry"
 
@@ -133,7 +140,7 @@ def test_predictions_without_an_actual_yet_say_nothing(spec: Spec) -> None:
 def test_an_actual_that_is_missing_is_left_out_and_none_stops_the_others(spec: Spec) -> None:
     actuals, predictions, judged = partition(1)
     actuals.loc[actuals.index[-3], "units"] = np.nan
-    found = live.watch(actuals, predictions, spec, judged)
+    found = live_errors.watch(actuals, predictions, spec, judged)
     assert next(one for one in found if one.check == "accuracy").steps == HORIZON - 1
 
 

@@ -9,8 +9,8 @@ import orjson
 import pandas as pd
 import pytest
 
-from manymodels_spark.models import registry
-from manymodels_spark.models.base import Problem
+from manymodels_spark.families import registry
+from manymodels_spark.families.base import Problem
 from manymodels_spark.spec.model import Candidate
 
 HORIZON = 14

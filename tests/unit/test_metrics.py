@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manymodels_spark import metrics
+from manymodels_spark.modeling import metrics
 from manymodels_spark.spec.model import TASK_METRICS
 
 ACTUAL = np.array([10.0, 20.0, 0.0, 30.0])

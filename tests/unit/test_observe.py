@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from manymodels_spark import observe
 from manymodels_spark.cli import main
-from manymodels_spark.progress import Events
+from manymodels_spark.stages.runs.progress import Events
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_an_error_of_the_command_line_is_a_line_of_json(lines: io.StringIO, tmp_
 
 def test_progress_is_an_event_now_and_then(lines: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 1.0, 20.0, 21.0])
-    monkeypatch.setattr("manymodels_spark.progress.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("manymodels_spark.stages.runs.progress.time.monotonic", lambda: next(now))
     progress = Events()
     progress.start("train", 100)
     for done in (1, 40, 41):

@@ -7,7 +7,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manymodels_spark.stages.pack import buckets, pack, waves
+from manymodels_spark.stages.prepare.census import buckets
+from manymodels_spark.stages.train.packing import pack, waves
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=200), st.integers(1, 16))

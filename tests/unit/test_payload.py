@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.models.codec import decode, encode
-from manymodels_spark.payload import FORMAT, open_payload, seal, sha256
+from manymodels_spark.families.codec import decode, encode
+from manymodels_spark.modeling.payload import FORMAT, open_payload, seal, sha256
 
 DOCUMENT: dict[str, Any] = {"task": "forecast", "members": [{"family": "naive", "state": [1.5]}]}
 texts = st.text(max_size=8)

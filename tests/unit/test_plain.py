@@ -13,11 +13,11 @@ from builders import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families.numpy_pipeline import plain
+from manymodels_spark.families.sklearn import Fitted, _plain
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models.plain import plain
-from manymodels_spark.models.sklearn import Fitted, _plain
-from manymodels_spark.predict import LoadedPartition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import LoadedPartition
 
 FEATURES = ["pressure", "age", "pump", "flow"]
 NUMBER = st.floats(-1e6, 1e6) | st.none()

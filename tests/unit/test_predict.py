@@ -13,10 +13,10 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import open_payload, seal, sha256
-from manymodels_spark.predict import LoadedPartition, predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.payload import open_payload, seal, sha256
+from manymodels_spark.modeling.predict import LoadedPartition, predict_partition
 
 KEY = PartitionKey.of({"store": 1})
 LAST = pd.Timestamp("2026-03-01")

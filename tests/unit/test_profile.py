@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from manymodels_spark.models import registry
-from manymodels_spark.profile import Kind, profile, ruled_out, seasons_of
+from manymodels_spark.families import registry
+from manymodels_spark.modeling.profile import Kind, profile, ruled_out, seasons_of
 from manymodels_spark.spec.model import FREQUENCIES, Candidate
 
 DAILY = (7, 365)
@@ -200,7 +200,7 @@ def test_what_is_ruled_out_says_why() -> None:
 
 
 def test_only_built_in_families_have_rules() -> None:
-    from manymodels_spark import profile as module
+    from manymodels_spark.modeling import profile as module
 
     named = (
         module._INTERMITTENT_ONLY

@@ -7,9 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from manymodels_spark import progress
-from manymodels_spark.progress import Bars, Lines, progress_text
-from manymodels_spark.stages.job import StageReport
+from manymodels_spark.stages.runs import progress
+from manymodels_spark.stages.runs.job import StageReport
+from manymodels_spark.stages.runs.progress import Bars, Lines, progress_text
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from prophet.make_holidays import make_holidays_df
 from prophet.serialize import model_to_json
 from prophet.utilities import warm_start_params
 
-from manymodels_spark.models.base import Problem
-from manymodels_spark.models.prophet import FastBackend, ProphetFamily, ProphetOptions, backend
-from manymodels_spark.payload import seal
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.prophet import FastBackend, ProphetFamily, ProphetOptions, backend
+from manymodels_spark.modeling.payload import seal
 
 DAILY = Problem("forecast", "units", "date", "D", season=7, horizon=28)
 CASES: dict[str, tuple[Problem, dict[str, Any], int]] = {

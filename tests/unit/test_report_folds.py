@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from manymodels_spark.report import records as r
-from manymodels_spark.report.folds import placed
+from manymodels_spark.reporting import records as r
+from manymodels_spark.reporting.folds import placed
 
 ROWS = [
     ("2026-01-01", 1.0),

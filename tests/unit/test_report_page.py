@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from report_builders import partitions_of, report_of
 
-from manymodels_spark.report import figures, svg
-from manymodels_spark.report import records as r
-from manymodels_spark.report.page import render
+from manymodels_spark.reporting import figures, svg
+from manymodels_spark.reporting import records as r
+from manymodels_spark.reporting.page import render
 
 SCRIPT = "<script>alert(1)</script>"
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from manymodels_spark.stages.retire import expired
+from manymodels_spark.stages.maintain.retire import expired
 from manymodels_spark.tracking.records import Registered
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

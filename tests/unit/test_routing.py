@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.flavor.route_table import Route, Routes, Shape, kinds_of
+from manymodels_spark.flavor.routed_models import RoutedModels
 from manymodels_spark.keys import PartitionKey, Value, typed
-from manymodels_spark.memory import LruBytes, measure
-from manymodels_spark.payload import sha256
-from manymodels_spark.routes import Route, Routes, Shape, kinds_of
-from manymodels_spark.routing import RoutedModels
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.memory import LruBytes, measure
+from manymodels_spark.modeling.payload import sha256
 
 WEEK = 7
 
@@ -98,7 +98,7 @@ def test_a_partition_that_cannot_answer_says_why_and_the_others_answer() -> None
 
 
 def model_of(level: float):  # type: ignore[no-untyped-def]
-    from manymodels_spark.predict import LoadedPartition
+    from manymodels_spark.modeling.predict import LoadedPartition
 
     return LoadedPartition(payload_of(PartitionKey.of({"store": 1, "item": "a"}), level))
 

@@ -14,11 +14,11 @@ import pytest
 from builders import days, make_spec
 from pyspark.sql import types as T
 
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import predict_partition
 from manymodels_spark.spec import Spec
-from manymodels_spark.stages.predicting import scored_schema, scorer
+from manymodels_spark.stages.score.score_task import scored_schema, scorer
 
 CUTOFF = pd.Timestamp("2026-01-30")
 EMPTY = pd.DataFrame(

@@ -14,16 +14,16 @@ from mlflow import MlflowClient
 from serving_builders import forecast_payload, key_of
 
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.payload import sha256
+from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.mlflow_source import MlflowChampions
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import SourceDown, UnknownPartition
 from manymodels_spark.spec import Spec
-from manymodels_spark.stages.promote import champion_record
+from manymodels_spark.stages.promote.stage import champion_record
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
-from manymodels_spark.tracking.registry import open_production
+from manymodels_spark.tracking.opening import open_production
 
 FORMS = ("logged_models", "registered_models")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from manymodels_spark import session
-from manymodels_spark.session import cores, own_settings, shuffle_partitions
+from manymodels_spark.spark import session
+from manymodels_spark.spark.session import cores, own_settings, shuffle_partitions
 
 
 class Conf(dict[str, str]):

@@ -9,8 +9,8 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.jars import checksums, coordinates
-from manymodels_spark.storage import azure_settings, needs_azure
+from manymodels_spark.spark.jars import checksums, coordinates
+from manymodels_spark.spark.storage import azure_settings, needs_azure
 
 LAKE = "abfss://lake@account.dfs.core.windows.net/forecasts"
 PROVIDER = "fs.azure.account.oauth.provider.type"

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families import registry
+from manymodels_spark.families.base import Family, Problem
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.models import registry
-from manymodels_spark.models.base import Family, Problem
-from manymodels_spark.predict import predict_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.predict import predict_partition
 from manymodels_spark.spec.model import Candidate
 
 ROWS = 150

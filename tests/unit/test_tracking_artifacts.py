@@ -14,7 +14,7 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.stages import route
+from manymodels_spark.stages.promote import routing_model
 from manymodels_spark.tracking import artifacts
 
 # An id and a port with the number that means "not found".
@@ -187,13 +187,13 @@ def test_a_routing_version_that_could_not_be_read_is_kept_and_one_without_files_
     fail: Fail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     model, spec, repository = Versions(), make_spec(tmp_path), SimpleNamespace()
-    monkeypatch.setattr(route, "routing_model", lambda *_: model)
+    monkeypatch.setattr(routing_model, "routing_model", lambda *_: model)
     fail(several(f"403 Client Error: FORBIDDEN for url: {URL}"))
     with pytest.raises(Exception, match="FORBIDDEN"):
-        route.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
+        routing_model.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
     assert len(model.left) == 1
     fail(several(f"404 Client Error: NOT FOUND for url: {URL}"))
-    route.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
+    routing_model.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
     assert model.left == []
 
 

@@ -12,12 +12,12 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import FitError
-from manymodels_spark.fit import fit_partition
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.metrics import wape
-from manymodels_spark.results import Status
+from manymodels_spark.modeling.backtest_partition import backtest_partition
+from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.metrics import wape
+from manymodels_spark.modeling.results import Status
 from manymodels_spark.spec.model import Backtest, Candidate, Spec
-from manymodels_spark.trials import backtest_partition
 
 KEY = PartitionKey.of({"store": 1, "item": "a"})
 NAIVE, MEAN = Candidate(family="seasonal_naive"), Candidate(family="mean")

@@ -15,10 +15,10 @@ from sqlfluff.core import Linter
 from star_builders import BY_HAND, ROWS, STAR, TABLES
 from synapse_stand_in import to_duckdb
 
-from manymodels_spark.check import load_spec
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.powerbi.measures import measures
 from manymodels_spark.powerbi.project import project_files
-from manymodels_spark.stages.facts import put_views, star_of
+from manymodels_spark.stages.load.facts import put_views, star_of
 from manymodels_spark.warehouse import open_warehouse, views
 
 ROOT = Path(__file__).resolve().parents[2]

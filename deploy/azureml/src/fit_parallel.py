@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import pandas as pd
 
-from manymodels_spark.check import load_spec
-from manymodels_spark.fit import fit_partition
+from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.fit import fit_partition
 
 _state: dict[str, Any] = {}
 

@@ -1,0 +1,153 @@
+"""Which families there are, by the names that specs use. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from manymodels_spark.errors import ManyModelsError, Mistake
+from manymodels_spark.families.base import Family
+from manymodels_spark.spec.model import Candidate
+
+GROUP = "manymodels.families"
+_STATS = "manymodels_spark.families.statsforecast"
+_SKLEARN = "manymodels_spark.families.sklearn"
+_BUILT_IN = {
+    "naive": "manymodels_spark.families.naive:Naive",
+    "seasonal_naive": "manymodels_spark.families.naive:SeasonalNaive",
+    "mean": "manymodels_spark.families.naive:Mean",
+    "majority": "manymodels_spark.families.naive:Majority",
+    "prophet": "manymodels_spark.families.prophet:ProphetFamily",
+    "drift": f"{_STATS}:Drift",
+    "theta": f"{_STATS}:Theta",
+    "auto_theta": f"{_STATS}:AutoTheta",
+    "dynamic_theta": f"{_STATS}:DynamicTheta",
+    "auto_ets": f"{_STATS}:AutoETS",
+    "auto_ces": f"{_STATS}:AutoCES",
+    "auto_arima": f"{_STATS}:AutoARIMA",
+    "holt": f"{_STATS}:Holt",
+    "ses": f"{_STATS}:SES",
+    "mstl": "manymodels_spark.families.mstl:MSTL",
+    "mfles": f"{_STATS}:MFLES",
+    "croston": f"{_STATS}:Croston",
+    "tsb": f"{_STATS}:TSB",
+    "linear": f"{_SKLEARN}:Linear",
+    "gradient_boosting": f"{_SKLEARN}:GradientBoosting",
+    "random_forest": f"{_SKLEARN}:RandomForest",
+    "lightgbm": "manymodels_spark.families.lightgbm:LightGBM",
+}
+
+
+@lru_cache(maxsize=1)
+def addresses() -> dict[str, str]:
+    """Family name to `module:Class`: the built-in ones and those of installed packages (entry points)."""
+    # A point's value may name extras, too.
+    return {
+        **{point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)},
+        **_BUILT_IN,
+    }
+
+
+def family(name: str) -> type[Family[Any]]:
+    """The class of a family by its name, or by `module:Class`. Raises ManyModelsError where it cannot be
+    had.
+    """
+    address = name if ":" in name else addresses().get(name)
+    if address is None:
+        raise ManyModelsError(f"unknown model {name!r}.{_nearest(name)}")
+    module, _, attribute = address.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ManyModelsError(
+            f"model {name!r} ({address}) cannot be imported: {error}. Install its package"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, Family)):
+        raise ManyModelsError(
+            f"model {name!r}: {address} is no subclass of manymodels_spark.families.base.Family"
+        )
+    return found
+
+
+def name_of(cls: type[Family[Any]]) -> str:
+    """What `family` finds this very class by: its name where that is registered for it, else `module:Class`.
+
+    A subclass inherits its parent's name, and the parent is another model.
+    """
+    try:
+        if cls.name in addresses() and family(cls.name) is cls:
+            return cls.name
+    except ManyModelsError:  # the name is that of a class that cannot be had
+        pass
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def build(candidate: Candidate) -> Family[Any]:
+    """The family of a candidate with its options. Raises ManyModelsError or pydantic's ValidationError."""
+    cls = family(candidate.family)
+    return cls(cls.Options.model_validate(candidate.options))
+
+
+def candidate_mistakes(data: Any, task: str) -> Iterator[Mistake]:
+    """What is wrong with the candidates and the fallback in a spec's raw data."""
+    listed = data.get("candidates")
+    places = [
+        (f"candidates[{index}]", raw) for index, raw in enumerate(listed if isinstance(listed, list) else [])
+    ]
+    if data.get("fallback"):
+        places.append(("fallback", data["fallback"]))
+    for path, raw in places:
+        name, options = _named(raw)
+        if name is None:
+            yield Mistake(path, f"{raw!r} names no model. Write `- theta` or `- theta: {{season: 7}}`")
+        else:
+            yield from _mistakes(path, name, options, task)
+
+
+def _mistakes(path: str, name: str, options: Any, task: str) -> Iterator[Mistake]:
+    try:
+        cls = family(name)
+    except ManyModelsError as error:
+        yield Mistake(path, str(error))
+        return
+    if task not in cls.tasks:
+        yield Mistake(path, f"{name} does not do {task}. It does {', '.join(sorted(cls.tasks))}")
+    try:
+        cls.Options.model_validate(options)
+    except ValidationError as error:
+        for detail in error.errors():
+            where = ".".join(str(part) for part in detail["loc"])
+            yield Mistake(
+                f"{path}.{name}.{where}" if where else f"{path}.{name}", _option_message(cls, detail)
+            )
+
+
+def _option_message(cls: type[Family[Any]], detail: Any) -> str:
+    if detail["type"] == "extra_forbidden":
+        known = sorted(cls.Options.model_fields)
+        close = difflib.get_close_matches(str(detail["loc"][-1]), known, 1, 0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"unknown option.{hint} Known: {', '.join(known) or 'none'}"
+    return f"{detail['msg']}, and {detail['input']!r} was given"
+
+
+def _named(raw: Any) -> tuple[str | None, Any]:
+    if isinstance(raw, str):
+        return raw, {}
+    if isinstance(raw, dict) and len(raw) == 1:
+        ((name, options),) = raw.items()
+        return str(name), options or {}
+    return None, None
+
+
+def _nearest(name: str) -> str:
+    known = sorted(addresses())
+    close = difflib.get_close_matches(name, known, 1, 0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known: {', '.join(known)}"

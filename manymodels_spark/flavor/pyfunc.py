@@ -1,0 +1,42 @@
+"""The loader that MLflow calls for a model of this package: `mlflow.pyfunc.load_model("models:/<id>")`.
+
+It needs a payload and nothing else: no lake, no Spark, no tracking server.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from manymodels_spark.modeling.predict import predict_partition
+
+TIMES = "times"
+
+
+class PartitionModel:
+    """The model of one partition behind MLflow's `predict`."""
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+
+    def predict(self, rows: pd.DataFrame | None = None, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Predictions as a DataFrame.
+
+        Forecast: for the times (and known-future columns) in `rows`, or, where `rows` is empty (MLflow takes
+        an empty DataFrame, not None), for `params["horizon"]` steps after the last training row. Other tasks:
+        one prediction per row. `params["levels"]` are the intervals in percent.
+        """
+        options = params or {}
+        given = options.get("levels")
+        levels = None if given is None else [int(level) for level in given]
+        if rows is not None and len(rows) > 0:
+            return predict_partition(self.payload, future=rows, levels=levels)
+        horizon = options.get("horizon")
+        return predict_partition(self.payload, horizon=int(horizon) if horizon else None, levels=levels)
+
+
+def _load_pyfunc(path: str) -> PartitionModel:
+    """Called by MLflow with the path of the payload file."""
+    return PartitionModel(Path(path).read_bytes())

@@ -1,0 +1,1 @@
+"""The tables of a spec in the lake: names, idempotent writes, queries that several stages share, sources."""

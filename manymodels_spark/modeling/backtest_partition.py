@@ -1,0 +1,88 @@
+"""The backtest of one partition once more, for someone who wants to see it: every candidate's prediction of
+every fold.
+
+A run keeps the champions' predictions of their folds; those of all candidates would outweigh the models. A
+fit is pure, so the same rows and spec give the same predictions again. Pure pandas, as the fit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from manymodels_spark.families.base import Problem
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.backtest import Fold, Trial
+from manymodels_spark.modeling.cleaning import clean
+from manymodels_spark.modeling.fit import problem_of, trials_of
+from manymodels_spark.modeling.selection import combination, how_of, rank, size_of
+from manymodels_spark.spec.model import Spec
+
+CHAMPION = "champion"
+
+
+def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.DataFrame:
+    """A row per candidate, fold and step of one partition's rows: candidate, champion (whether it did best),
+    fold (1 is the latest), the time column (or `row`, the place among the rows given), actual and prediction.
+    A combination of candidates is a candidate of its own.
+
+    Raises FitError where the rows allow no fold. A candidate that failed is left out.
+    """
+    problem = problem_of(rows, spec, key)
+    with np.errstate(all="ignore"):
+        cleaned = clean(rows.reset_index(drop=True), spec)
+        trials, folds, _ = trials_of(cleaned, spec, problem)
+    ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(cleaned))
+    if not ranked:
+        return pd.DataFrame(
+            columns=["candidate", CHAMPION, "fold", problem.time or "row", "actual", "prediction"]
+        )
+    named = {trial.name: _predicted(trial, folds) for trial in ranked}
+    best, combined = _champion(ranked, spec)
+    named |= combined
+    tables = [
+        _table(name, values, cleaned, folds, problem).assign(champion=name == best)
+        for name, values in named.items()
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _champion(ranked: Sequence[Trial], spec: Spec) -> tuple[str, dict[str, list[np.ndarray]]]:
+    """The champion's name, and its predictions where it is a combination of the best."""
+    members = ranked[: size_of(spec)]
+    if len(members) == 1:
+        return members[0].name, {}
+    name = f"{how_of(spec)}_best_{len(members)}"
+    return name, {name: combination(members, spec)}
+
+
+def _predicted(trial: Trial, folds: Sequence[Fold]) -> list[np.ndarray]:
+    """What the trial said of each fold; for classes the likeliest one."""
+    if not any(trial.classes):
+        return list(trial.predictions)
+    return [
+        np.asarray(classes, dtype=object)[predicted.argmax(axis=1)]
+        for predicted, classes in zip(trial.predictions, trial.classes, strict=True)
+    ]
+
+
+def _table(
+    name: str, predictions: Sequence[np.ndarray], rows: pd.DataFrame, folds: Sequence[Fold], problem: Problem
+) -> pd.DataFrame:
+    parts = []
+    for number, (fold, predicted) in enumerate(zip(folds, predictions, strict=True), start=1):
+        test = rows.iloc[fold.test]
+        place = (
+            {"row": test.index.to_numpy()}
+            if problem.time is None
+            else {problem.time: test[problem.time].to_numpy()}
+        )
+        actual = test[problem.target].to_numpy()
+        parts.append(
+            pd.DataFrame(
+                {"candidate": name, "fold": number, **place, "actual": actual, "prediction": predicted}
+            )
+        )
+    return pd.concat(parts, ignore_index=True)

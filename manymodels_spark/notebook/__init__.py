@@ -1,0 +1,1 @@
+"""What people call from a notebook: `ManyModels`, and one partition's champion."""

@@ -1,0 +1,69 @@
+"""One partition as a notebook asks for it: its prepared rows, its champion, what the calendar says of its
+days to come.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.flavor.pyfunc import PartitionModel
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.lake.tables import CALENDAR, CHAMPIONS, PARTITIONS, SILVER
+from manymodels_spark.modeling.predict import LoadedPartition, predict_partition
+from manymodels_spark.spec.source import resolve
+from manymodels_spark.stages.prepare.calendar import by_partition
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.tracking.artifacts import read_payload
+
+
+class ChampionModel(PartitionModel):
+    """The champion of one partition. `known` are its rows of the spec's calendar, where it has one."""
+
+    def __init__(self, payload: bytes, known: pd.DataFrame | None = None) -> None:
+        super().__init__(payload)
+        self.known = known
+
+    def predict(  # type: ignore[override]
+        self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
+    ) -> pd.DataFrame:
+        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says
+        of them).
+        """
+        if rows is not None:
+            return super().predict(rows)
+        return predict_partition(
+            self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon
+        )
+
+
+def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
+    """The champion of one partition. Raises ManyModelsError where it has none."""
+    row = job.lake.read(CHAMPIONS).filter(f"partition_id = '{key.id}'").select("location", "sha256").first()
+    if row is None:
+        raise ManyModelsError(
+            f"no champion for {key}. See `mm.quarantine`, and `mm.promotions` for refused models"
+        )
+    payload = read_payload(row["location"], row["sha256"], resolve(job.spec.mlflow.production.tracking))
+    return ChampionModel(payload, known_future_of(job, key))
+
+
+def rows_of(job: Job, key: PartitionKey) -> pd.DataFrame:
+    """The prepared rows of one partition, in order of time. Raises ManyModelsError where there are none."""
+    rows = job.lake.read(SILVER).filter(f"partition_id = '{key.id}'").toPandas()
+    if rows.empty:
+        raise ManyModelsError(
+            f"no prepared rows of {key}. Its columns are {', '.join(job.spec.partition_by)}; see "
+            "`mm.quarantine`"
+        )
+    time = job.spec.columns.time
+    return rows.sort_values(time, ignore_index=True) if time else rows
+
+
+def known_future_of(job: Job, key: PartitionKey) -> pd.DataFrame | None:
+    """The calendar's rows of one partition, in the order of time; None where the spec has no calendar."""
+    if job.spec.prepare.calendar is None:
+        return None
+    own = job.lake.read(PARTITIONS).filter(f"partition_id = '{key.id}'")
+    rows = by_partition(job.lake.read(CALENDAR), own, job.spec).toPandas()
+    return rows.drop(columns="partition_id").sort_values(str(job.spec.columns.time), ignore_index=True)

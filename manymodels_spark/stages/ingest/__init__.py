@@ -1,0 +1,1 @@
+"""Ingest: what is new at the source, into the lake."""

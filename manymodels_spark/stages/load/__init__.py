@@ -1,0 +1,1 @@
+"""Load: predictions and the tables around them, into the warehouse."""

@@ -1,0 +1,102 @@
+"""What reports in the warehouse read beside the loaded tables: actuals and metrics, a row each, and the views
+over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from manymodels_spark.lake.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake
+from manymodels_spark.spark.names import quote
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.monitor.stage import ALERTS_SCHEMA
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.train.due import latest
+from manymodels_spark.warehouse import views
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from manymodels_spark.warehouse.base import Warehouse
+
+HORIZONS_BEFORE = 3
+DIALECTS = {dialect.name: dialect for dialect in (views.DUCKDB, views.POSTGRES, views.SYNAPSE)}
+
+
+def refresh_facts(job: Job) -> None:
+    """Bring `actuals` and `metrics` up to date with what they are made of; nothing is done where nothing
+    changed.
+    """
+    lake, spec = job.lake, job.spec
+    if spec.task == "forecast" and lake.exists(SILVER) and lake.exists(PREDICTIONS):
+        lake.ensure(ALERTS, ALERTS_SCHEMA)
+        _refresh(
+            lake,
+            ACTUALS,
+            f"silver={lake.version(SILVER)} horizon={spec.horizon}",
+            lambda: _actuals(lake, spec),
+        )
+    if lake.exists(FITS):
+        _refresh(lake, METRICS, f"fits={lake.version(FITS)}", lambda: _metrics(lake))
+
+
+def _refresh(lake: Lake, table: str, origin: str, rows: Callable[[], DataFrame]) -> None:
+    if lake.note(table) != origin:
+        lake.overwrite(table, rows(), note=origin)
+
+
+def _actuals(lake: Lake, spec: Spec) -> DataFrame:
+    """partition_id, time and actual, from some horizons before each partition's first prediction on."""
+    from pyspark.sql import functions as F
+
+    time, target = quote(str(spec.columns.time)), quote(spec.columns.target)
+    first = (
+        lake.read(PREDICTIONS).groupBy("partition_id").agg(F.unix_timestamp(F.min("cutoff")).alias("_first"))
+    )
+    step = (F.unix_timestamp("end") - F.unix_timestamp("start")) / F.greatest(F.col("rows") - 1, F.lit(1))
+    since = first.join(lake.read(PARTITIONS).select("partition_id", step.alias("_step")), "partition_id")
+    placed = lake.read(SILVER).join(F.broadcast(since), "partition_id")
+    kept = placed.filter(
+        F.unix_timestamp(time) > F.col("_first") - HORIZONS_BEFORE * spec.horizon * F.col("_step")
+    )
+    moment = F.col(time).cast("timestamp").alias(str(spec.columns.time))
+    return kept.select("partition_id", moment, F.col(target).cast("double").alias("actual"))
+
+
+def _metrics(lake: Lake) -> DataFrame:
+    """A row per partition and metric of its newest fit."""
+    from pyspark.sql import functions as F
+
+    newest = latest(
+        lake.read(FITS).select("partition_id", "run_id", "status", "family", "metrics", "fitted_at")
+    )
+    exploded = newest.filter("status <> 'failed'").select(
+        "partition_id", "run_id", "family", F.explode("metrics").alias("metric", "value"), "fitted_at"
+    )
+    return exploded.filter("NOT isnan(value)")
+
+
+def star_of(spec: Spec) -> views.Star:
+    """What the views of a spec are made of."""
+    return views.Star(
+        spec.name,
+        tuple(spec.partition_by),
+        str(spec.columns.time) if spec.task == "forecast" else None,
+        tuple(spec.backtest.intervals),
+        spec.warehouse.table or f"{spec.name}_{PREDICTIONS}",
+        spec.task == "classification",
+    )
+
+
+def put_views(warehouse: Warehouse, spec: Spec) -> int:
+    """Make the views whose tables are in the warehouse; how many. Raises WarehouseError where one is
+    refused.
+    """
+    dialect, star = DIALECTS[warehouse.dialect], star_of(spec)
+    found = views.available(
+        views.star(star, dialect, getattr(warehouse, "schema", None)), star, sorted(warehouse.tables())
+    )
+    for view in found:
+        warehouse.put_view(view.name, view.select(dialect))
+    return len(found)

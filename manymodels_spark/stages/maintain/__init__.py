@@ -1,0 +1,1 @@
+"""Maintain: small files put together, old versions and old models removed."""

@@ -1,0 +1,1 @@
+"""Monitor: former predictions against the actuals that came since."""

@@ -1,0 +1,224 @@
+"""Monitor: predictions of former cutoffs against the actuals that came since, by partition, in executors.
+
+Table `monitoring` keeps every finding of every call; `alerts` has those of the newest call that want a
+person, each with what to do. `train --only-degraded` fits the partitions in it again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from manymodels_spark.errors import ManyModelsError, TooManyAlerts
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.lake.tables import (
+    ALERTS,
+    CHAMPIONS,
+    FITS,
+    MONITORING,
+    PARTITIONS,
+    PREDICTIONS,
+    SILVER,
+    Lake,
+)
+from manymodels_spark.modeling import live_errors
+from manymodels_spark.spark.names import quote
+from manymodels_spark.spark.workers import cogrouped
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.runs.job import Job, StageReport
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+FINDINGS_SCHEMA = (
+    "run_id string, partition_id string, key string, check string, subject string, age string, steps "
+    "bigint, value double, "
+    "reference double, shift double, threshold double, p double, alert boolean, first timestamp, last "
+    "timestamp, at timestamp"
+)
+ALERTS_SCHEMA = f"{FINDINGS_SCHEMA.replace('alert boolean, ', '')}, advice string"
+COLUMNS = [column.split()[0] for column in FINDINGS_SCHEMA.split(", ")]
+
+
+@dataclass(frozen=True)
+class AlertShare:
+    """The alerts of one check and subject: how many partitions, the most changed of them in words, what to
+    do.
+    """
+
+    check: str
+    subject: str
+    partitions: int
+    examples: tuple[str, ...]
+    advice: str
+
+
+def alerts_by_check(lake: Lake, examples: int = 3) -> list[AlertShare]:
+    """The newest alerts in short, most frequent first; empty where `monitor` never ran."""
+    from pyspark.sql import functions as F
+
+    if not lake.exists(ALERTS):
+        return []
+    size = F.struct(F.abs("shift").alias("size"), "key", "value", "reference")
+    some = F.slice(F.sort_array(F.collect_list(size), asc=False), 1, examples).alias("some")
+    facts = (F.count_distinct("partition_id").alias("n"), some, F.first("advice").alias("advice"))
+    grouped = lake.read(ALERTS).groupBy("check", "subject").agg(*facts)
+    return [
+        AlertShare(
+            row["check"],
+            row["subject"],
+            int(row["n"]),
+            tuple(_told(one) for one in row["some"]),
+            row["advice"],
+        )
+        for row in grouped.orderBy(F.desc("n"), "check", "subject").collect()
+    ]
+
+
+def _told(one: Any) -> str:
+    return f"{PartitionKey.parse(one['key'])} ({one['value']:.3g}, expected {one['reference']:.3g})"
+
+
+def monitor(job: Job) -> StageReport:
+    """Judge the predictions whose actuals are in `silver` by now, and test target and inputs for drift.
+
+    Counts: partitions, monitored, alerted, alerts. Raises TooManyAlerts, with everything written, where the
+    share of monitored partitions with an alert is above `monitor.alerts`; ManyModelsError for tasks without a
+    time.
+    """
+    spec, lake = job.spec, job.lake
+    if spec.task != "forecast":
+        raise ManyModelsError(
+            f"monitor compares forecasts with the actuals that came later; {spec.name} is a {spec.task}"
+        )
+    with job.stage("monitor") as report:
+        lake.append(MONITORING, _findings(lake, spec, report.run_id))
+        mine = lake.read(MONITORING).filter(f"run_id = '{report.run_id}'")
+        lake.overwrite(ALERTS, _alerts(mine))
+        _count(report, lake, mine)
+    _judge(spec, report)
+    return report
+
+
+def _findings(lake: Lake, spec: Spec, run_id: str) -> DataFrame:
+    """A row of `FINDINGS_SCHEMA` per partition, check and age."""
+    from pyspark.sql import functions as F
+
+    time, window = F.col(quote(str(spec.columns.time))), live_errors.window_of(spec)
+    spans = lake.read(PARTITIONS).filter("problem IS NULL").withColumn("_step", _step())
+
+    def since(steps: int) -> Column:
+        return F.col("_end") - F.lit(steps) * F.col("_step")
+
+    ends = F.broadcast(spans.select("partition_id", F.unix_timestamp("end").alias("_end"), "_step"))
+    history = (1 + live_errors.HISTORY_WINDOWS) * window + 2 * spec.season_length
+    silver = lake.read(SILVER).drop("bucket", *spec.partition_by).join(ends, "partition_id")
+    actuals = silver.filter(F.unix_timestamp(time) >= since(history)).drop("_end", "_step")
+    # Whole forecasts, or the steps ahead could not be counted; `live` keeps those of the window.
+    known = (F.unix_timestamp(time) <= F.col("_end")) & (
+        F.unix_timestamp("cutoff") >= since(window + spec.horizon)
+    )
+    made = lake.read(PREDICTIONS).join(ends, "partition_id").filter(known)
+    made = made.drop(*spec.partition_by).join(_backtests(lake, spec), "partition_id", "left")
+    return cogrouped(made, actuals, "partition_id", watcher(spec, run_id), FINDINGS_SCHEMA)
+
+
+def _step() -> Column:
+    """The seconds between two rows of a partition, on average."""
+    from pyspark.sql import functions as F
+
+    return (F.unix_timestamp("end") - F.unix_timestamp("start")) / F.greatest(F.col("rows") - 1, F.lit(1))
+
+
+def _backtests(lake: Lake, spec: Spec) -> DataFrame:
+    """partition_id, its key, and the backtest's metric of its champion where there is one."""
+    from pyspark.sql import functions as F
+
+    keys = lake.read(PARTITIONS).select("partition_id", "key")
+    if not lake.exists(CHAMPIONS):
+        return keys.withColumn("_backtest", F.lit(None).cast("double"))
+    fits = (
+        lake.read(FITS)
+        .filter("payload IS NOT NULL")
+        .select("partition_id", "sha256", F.col("metrics")[spec.metric].alias("_backtest"))
+    )
+    champions = lake.read(CHAMPIONS).select("partition_id", "sha256")
+    judged = champions.join(fits.dropDuplicates(["partition_id", "sha256"]), ["partition_id", "sha256"])
+    return keys.join(judged.drop("sha256"), "partition_id", "left")
+
+
+def watcher(spec: Spec, run_id: str) -> Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]:
+    """The function for `cogroup().applyInPandas()`: a partition's predictions and its actuals in, its
+    findings out.
+    """
+    judged_steps = spec.backtest.folds * spec.horizon
+
+    def watch_group(predictions: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:
+        if predictions.empty or actuals.empty:
+            return pd.DataFrame(columns=COLUMNS)
+        first = predictions.iloc[0]
+        backtest = first["_backtest"]
+        judged = live_errors.Judged(math.nan if pd.isna(backtest) else float(backtest), judged_steps)
+        time = predictions[str(spec.columns.time)]
+        facts: dict[str, Any] = {
+            "run_id": run_id,
+            "partition_id": first["partition_id"],
+            "key": first["key"],
+            "first": time.min(),
+            "last": time.max(),
+            "at": datetime.now(UTC).replace(tzinfo=None),
+        }
+        found = live_errors.watch(actuals, predictions, spec, judged)
+        return pd.DataFrame([{**asdict(one), **facts} for one in found], columns=COLUMNS)
+
+    return watch_group
+
+
+def _alerts(findings: DataFrame) -> DataFrame:
+    """The findings that want a person, each with what to do."""
+    from pyspark.sql import functions as F
+
+    advice = F.create_map(*(F.lit(part) for pair in live_errors.ADVICE.items() for part in pair))
+    return findings.filter("alert").drop("alert").withColumn("advice", advice[F.col("check")])
+
+
+def _count(report: StageReport, lake: Lake, mine: DataFrame) -> None:
+    from pyspark.sql import functions as F
+
+    alerted = F.when(F.col("alert"), F.col("partition_id"))
+    row = mine.agg(
+        F.count_distinct("partition_id").alias("monitored"),
+        F.count_distinct(alerted).alias("alerted"),
+        F.count(F.when(F.col("alert"), 1)).alias("alerts"),
+    ).first()
+    report.counts.update(
+        partitions=lake.read(PARTITIONS).count(),
+        **({k: int(v) for k, v in row.asDict().items()} if row else {}),
+    )
+    counts = report.counts
+    waiting = counts["partitions"] - counts["monitored"]
+    found = (
+        f"{counts['alerted']:,} of {counts['monitored']:,} partitions with {counts['alerts']:,} alerts, "
+        f"{waiting:,} without actuals yet"
+    )
+    report.note = (
+        found
+        if counts["monitored"]
+        else f"nothing to compare yet: no forecast of {waiting:,} partitions has an actual"
+    )
+
+
+def _judge(spec: Spec, report: StageReport) -> None:
+    monitored, alerted = report.counts["monitored"], report.counts["alerted"]
+    if monitored and alerted > spec.monitor.alerts * monitored:
+        raise TooManyAlerts(
+            f"{alerted} of {monitored} monitored partitions have an alert ({alerted / monitored:.1%}), and "
+            "monitor.alerts allows "
+            f"{spec.monitor.alerts:.1%}. See table alerts, and `manymodels train SPEC --only-degraded`",
+            report,
+        )

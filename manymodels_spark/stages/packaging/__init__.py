@@ -1,0 +1,1 @@
+"""A logged model's files: requirements, signature, input example, payload."""

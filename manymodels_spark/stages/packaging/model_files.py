@@ -1,0 +1,106 @@
+"""The files of many logged models, from payloads in the lake to MLflow's artifact root.
+
+Executors write them where they reach the root; where only the tracking server does, they go through MLflow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from manymodels_spark.errors import TrackingError
+from manymodels_spark.modeling.payload import sha256
+from manymodels_spark.spark.workers import mapped
+from manymodels_spark.tracking import artifacts
+from manymodels_spark.tracking.repository import ModelRepository, Registered
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+
+def write_files(
+    payloads: DataFrame,
+    models: Mapping[str, Registered],
+    template: artifacts.Template,
+    repository: ModelRepository,
+) -> set[str]:
+    """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is
+    by partition id.
+
+    Gives the partitions whose payload is not what its checksum says: nothing is written of them. Raises
+    TrackingError where another model's files are not written; written again, they are the same.
+    """
+    if not models:
+        return set()
+    if any(artifacts.by_server(model.location) for model in models.values()):
+        found = _upload(payloads, models, template, repository)
+    else:
+        found = _write(payloads, models, template)
+    if missing := models.keys() - found:
+        raise TrackingError(
+            f"{len(missing)} of {len(models)} models' files were not written. Run the same command again"
+        )
+    return {partition for partition, sound in found.items() if not sound}
+
+
+def _write(
+    payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template
+) -> dict[str, bool]:
+    """By partition whether its payload was sound and is written now."""
+    from pyspark.errors import PythonException
+
+    places = {
+        partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()
+    }
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            told = []
+            for row in batch.to_pylist():
+                model_id, location, expected = places[row["partition_id"]]
+                told.append(
+                    {"partition_id": row["partition_id"], "sound": _is_sound(row["payload"], expected)}
+                )
+                if told[-1]["sound"]:
+                    artifacts.write(location, template.files(model_id, row["payload"]))
+            yield _told(told)
+
+    told = mapped(payloads.select("partition_id", "payload"), write, "partition_id string, sound boolean")
+    try:
+        return {row["partition_id"]: row["sound"] for row in told.collect()}
+    except PythonException as error:
+        # What an executor said, without the traces of two languages around it.
+        if said := re.search(r"TrackingError: (.*)", str(error)):
+            raise TrackingError(said.group(1)) from error
+        raise
+
+
+def _upload(
+    payloads: DataFrame,
+    models: Mapping[str, Registered],
+    template: artifacts.Template,
+    repository: ModelRepository,
+) -> dict[str, bool]:
+    """The same, by the driver."""
+
+    def one(row: Any) -> tuple[str, bool]:
+        model, payload = models[row["partition_id"]], bytes(row["payload"])
+        sound = _is_sound(payload, model.sha256)
+        if sound:
+            repository.upload(model.model_id, template.files(model.model_id, payload), model.location)
+        return str(row["partition_id"]), sound
+
+    wanted = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))
+    return dict(repository.client.map(one, wanted.toLocalIterator()))
+
+
+def _is_sound(payload: bytes, expected: str) -> bool:
+    return not expected or sha256(payload) == expected
+
+
+def _told(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist(rows, pa.schema([("partition_id", pa.string()), ("sound", pa.bool_())]))

@@ -1,0 +1,1 @@
+"""Promote: models that pass the gates become champions in production; rollback; the index of champions."""

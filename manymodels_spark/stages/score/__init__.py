@@ -1,0 +1,1 @@
+"""Score: predict every partition with its champion, in batches or as rows arrive."""

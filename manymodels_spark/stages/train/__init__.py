@@ -1,0 +1,1 @@
+"""Train: fit every partition that needs it, in waves, and log each model to MLflow."""

@@ -1,0 +1,109 @@
+"""Partitions into waves, and each wave's partitions into tasks of equal expected cost, the heaviest first."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from manymodels_spark.families import registry
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.prepare.census import SMALLEST_WAVE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import SparkSession
+
+TASKS_PER_CORE = 4
+# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so
+# long.
+SMALLEST_SECONDS = 10.0
+SHARE_OF_THE_REST = 3
+MOST_WAVES_BEYOND = 20
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One committed portion of a run: its number and, per partition, bucket, cost, fingerprint and task."""
+
+    number: int
+    members: pd.DataFrame
+    tasks: int
+
+    @property
+    def buckets(self) -> list[int]:
+        """The buckets of silver that hold this wave's rows."""
+        return sorted(int(bucket) for bucket in self.members["bucket"].unique())
+
+
+def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
+    """Cut `todo` (sorted by bucket, `cost` in seconds) into waves of at most `largest` partitions, each of
+    few buckets.
+
+    They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited
+    for.
+    """
+    pieces, start, smallest = list[pd.DataFrame](), 0, _smallest(todo["cost"], cores)
+    while left := len(todo) - start:
+        parts = max(1, min(SHARE_OF_THE_REST, left // smallest))
+        size = min(largest, -(-left // parts))
+        pieces.append(todo.iloc[start : start + size])
+        start += size
+    return [_wave(first + index, piece, cores) for index, piece in enumerate(pieces)]
+
+
+def _smallest(costs: pd.Series[float], cores: int) -> int:
+    """Partitions of a wave that is worth its own jobs and commits."""
+    busy = SMALLEST_SECONDS * cores / max(float(costs.mean()), 1e-3) if len(costs) else 0
+    return max(SMALLEST_WAVE, math.ceil(busy), len(costs) // MOST_WAVES_BEYOND)
+
+
+def expected(rows: Sequence[int] | pd.Series, spec: Spec) -> np.ndarray:
+    """Seconds of one partition's fits by what the candidates' families say of that many rows. Shape (n,)."""
+    families = [registry.build(candidate) for candidate in spec.candidates]
+    fits = spec.backtest.folds + int(spec.refit)
+    return np.array([fits * sum(family.cost(int(count)) for family in families) for count in rows], float)
+
+
+def pack(costs: np.ndarray, tasks: int) -> np.ndarray:
+    """The task of each partition: longest first onto the least loaded task (Graham 1969); task 0 is heaviest.
+
+    `costs` has shape (n,), in seconds; the result has shape (n,), values from 0 to tasks - 1.
+    """
+    loads = [(0.0, task) for task in range(tasks)]
+    assigned = np.empty(len(costs), dtype=np.int64)
+    for index in np.argsort(-costs, kind="stable"):
+        load, task = heapq.heappop(loads)
+        assigned[index] = task
+        heapq.heappush(loads, (load + float(costs[index]), task))
+    totals = np.bincount(assigned, weights=costs, minlength=tasks)
+    rank = np.empty(tasks, dtype=np.int64)
+    rank[np.argsort(-totals, kind="stable")] = np.arange(tasks)
+    return rank[assigned]
+
+
+def _wave(number: int, members: pd.DataFrame, cores: int) -> Wave:
+    tasks = min(len(members), cores * TASKS_PER_CORE)
+    packed = members.assign(task=pack(members["cost"].to_numpy(float), tasks))
+    return Wave(number, packed, tasks)
+
+
+@lru_cache(maxsize=64)
+def slots(spark: SparkSession, tasks: int) -> tuple[int, ...]:
+    """For each task 0..tasks-1 a number that Spark's `repartition(tasks, column)` sends to that very task.
+
+    Hashing would put two heavy partitions into one task now and then; with these numbers it cannot.
+    """
+    from pyspark.sql import functions as F
+
+    numbers = spark.range(tasks * 40).select(F.col("id").cast("int").alias("slot"))
+    target = F.pmod(F.hash("slot"), F.lit(tasks))
+    found = numbers.groupBy(target.alias("task")).agg(F.min("slot").alias("slot")).collect()
+    by_task = {int(row["task"]): int(row["slot"]) for row in found}
+    return tuple(by_task[task] for task in range(tasks))
