@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 
-def several(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """`1 partition`, `2,000 partitions`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 

@@ -80,7 +80,7 @@ def is_json() -> bool:
     return any(isinstance(handler, JsonLines) for handler in LOGGER.handlers)
 
 
-def is_heard(level: int = logging.INFO) -> bool:
+def is_enabled(level: int = logging.INFO) -> bool:
     """Whether anybody listens to events of this level: what is costly to find out need not be found out for
     nobody.
     """
@@ -89,7 +89,7 @@ def is_heard(level: int = logging.INFO) -> bool:
     )
 
 
-def say(event: str, level: int = logging.INFO, **facts: object) -> None:
+def log_event(event: str, level: int = logging.INFO, **facts: object) -> None:
     """One event, with the facts of the stage that it happens in and its own."""
     LOGGER.log(level, event, extra={"facts": {**(_stages[-1].facts if _stages else {}), **facts}})
 
@@ -130,13 +130,13 @@ def stage(spec: str, name: str, run_id: str, counts: Mapping[str, int]) -> Itera
     try:
         with span("stage", spec=spec, stage=name, run_id=run_id):
             opened.context = _current()
-            say("stage_started")
+            log_event("stage_started")
             yield
             status = "done"
     finally:
         seconds = time.perf_counter() - began
         level = logging.INFO if status == "done" else logging.ERROR
-        say("stage_ended", level, status=status, seconds=round(seconds, 3), counts=dict(counts))
+        log_event("stage_ended", level, status=status, seconds=round(seconds, 3), counts=dict(counts))
         _measure(spec, name, status, seconds, counts)
         _stages.remove(opened)
 
@@ -149,7 +149,7 @@ def _current() -> Any:
     return context.get_current()
 
 
-def spanned(
+def traced(
     name: str, attributes: Callable[P, Mapping[str, str | int | float]]
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A decorator: every call in a span, with what `attributes` makes of its arguments."""
@@ -206,7 +206,7 @@ def _export() -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        say(
+        log_event(
             "telemetry_off",
             logging.WARNING,
             why=f"{ENDPOINT_VARIABLE} is set, but pip install 'manymodels-spark[otel]' was not run",

@@ -56,7 +56,7 @@ class FriendlyGroup(click.Group):
 def _tell(error: ManyModelsError, style: str = "") -> None:
     """The error as text, or as a line of JSON where standard error holds such."""
     if observe.is_json():
-        observe.say("error", logging.ERROR, kind=type(error).__name__, message=str(error))
+        observe.log_event("error", logging.ERROR, kind=type(error).__name__, message=str(error))
     else:
         errors.print(str(error), style=style, markup=False, highlight=False)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from manymodels_spark.cli.common import console, job_of, spec_argument
-from manymodels_spark.display import several
+from manymodels_spark.display import plural
 from manymodels_spark.families.checked_spec import load_spec
 
 
@@ -52,7 +52,7 @@ def quarantine(spec: str, retry: bool) -> None:
         such = ": " if row.partitions <= len(row.examples) else ", such as "
         named = "; ".join(str(PartitionKey.parse(key)) for key, _ in row.examples)
         console.print(f"[bold]{row.reason:<16}[/] ", end="")
-        console.print(f"{several(row.partitions, 'partition')}{such}{named}", markup=False, highlight=False)
+        console.print(f"{plural(row.partitions, 'partition')}{such}{named}", markup=False, highlight=False)
         console.print(f"    what happened  {row.message}", markup=False, highlight=False)
         console.print(f"    what to do     {row.advice}", markup=False, highlight=False)
     every = f"each is in table {job.lake.location(QUARANTINE)}; --retry fits them again"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manymodels_spark.cli.common import console, job_of, only_option, spec_argument
-from manymodels_spark.display import several
+from manymodels_spark.display import plural
 
 if TYPE_CHECKING:
     from manymodels_spark.reporting.status import Live, SpecStatus
@@ -118,7 +118,7 @@ def alert_lines(found: list[AlertShare]) -> list[tuple[str, str]]:
         lines.append(
             (
                 share.check,
-                f"{several(share.partitions, 'partition')} by {share.subject}, such as "
+                f"{plural(share.partitions, 'partition')} by {share.subject}, such as "
                 f"{';  '.join(share.examples)}",
             )
         )
@@ -160,7 +160,7 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
 
 def _cost_lines(found: Plan) -> list[tuple[str, str]]:
     made, calls = found.estimate, found.calls
-    waves = several(made.waves, "wave")
+    waves = plural(made.waves, "wave")
     limit = (
         f"{calls.server} allows them in {span(calls.least_seconds)} at best"
         if calls.least_seconds
@@ -248,7 +248,7 @@ def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
 def _stale_text(stale: int) -> str:
     if not stale:
         return "no champion: each was trained on all the rows that there are"
-    return f"{several(stale, 'champion')} trained before the newest rows came     manymodels train SPEC"
+    return f"{plural(stale, 'champion')} trained before the newest rows came     manymodels train SPEC"
 
 
 def live_line(live: Live) -> tuple[str, str]:

@@ -222,7 +222,7 @@ class Lake:
         insert = f"({', '.join(columns)}) VALUES ({', '.join(f's.{name}' for name in columns)})"
         delete = f"WHEN MATCHED AND s.{quote(delete_where)} THEN DELETE " if delete_where else ""
         change = "" if only_new else f"{delete}WHEN MATCHED THEN UPDATE SET {update} "
-        with one_writer(table):
+        with write_lock(table):
             self.spark.sql(
                 f"MERGE INTO {self.ref(table)} t USING {view} s ON {on} {change}WHEN NOT MATCHED THEN "
                 f"INSERT {insert}"
@@ -263,7 +263,7 @@ class Lake:
             writer = writer.option("userMetadata", note)
         if mapped:
             writer = writer.option("delta.columnMapping.mode", "name")
-        with one_writer(table):
+        with write_lock(table):
             if self.is_catalog:
                 writer.saveAsTable(self.location(table))
             else:
@@ -272,7 +272,7 @@ class Lake:
 
 
 @contextmanager
-def one_writer(table: str) -> Iterator[None]:
+def write_lock(table: str) -> Iterator[None]:
     """Delta's refusal of the later of two writes, as ConcurrentWrite."""
     from pyspark.errors import PySparkException
 

@@ -36,7 +36,14 @@ from manymodels_spark.modeling.conformal import calibrate, coverage
 from manymodels_spark.modeling.payload import open_payload, seal, sha256
 from manymodels_spark.modeling.profile import profile, ruled_out, seasons_of
 from manymodels_spark.modeling.results import Failure, FitResult, Score, Status
-from manymodels_spark.modeling.selection import combination, honest, how_of, rank, shares_of, size_of
+from manymodels_spark.modeling.selection import (
+    combination,
+    how_of,
+    leave_one_fold_out,
+    rank,
+    shares_of,
+    size_of,
+)
 from manymodels_spark.spec.model import Candidate, Spec
 
 REFERENCE = "seasonal_naive"
@@ -146,7 +153,9 @@ class _Fit:
         if self.problem.task == "classification":
             return []
         target = self.rows[self.problem.target].to_numpy()
-        predictions = honest([trial for trial in trials if trial.error is None], self.spec, len(self.rows))
+        predictions = leave_one_fold_out(
+            [trial for trial in trials if trial.error is None], self.spec, len(self.rows)
+        )
         residuals = [target[fold.test] - values for fold, values in zip(folds, predictions, strict=True)]
         if not all(np.isfinite(fold).all() for fold in residuals):
             raise FitError(

@@ -59,7 +59,7 @@ def combination(members: Sequence[Trial], spec: Spec) -> list[Floats]:
     return [combined([member.predictions[k] for member in members], how_of(spec), shares) for k in folds]
 
 
-def honest(trials: Sequence[Trial], spec: Spec, rows: int) -> list[Floats]:
+def leave_one_fold_out(trials: Sequence[Trial], spec: Spec, rows: int) -> list[Floats]:
     """Each fold's prediction by the champion that the other folds alone would have made of these trials.
 
     A choice looks better on the folds that it was made by than on any others: intervals from these

@@ -25,7 +25,7 @@ from manymodels_spark.stages.promote.champions_index import read_index, verify
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.routing_model import forget
 from manymodels_spark.stages.promote.stage import promote
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.train import stage as training
 from manymodels_spark.stages.train.due import Choice
@@ -115,9 +115,7 @@ def returns_no_more(job: Job, first: str) -> None:
     assert champions(job) == [first] * PARTITIONS
 
 
-@pytest.mark.parametrize(
-    ("where", "form"), [("step_down", "registered_models"), ("publish", "logged_models")]
-)
+@pytest.mark.parametrize(("where", "form"), [("demote", "registered_models"), ("publish", "logged_models")])
 def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
     where: str, form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,8 +173,8 @@ def test_a_sign_of_life_that_fails_is_given_again(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, tries = make_job(), list[float]()
-    run_id, _ = ledger.open_run(job, "train", "spec")
-    tell = ledger._tell
+    run_id, _ = lock.open_run(job, "train", "spec")
+    tell = lock._record
 
     def falters(*args: Any, **options: Any) -> None:
         tries.append(time.monotonic())
@@ -184,8 +182,8 @@ def test_a_sign_of_life_that_fails_is_given_again(
             raise OSError("the storage is away")
         tell(*args, **options)
 
-    monkeypatch.setattr(ledger, "_tell", falters)
-    with ledger.beating(job, "train", run_id, every=timedelta(seconds=0.1)) as lost:
+    monkeypatch.setattr(lock, "_record", falters)
+    with lock.heartbeat(job, "train", run_id, every=timedelta(seconds=0.1)) as lost:
         wait_for(lambda: job.lake.read(RUNS).count() >= 2)
         assert not lost.is_set()
     assert len(tries) >= 3
@@ -195,10 +193,10 @@ def test_a_run_that_could_not_be_heard_for_long_counts_as_lost(
     make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job()
-    run_id, _ = ledger.open_run(job, "train", "spec")
-    monkeypatch.setattr(ledger, "_tell", dies_softly)
-    monkeypatch.setattr(ledger, "EXPIRY", timedelta(seconds=0.2))
-    with ledger.beating(job, "train", run_id, every=timedelta(seconds=0.1)) as lost:
+    run_id, _ = lock.open_run(job, "train", "spec")
+    monkeypatch.setattr(lock, "_record", dies_softly)
+    monkeypatch.setattr(lock, "EXPIRY", timedelta(seconds=0.2))
+    with lock.heartbeat(job, "train", run_id, every=timedelta(seconds=0.1)) as lost:
         assert lost.wait(60)
 
 

@@ -1,4 +1,4 @@
-"""Prepare: typed, merged and completed rows; what is wrong is counted, and sets one partition aside, no
+"""Prepare: typed, merged and fill_gaps rows; what is wrong is counted, and sets one partition aside, no
 other.
 """
 
@@ -17,7 +17,7 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.tables import PARTITIONS, QUALITY, SILVER
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.prepare.calendar import by_partition
-from manymodels_spark.stages.prepare.grid import completed
+from manymodels_spark.stages.prepare.grid import fill_gaps
 from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.runs.job import Job
 
@@ -198,7 +198,7 @@ def filled(spark: SparkSession, folder: Path, frequency: str, given: list[str]) 
     rows = spark.createDataFrame(
         [("a", at, 1.0) for at in given], "partition_id string, date string, units double"
     )
-    whole = completed(rows.withColumn("date", rows["date"].cast("timestamp")), spec, None)
+    whole = fill_gaps(rows.withColumn("date", rows["date"].cast("timestamp")), spec, None)
     found = whole.selectExpr("partition_id", "date_format(date, 'yyyy-MM-dd HH:mm') date", "units").collect()
     assert {row["partition_id"] for row in found} == {"a"}
     return sorted(row["date"] + ("" if row["units"] else " *") for row in found)

@@ -25,7 +25,7 @@ from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote.stage import promote
 from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job
-from manymodels_spark.stages.runs.ledger import RUNNING
+from manymodels_spark.stages.runs.lock import RUNNING
 from manymodels_spark.stages.score.stage import score
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train

@@ -10,7 +10,7 @@ from builders import make_spec
 
 from manymodels_spark.families import registry
 from manymodels_spark.modeling.backtest import Trial
-from manymodels_spark.modeling.selection import combination, honest, shares_of
+from manymodels_spark.modeling.selection import combination, leave_one_fold_out, shares_of
 from manymodels_spark.spec.model import Candidate, Spec
 
 
@@ -33,18 +33,18 @@ def test_a_fold_is_predicted_by_the_choice_of_the_others() -> None:
     steady = trial("steady", 0.25, 0.25, 0.2, predicts=2.0)
     # By all folds lucky wins, 0.2 to 0.23; without its lucky fold it does not, and without others it does.
     assert values(combination([lucky], spec())) == [1.0, 1.0, 1.0]
-    assert values(honest([steady, lucky], spec(), 10)) == [2.0, 1.0, 1.0]
+    assert values(leave_one_fold_out([steady, lucky], spec(), 10)) == [2.0, 1.0, 1.0]
 
 
 def test_weights_too_are_those_of_the_other_folds() -> None:
     one, other = trial("one", 0.1, 0.2, predicts=0.0), trial("other", 0.1, 0.1, predicts=1.0)
     chosen = spec("weighted_best_2")
     assert shares_of([other, one], chosen, without=0) == [0.8, 0.2]
-    np.testing.assert_allclose(values(honest([one, other], chosen, 10)), [0.8, 0.5])
+    np.testing.assert_allclose(values(leave_one_fold_out([one, other], chosen, 10)), [0.8, 0.5])
 
 
 def test_with_one_fold_or_one_candidate_the_choice_stands() -> None:
     first, second = trial("first", 0.1, predicts=1.0), trial("second", 0.2, predicts=2.0)
-    assert values(honest([first, second], spec(), 10)) == [1.0]
+    assert values(leave_one_fold_out([first, second], spec(), 10)) == [1.0]
     alone = trial("alone", 0.1, 0.9, predicts=3.0)
-    assert values(honest([alone], spec("weighted_best_3"), 10)) == [3.0, 3.0]
+    assert values(leave_one_fold_out([alone], spec("weighted_best_3"), 10)) == [3.0, 3.0]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from manymodels_spark.stages.runs.ledger import EXPIRY, RUNNING, Run, is_alive, owner
+from manymodels_spark.stages.runs.lock import EXPIRY, RUNNING, Run, is_alive, owner
 
 NOW = datetime(2026, 11, 24, 3).timestamp()
 

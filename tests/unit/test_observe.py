@@ -59,7 +59,7 @@ def test_a_stage_s_events_carry_spec_run_stage_and_partition(lines: io.StringIO)
     counts: dict[str, int] = {}
     with observe.stage("sales", "train", "r1", counts):
         counts["fitted"] = 3
-        observe.say(
+        observe.log_event(
             "partition_quarantined",
             logging.WARNING,
             partition_id="p7",
@@ -87,13 +87,13 @@ def test_a_stage_that_fails_says_so_and_lets_the_error_through(lines: io.StringI
         raise ValueError("wrong")
     ended = read(lines)[-1]
     assert (ended["event"], ended["status"], ended["level"]) == ("stage_ended", "failed", "error")
-    observe.say("after")
+    observe.log_event("after")
     assert "stage" not in read(lines)[-1]
 
 
 def test_nothing_is_written_and_nobody_listens_unless_asked() -> None:
     assert not observe.is_json()
-    assert not observe.is_heard(logging.WARNING) or observe.LOGGER.handlers[1:]
+    assert not observe.is_enabled(logging.WARNING) or observe.LOGGER.handlers[1:]
 
 
 def test_an_error_of_the_command_line_is_a_line_of_json(lines: io.StringIO, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_progress_is_an_event_now_and_then(lines: io.StringIO, monkeypatch: pyte
 
 
 def test_waves_in_other_threads_are_spans_below_their_stage(spans: InMemorySpanExporter) -> None:
-    @observe.spanned("wave", lambda number: {"number": number})
+    @observe.traced("wave", lambda number: {"number": number})
     def wave(number: int) -> int:
         return number
 

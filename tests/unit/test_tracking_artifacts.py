@@ -36,7 +36,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
     return arrange
 
 
-def several(text: str, code: int = 1) -> Exception:
+def plural(text: str, code: int = 1) -> Exception:
     """The error into which MLflow puts what a store said of single files."""
     from mlflow.exceptions import MlflowException
 
@@ -63,7 +63,7 @@ def several(text: str, code: int = 1) -> Exception:
     ],
 )
 def test_a_file_that_a_store_does_not_have_is_gone(fail: Fail, text: str) -> None:
-    fail(several(text))
+    fail(plural(text))
     with pytest.raises(PayloadError, match="artifacts were deleted"):
         artifacts.read_file(PLACE, "payload.bin")
 
@@ -73,7 +73,7 @@ def test_a_file_is_gone_by_the_code_or_the_type_of_the_error_alone(fail: Fail) -
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
     for error in (
-        several("gone", RESOURCE_DOES_NOT_EXIST),
+        plural("gone", RESOURCE_DOES_NOT_EXIST),
         MlflowException("gone", RESOURCE_DOES_NOT_EXIST),
         FileNotFoundError("gone"),
     ):
@@ -99,7 +99,7 @@ def test_a_file_is_gone_by_the_code_or_the_type_of_the_error_alone(fail: Fail) -
     ],
 )
 def test_an_error_whose_text_has_the_number_by_chance_is_not_a_missing_file(fail: Fail, text: str) -> None:
-    error = several(text)
+    error = plural(text)
     fail(error)
     with pytest.raises(Exception, match="failures occurred") as caught:
         artifacts.read_file(PLACE, "payload.bin")
@@ -188,11 +188,11 @@ def test_a_routing_version_that_could_not_be_read_is_kept_and_one_without_files_
 ) -> None:
     model, spec, repository = Versions(), make_spec(tmp_path), SimpleNamespace()
     monkeypatch.setattr(routing_model, "routing_model", lambda *_: model)
-    fail(several(f"403 Client Error: FORBIDDEN for url: {URL}"))
+    fail(plural(f"403 Client Error: FORBIDDEN for url: {URL}"))
     with pytest.raises(Exception, match="FORBIDDEN"):
         routing_model.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
     assert len(model.left) == 1
-    fail(several(f"404 Client Error: NOT FOUND for url: {URL}"))
+    fail(plural(f"404 Client Error: NOT FOUND for url: {URL}"))
     routing_model.forget(repository, spec, {"m-1"})  # type: ignore[arg-type]
     assert model.left == []
 

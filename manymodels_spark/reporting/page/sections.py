@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from manymodels_spark.display import several
+from manymodels_spark.display import plural
 from manymodels_spark.frames import records
 from manymodels_spark.reporting import figures, svg
 from manymodels_spark.reporting.page import running
@@ -106,14 +106,14 @@ def errors(data: ReportData) -> Markup:
     missing = int((data.partitions["status"].isin([FITTED, FALLBACK]) & ~np.isfinite(values)).sum())
     why = "there was nothing to judge by, or the error's scale is zero"
     said = (
-        paragraph(f"Without a value of it: {several(missing, 'partition')} with a model; {why}.")
+        paragraph(f"Without a value of it: {plural(missing, 'partition')} with a model; {why}.")
         if missing
         else ""
     )
     head = ["metric", "family", "partitions", "10 %", "25 %", "median", "75 %", "90 %"]
     rows = [(row.metric, row.family, row.partitions, *row.quantiles) for row in data.spreads]
     spreads = table(head, rows, range(2, 8)) if rows else ""
-    picture = svg.histogram(found, f"{data.metric} of {several(int(np.isfinite(values).sum()), 'partition')}")
+    picture = svg.histogram(found, f"{data.metric} of {plural(int(np.isfinite(values).sum()), 'partition')}")
     return section(
         "errors",
         "How good the models are",
@@ -373,7 +373,7 @@ def quarantine(data: ReportData) -> Markup:
         else paragraph("All were scored.")
     )
     never = int((data.partitions["status"] == NEVER).sum())
-    said = paragraph(f"Never fitted: {several(never, 'partition')}.", "note") if never else ""
+    said = paragraph(f"Never fitted: {plural(never, 'partition')}.", "note") if never else ""
     return section("quarantine", "Without a model", "", said, listed, heading("Not scored"), unscored)
 
 
@@ -382,7 +382,7 @@ def partitions(data: ReportData, listed: int) -> Markup:
     cut = len(data.partitions) - listed
     said = (
         paragraph(
-            f"Not listed: {several(cut, 'partition')} with a low error, to keep this file small.", "note"
+            f"Not listed: {plural(cut, 'partition')} with a low error, to keep this file small.", "note"
         )
         if cut
         else ""

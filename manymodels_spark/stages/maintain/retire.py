@@ -12,7 +12,7 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.stages.promote.champions_index import current_champions
 from manymodels_spark.stages.promote.rollback import by_partition, target_of
 from manymodels_spark.stages.promote.routing_model import forget, in_use
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production, open_repository
@@ -40,7 +40,7 @@ def retire(
             "from 1, or "
             "give --keep N or --older-than AGE"
         )
-    with ledger.alone(job, "retire") as (report, lost):
+    with lock.hold(job, "retire") as (report, lost):
         production = open_production(job.spec)
         development = open_repository(job.spec.mlflow.development, job.spec)
         kept = protected(production)
@@ -49,7 +49,7 @@ def retire(
         in_production = {model.model_id for model in kept} | in_use(production, job.spec)
         rule = (keep, older_than)
         gone = _retire(production, in_production, rule, dry_run, report)
-        ledger.require(lost, report.run_id)
+        lock.require(lost, report.run_id)
         if not dry_run:
             forget(production, job.spec, {model.model_id for model in gone})
         _retire(development, origins, rule, dry_run, report)

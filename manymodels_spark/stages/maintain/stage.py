@@ -26,7 +26,7 @@ from manymodels_spark.lake.tables import (
     RUNS,
     STREAMED,
     WRITERS,
-    one_writer,
+    write_lock,
 )
 from manymodels_spark.spark.names import quote
 from manymodels_spark.stages.runs.job import Job, StageReport
@@ -94,7 +94,7 @@ def _compact(job: Job, table: str) -> Compacted:
     order = ", ".join(quote(name) for name in GROWING[table])
     if order and _files(job, table) < 2:
         return Compacted(table, 0, 0)  # ordering would write a single file again, for nothing
-    with one_writer(table):
+    with write_lock(table):
         row = (
             job.spark.sql(f"OPTIMIZE {job.lake.ref(table)}" + (f" ZORDER BY ({order})" if order else ""))
             .select("metrics.*")

@@ -30,7 +30,7 @@ EARLIEST, BEYOND = "1700-01-01", "2200-01-01"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 
 
-def typed(bronze: DataFrame, spec: Spec) -> DataFrame:
+def cast_rows(bronze: DataFrame, spec: Spec) -> DataFrame:
     """Partition columns, time (timestamp, wall time in the spec's zone), target, inputs, `_order` and the
     flags.
 
@@ -87,7 +87,7 @@ def _flags(spec: Spec, target: Column, value: Column) -> dict[str, Column]:
     }
 
 
-def corrected(rows: DataFrame, spec: Spec) -> DataFrame:
+def repaired(rows: DataFrame, spec: Spec) -> DataFrame:
     """The rows without those that the spec lets go, and with the targets that it lets be changed. Flags are
     gone.
     """

@@ -49,7 +49,7 @@ class Census:
 
     @classmethod
     def of(cls, rows: DataFrame, spec: Spec) -> Census:
-        """Count the typed rows of every partition (the frame of `typed.typed`)."""
+        """Count the typed rows of every partition (the frame of `casting.cast_rows`)."""
         counted = [
             row.asDict()
             for row in rows.groupBy(*(quote(n) for n in spec.partition_by)).agg(*_facts(spec)).collect()

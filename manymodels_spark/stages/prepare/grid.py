@@ -20,7 +20,7 @@ _PERIODS = {"M": ("month", 1), "Q": ("quarter", 3), "Y": ("year", 12)}
 _MIDNIGHT = "CAST(CAST(_at AS DATE) AS TIMESTAMP_NTZ)"
 
 
-def deduplicated(rows: DataFrame, spec: Spec, repeating: DataFrame | None) -> DataFrame:
+def merge_duplicates(rows: DataFrame, spec: Spec, repeating: DataFrame | None) -> DataFrame:
     """Rows with the same time merged by `prepare.duplicates`; inputs are those of the last row.
 
     `repeating` has the partition_id of the partitions where a time stands more than once, None where there
@@ -51,7 +51,7 @@ def _merged(rows: DataFrame, spec: Spec) -> DataFrame:
     return rows.groupBy(ID, quote(str(spec.columns.time))).agg(value.alias(spec.columns.target), *last)
 
 
-def completed(rows: DataFrame, spec: Spec, calendar: DataFrame | None) -> DataFrame:
+def fill_gaps(rows: DataFrame, spec: Spec, calendar: DataFrame | None) -> DataFrame:
     """Steps missing between two rows of a partition added; targets filled by `prepare.gaps`.
 
     `calendar` has partition_id, the time and the known-future columns, which it tells for the steps that were

@@ -15,9 +15,9 @@ from manymodels_spark.lake.tables import BRONZE, CALENDAR, PARTITIONS, QUALITY, 
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare.calendar import by_partition
-from manymodels_spark.stages.prepare.casting import corrected, typed
+from manymodels_spark.stages.prepare.casting import cast_rows, repaired
 from manymodels_spark.stages.prepare.census import Census, hashed
-from manymodels_spark.stages.prepare.grid import ID, completed, deduplicated, shortened
+from manymodels_spark.stages.prepare.grid import ID, fill_gaps, merge_duplicates, shortened
 from manymodels_spark.stages.prepare.quality import quality
 from manymodels_spark.stages.runs.job import Job, StageReport
 
@@ -45,7 +45,7 @@ def prepare(job: Job) -> StageReport:
             report.counts.update(partitions=partitions)
             report.note = f"{partitions:,} partitions, nothing new"
             return report
-        rows = typed(
+        rows = cast_rows(
             lake.read(BRONZE, bronze), spec
         )  # one version: an ingest may commit between two looks at it
         census = Census.of(rows, spec)
@@ -79,9 +79,9 @@ def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats:
     """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their
     id.
     """
-    clean = corrected(_placed(rows, sound, spec), spec)
+    clean = repaired(_placed(rows, sound, spec), spec)
     repeating = sound.filter("copies > 0") if repeats else None
-    return completed(deduplicated(clean, spec, repeating), spec, _calendar(lake, spec, sound))
+    return fill_gaps(merge_duplicates(clean, spec, repeating), spec, _calendar(lake, spec, sound))
 
 
 def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:

@@ -14,7 +14,7 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import instant
 from manymodels_spark.lake.tables import CHAMPIONS
 from manymodels_spark.stages.promote.routing_model import publish
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
@@ -38,7 +38,7 @@ def rebuild(job: Job) -> StageReport:
     Raises ConcurrentWrite while another process changes the champions.
     """
     repository = open_production(job.spec)
-    with ledger.alone(job, "index") as (report, _):
+    with lock.hold(job, "index") as (report, _):
         champions = current_champions(repository)
         if not job.lake.exists(CHAMPIONS) or _differing(job, champions):
             _overwrite(job, _rows(champions.values()))
@@ -66,11 +66,11 @@ def settled_champions(repository: ModelRepository) -> dict[str, Registered]:
     repository.client.map(
         lambda models: repository.set_tags(models[-1].model_id, {t.ROLE: t.CHAMPION}), twice
     )
-    step_down(repository, [model for models in twice for model in models[:-1]])
+    demote(repository, [model for models in twice for model in models[:-1]])
     return {partition: models[-1] for partition, models in called.items()}
 
 
-def step_down(repository: ModelRepository, former: Iterable[Registered]) -> None:
+def demote(repository: ModelRepository, former: Iterable[Registered]) -> None:
     """Make champions former ones."""
     repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
 

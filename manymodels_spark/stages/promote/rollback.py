@@ -19,7 +19,7 @@ from manymodels_spark.lake.tables import PROMOTIONS
 from manymodels_spark.stages.promote.champions_index import current_champions, write_index
 from manymodels_spark.stages.promote.routing_model import publish
 from manymodels_spark.stages.promote.stage import PROMOTIONS_SCHEMA
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.train.due import in_scope
 from manymodels_spark.tracking import tags as t
@@ -49,8 +49,8 @@ def rollback(
     """
     repository = open_production(job.spec)
     signature = f"only={only} to={to} dry_run={dry_run}"
-    begun = ledger.interrupted(job, "rollback", signature)
-    with ledger.alone(job, "rollback", signature) as (report, lost):
+    begun = lock.interrupted(job, "rollback", signature)
+    with lock.hold(job, "rollback", signature) as (report, lost):
         mark = begun or report.run_id
         champions = current_champions(repository)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))
@@ -70,7 +70,7 @@ def rollback(
         if found and impossible == len(found):
             raise ManyModelsError(_nothing(to, len(found)))
         if not dry_run:
-            ledger.require(lost, report.run_id)
+            lock.require(lost, report.run_id)
             swap(repository, changes, mark)
             _record(job, mark, changes, to)
             champions = current_champions(repository)

@@ -27,14 +27,14 @@ from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.promote.approval import approved, write_request
 from manymodels_spark.stages.promote.champions_index import (
     current_champions,
+    demote,
     settled_champions,
-    step_down,
     taken_back,
     write_index,
 )
 from manymodels_spark.stages.promote.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.stages.promote.routing_model import publish
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.train.due import in_scope, latest
 from manymodels_spark.tracking import tags as t
@@ -94,7 +94,7 @@ def promote(
     changes the champions.
     """
     repository = open_production(job.spec)
-    with ledger.alone(job, "promote") as (report, lost):
+    with lock.hold(job, "promote") as (report, lost):
         champions = current_champions(repository) if dry_run else settled_champions(repository)
         gone = taken_back(repository)
         signed = None if dry_run else approved(job.spec.promote.approval)
@@ -196,7 +196,7 @@ def _copy_all(
     run = repository.start_run(f"{job.spec.name} promotion {promotion}", origin)
     template = template_of(job.spec, input_example(job.lake, job.spec))
     for batch in _batches(passed):
-        ledger.require(lost, promotion)
+        lock.require(lost, promotion)
         settled += _copy_batch(job, repository, promotion, run, template, batch)
         job.progress.update(len(settled) + len(passed) - len(judged))
     repository.end_run(run, {"promoted": float(sum(one.outcome == PROMOTED for one in settled))})
@@ -223,7 +223,7 @@ def _copy_batch(
     settled = [_damaged(one) if one.row["partition_id"] in damaged else one for one in batch]
     _store(job, promotion, settled, models)
     repository.finalize(model.model_id for model in models.values())
-    step_down(
+    demote(
         repository, [one.champion for one in settled if one.champion is not None and one.outcome == PROMOTED]
     )
     return settled

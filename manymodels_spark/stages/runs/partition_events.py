@@ -18,11 +18,11 @@ _EVENTS = {
 
 def log_partitions(lake: Lake, stage: str, run_id: str) -> None:
     """Log the partitions of a stage's run, at most `MOST` of them; nothing is read where nobody listens."""
-    if stage not in _EVENTS or not observe.is_heard(logging.WARNING):
+    if stage not in _EVENTS or not observe.is_enabled(logging.WARNING):
         return
     table, condition, event, fields = _EVENTS[stage]
     if not lake.exists(table):
         return
     mine = lake.read(table).filter(f"run_id = '{run_id}' AND {condition}")
     for row in mine.select("partition_id", "key", *fields).limit(MOST).collect():
-        observe.say(event, logging.WARNING, **row.asDict())
+        observe.log_event(event, logging.WARNING, **row.asDict())

@@ -7,7 +7,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from manymodels_spark.observe import say
+from manymodels_spark.observe import log_event
 from manymodels_spark.stages.runs.job import StageReport
 
 QUIET_SECONDS = 15.0
@@ -102,7 +102,7 @@ class Events:
         now = time.monotonic()
         if now - self._said >= QUIET_SECONDS:
             self._said = now
-            say("progress", done=done, total=self._total, **figures)
+            log_event("progress", done=done, total=self._total, **figures)
 
     def finish(self, report: StageReport) -> None:
         """Nothing: the stage's end is an event already."""

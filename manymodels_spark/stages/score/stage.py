@@ -30,7 +30,7 @@ from manymodels_spark.spark.workers import cogrouped
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare.calendar import by_partition
 from manymodels_spark.stages.promote.champions_index import read_index
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.score.score_task import scored_schema, scorer
 from manymodels_spark.stages.train.due import in_scope
@@ -56,7 +56,7 @@ def score(
     again replaces their rows in one commit; where rows, champions and spec are those of the last scoring, its
     predictions stand, unless `force` is given.
     """
-    with ledger.alone(job, "score", f"at={at} only={only}") as (report, _):
+    with lock.hold(job, "score", f"at={at} only={only}") as (report, _):
         read_index(job)
         version = job.lake.version(SILVER)
         origin = _origin(job, at, only, version)

@@ -27,7 +27,7 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.train.groups import groups
 from manymodels_spark.stages.train.packing import Wave, slots
 from manymodels_spark.stages.train.sandbox import Sandbox, tidy_imports
-from manymodels_spark.stages.train.warm_start import starts
+from manymodels_spark.stages.train.warm_start import warm_starts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,7 +65,7 @@ def _told(
     return {"wave": wave.number, "partitions": len(wave.members)}
 
 
-@observe.spanned("fit", _told)
+@observe.traced("fit", _told)
 def fit_wave(
     lake: Lake, spec: Spec, run_id: str, wave: Wave, version: int | None = None, table: str = FITS
 ) -> None:
@@ -73,7 +73,7 @@ def fit_wave(
 
     The rows are those of silver's `version` (by default the newest), whoever prepares new ones meanwhile.
     """
-    started = starts(lake, spec, wave.members["partition_id"])
+    started = warm_starts(lake, spec, wave.members["partition_id"])
     members = [{**row, "start": started.get(row["partition_id"])} for row in records(wave.members[ASSIGNED])]
     fitted = mapped(_rows(lake, spec, wave, version), fitter(spec, run_id, wave.number, members), FITS_SCHEMA)
     lake.append(table, fitted, once=f"{run_id}-fits-{wave.number}")

@@ -66,7 +66,7 @@ class Recorder:
     mlflow_run: str
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
 
-    @observe.spanned("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
+    @observe.traced("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
     def record(self, wave: int, *, resumed: bool = False) -> int:
         """Log the fitted partitions of a committed wave; their number. Raises PayloadError where one was
         altered since.

@@ -25,7 +25,7 @@ from manymodels_spark.spark.session import cores
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.packaging.input_example import input_example
 from manymodels_spark.stages.packaging.requirements import template_of
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.runs.progress_table import Watch
 from manymodels_spark.stages.train.due import Choice, Selection, select
@@ -33,7 +33,7 @@ from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, fit_wave, warm
 from manymodels_spark.stages.train.log_models import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.train.packing import Wave, expected, waves
 from manymodels_spark.stages.train.quarantine import commit_broken, quarantined, refresh
-from manymodels_spark.stages.train.wave_flow import flow
+from manymodels_spark.stages.train.wave_flow import run_waves
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository
@@ -58,8 +58,8 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
         ):  # a first run: nothing can be unchanged, so that the imports need not wait
             warm(job.spark, job.spec)
         data_version, repository = job.lake.version(SILVER), opened.result()
-    run_id, resumed = ledger.open_run(job, "train", f"{shape} silver={data_version} {choice}")
-    with job.stage("train", run_id=run_id) as report, ledger.beating(job, "train", run_id) as lost:
+    run_id, resumed = lock.open_run(job, "train", f"{shape} silver={data_version} {choice}")
+    with job.stage("train", run_id=run_id) as report, lock.heartbeat(job, "train", run_id) as lost:
         training = _Training(job, repository, shape, data_version, run_id, report, lost)
         training.go(choice, resumed)
     _check_failures(job.spec, report)
@@ -134,11 +134,11 @@ class _Training:
         """All waves, and the run's partitions by status; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
-            ledger.require(self.lost, self.run_id)
+            lock.require(self.lost, self.run_id)
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
 
         def log(wave: Wave) -> None:
-            ledger.require(self.lost, self.run_id)
+            lock.require(self.lost, self.run_id)
             logged = recorder.result().record(wave.number)
             watch.add(len(wave.members), len(wave.members) - logged)
 
@@ -146,7 +146,7 @@ class _Training:
             refresh(self.job.lake)
             return _outcomes(self.job, self.run_id)
 
-        return flow(planned, fit, log, fitted)
+        return run_waves(planned, fit, log, fitted)
 
     def _log_unlogged(self, recorder: Recorder) -> None:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def starts(lake: Lake, spec: Spec, partitions: Iterable[str]) -> dict[str, bytes]:
+def warm_starts(lake: Lake, spec: Spec, partitions: Iterable[str]) -> dict[str, bytes]:
     """Partition id to its champion's payload; empty where no candidate has `warm_start`, or nothing was
     promoted yet.
     """

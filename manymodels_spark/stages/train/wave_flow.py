@@ -22,7 +22,7 @@ Work = Callable[[Wave], object]
 T = TypeVar("T")
 
 
-def flow(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
+def run_waves(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
     """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the
     last logs.
 

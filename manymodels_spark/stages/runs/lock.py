@@ -48,16 +48,14 @@ class Run:
 
 
 @contextmanager
-def alone(
-    job: Job, stage: str, signature: str | None = None
-) -> Iterator[tuple[StageReport, threading.Event]]:
-    """A stage on which nobody else works meanwhile: its report, and the event of `beating`.
+def hold(job: Job, stage: str, signature: str | None = None) -> Iterator[tuple[StageReport, threading.Event]]:
+    """A stage on which nobody else works meanwhile: its report, and the event of `heartbeat`.
 
     With a signature, an interrupted run of the same one is continued under its id. Raises ConcurrentWrite as
     `open_run` does.
     """
     run_id, _ = open_run(job, stage, uuid.uuid4().hex if signature is None else signature)
-    with job.stage(stage, run_id=run_id) as report, beating(job, stage, run_id) as lost:
+    with job.stage(stage, run_id=run_id) as report, heartbeat(job, stage, run_id) as lost:
         yield report, lost
 
 
@@ -100,17 +98,17 @@ def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> Non
     """
     mark = uuid.uuid4().hex
     token = f"{_claim(stage)}{mark}"
-    _tell(job, stage, RUNNING, run_id, f"{signature} owner={owner()} {mark}", token)
+    _record(job, stage, RUNNING, run_id, f"{signature} owner={owner()} {mark}", token)
     claims = job.lake.notes(RUNS, since=before)
     first = next(note for note in claims if note.startswith(_claim(stage)))
     if first != token:
-        _tell(job, stage, WITHDRAWN, run_id, f"another claim came first owner={owner()} {mark}")
+        _record(job, stage, WITHDRAWN, run_id, f"another claim came first owner={owner()} {mark}")
         raise _taken(job, stage, run_id, "another process")
     _at_work.add(run_id)
 
 
 @contextmanager
-def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Iterator[threading.Event]:
+def heartbeat(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Iterator[threading.Event]:
     """Tell every minute that the run is at work; what cannot be told now is told a minute later.
 
     The event is set where the run was taken over by another process, or could not be heard for so long that
@@ -118,18 +116,18 @@ def beating(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Itera
     """
     lost, over, began = threading.Event(), threading.Event(), datetime.now(UTC)
 
-    def tell() -> bool:
+    def record() -> bool:
         last = newest(job, stage)
         if last is not None and (last.run_id, last.owner) != (run_id, owner()):
             return False
-        _tell(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
+        _record(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
         return True
 
     def beat() -> None:
         heard = time.monotonic()
         while not (lost.is_set() or over.wait(every.total_seconds())):
             with suppress(Exception):  # the storage is away for a moment, or another writer was quicker
-                if tell():
+                if record():
                     heard = time.monotonic()
                 else:
                     lost.set()
@@ -207,7 +205,7 @@ def owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-def _tell(
+def _record(
     job: Job,
     stage: str,
     status: str,

@@ -23,7 +23,7 @@ from manymodels_spark.stages.promote import champions_index
 from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.stage import promote
-from manymodels_spark.stages.runs import ledger
+from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
@@ -45,7 +45,7 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
 
     def claim(run_id: str) -> str | None:
         try:
-            ledger.claim(job, "train", run_id, "spec", before)
+            lock.claim(job, "train", run_id, "spec", before)
         except ManyModelsError:
             return None
         return run_id
@@ -53,8 +53,8 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
     with ThreadPoolExecutor(3) as pool:
         won = [run_id for run_id in pool.map(claim, ids) if run_id]
     assert len(won) == 1
-    last = ledger.newest(job, "train")
-    assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", ledger.owner())
+    last = lock.newest(job, "train")
+    assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", lock.owner())
 
 
 def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(
@@ -63,18 +63,18 @@ def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(
     job = make_job()
     run_id = new_run_id()
     heard(job, "train", run_id, timedelta(minutes=11))
-    assert ledger.open_run(job, "train", "spec") == (run_id, True), "it is continued, since nothing changed"
+    assert lock.open_run(job, "train", "spec") == (run_id, True), "it is continued, since nothing changed"
     heard(job, "train", run_id, timedelta(0) - timedelta(seconds=5))
     with pytest.raises(
         ManyModelsError, match=rf"train of sales is already running \(run {run_id}, elsewhere:7\)"
     ):
-        ledger.open_run(job, "train", "spec")
+        lock.open_run(job, "train", "spec")
 
 
 def test_a_run_tells_that_it_works_and_notices_when_it_was_taken_over(make_job: Callable[..., Job]) -> None:
     job = make_job()
-    run_id, _ = ledger.open_run(job, "train", "spec")
-    with ledger.beating(job, "train", run_id, every=timedelta(seconds=0.2)) as lost:
+    run_id, _ = lock.open_run(job, "train", "spec")
+    with lock.heartbeat(job, "train", run_id, every=timedelta(seconds=0.2)) as lost:
         begin = time.monotonic()
         while job.lake.read(RUNS).count() < 2 and time.monotonic() - begin < 60:
             time.sleep(0.2)
@@ -82,10 +82,8 @@ def test_a_run_tells_that_it_works_and_notices_when_it_was_taken_over(make_job: 
         heard(job, "train", run_id, timedelta(0) - timedelta(seconds=60))
         assert lost.wait(60)
     with pytest.raises(ManyModelsError, match="another process took it over"):
-        ledger.require(lost, run_id)
-    assert not ledger.is_alive(
-        ledger.Run(run_id, "running", "spec", ledger.owner(), time.time()), time.time()
-    )
+        lock.require(lost, run_id)
+    assert not lock.is_alive(lock.Run(run_id, "running", "spec", lock.owner(), time.time()), time.time())
 
 
 def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
@@ -106,7 +104,7 @@ def test_who_changes_the_champions_on_another_machine_is_waited_for(
             ConcurrentWrite, match=rf"{theirs} of sales is already running \(run {run_id}, elsewhere:7\)"
         ):
             own(job)
-    assert ledger.open_run(job, "train", "spec")[1] is False, "training leaves the champions alone"
+    assert lock.open_run(job, "train", "spec")[1] is False, "training leaves the champions alone"
     assert {row["stage"] for row in job.lake.read(RUNS).collect()} == {theirs, "train"}
 
 
@@ -148,7 +146,7 @@ def test_a_promotion_that_died_does_not_hold_the_next_one_up(make_job: Callable[
     class Dies(Exception):
         pass
 
-    with pytest.raises(Dies), ledger.alone(job, "promote") as (report, _):
+    with pytest.raises(Dies), lock.hold(job, "promote") as (report, _):
         raise Dies
-    with ledger.alone(job, "rollback") as (again, _):
+    with lock.hold(job, "rollback") as (again, _):
         assert again.run_id != report.run_id
