@@ -90,7 +90,7 @@ def index(spec: str, verifying: bool) -> None:
 def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> None:
     """Write a Power BI project for the spec: semantic model, report, connection, and its views as T-SQL."""
     from manymodels_spark.powerbi.project import project_files, write_project
-    from manymodels_spark.spec.model import Synapse
+    from manymodels_spark.spec.places import Synapse
     from manymodels_spark.stages.load.facts import star_of
 
     loaded = load_spec(spec)

@@ -11,7 +11,7 @@ from manymodels_spark.doctor.places import write_to
 from manymodels_spark.doctor.reach import CONNECT_SECONDS, listens
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.spec import Spec
-from manymodels_spark.spec.model import DuckDB, Postgres, Synapse
+from manymodels_spark.spec.places import DuckDB, Postgres, Synapse
 from manymodels_spark.spec.source import resolve
 
 

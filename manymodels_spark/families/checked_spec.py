@@ -12,7 +12,7 @@ from typing import Any
 from manymodels_spark.errors import Mistake
 from manymodels_spark.families import public_holidays, registry
 from manymodels_spark.spec import Spec, parse_spec, read_spec
-from manymodels_spark.spec.model import PLACE
+from manymodels_spark.spec.data import PLACE
 
 
 def load_spec(path: str | Path) -> Spec:

@@ -24,6 +24,7 @@ _SHAPING = {
     "refit",
     "fallback",
     "backtest",
+    "predict",
 }
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from manymodels_spark.errors import FitError, ManyModelsError, Reason
 from manymodels_spark.families import registry
-from manymodels_spark.families.base import Problem, pandas_step
+from manymodels_spark.families.base import Problem
 from manymodels_spark.modeling.conformal import Intervals
 from manymodels_spark.modeling.ensemble import combined
 from manymodels_spark.modeling.payload import open_payload
+from manymodels_spark.spec.frequency import pandas_step
 from manymodels_spark.spec.model import Candidate
 
 LONGEST = 100_000

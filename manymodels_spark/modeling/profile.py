@@ -16,24 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from manymodels_spark.spec.frequency import step_of
 from manymodels_spark.spec.model import Candidate
 
 Floats = NDArray[np.float64]
 
 # The published cut-offs: above them Croston's method has the smaller error.
 INTERVAL, VARIATION = 1.32, 0.49
-_SEASONS: dict[str, tuple[int, ...]] = {
-    "min": (60, 1440),
-    "15min": (4, 96, 672),
-    "30min": (2, 48, 336),
-    "h": (24, 168),
-    "D": (7, 365),
-    "B": (5, 260),
-    "W": (52,),
-    "M": (12,),
-    "Q": (4,),
-    "Y": (),
-}
 _INTERMITTENT_ONLY = frozenset({"croston", "tsb"})
 _SEASONAL_ONLY = frozenset({"mstl"})
 _NEEDS_DEMAND = frozenset(
@@ -117,8 +106,8 @@ def seasons_of(frequency: str, season: int | None = None) -> tuple[int, ...]:
     """Lengths worth looking for at a frequency of the spec, e.g. 7 and 365 for days, and the spec's own
     `season`.
     """
-    usual = _SEASONS[frequency if frequency in _SEASONS else frequency[0]]
-    return tuple(dict.fromkeys([*([season] if season and season > 1 else []), *usual]))
+    own = [season] if season and season > 1 else []
+    return tuple(dict.fromkeys([*own, *step_of(frequency).seasons]))
 
 
 def ruled_out(found: Profile, candidates: Sequence[Candidate]) -> dict[int, str]:

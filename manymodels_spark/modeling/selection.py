@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from manymodels_spark.modeling.backtest import Trial, mean_metrics
 from manymodels_spark.modeling.ensemble import HOWS, combined, weights_of
 from manymodels_spark.modeling.metrics import Floats
-from manymodels_spark.spec.model import HIGHER_IS_BETTER, Spec
+from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
+from manymodels_spark.spec.model import Spec
 
 IN_THE_TARGETS_UNIT = frozenset({"mae", "rmse", "bias", "pinball"})
 

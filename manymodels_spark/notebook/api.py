@@ -24,7 +24,7 @@ from manymodels_spark.notebook.champion import ChampionModel, champion_of, known
 from manymodels_spark.reporting.folds import placed
 from manymodels_spark.spark.session import session_of
 from manymodels_spark.spec import Spec
-from manymodels_spark.spec.model import HIGHER_IS_BETTER
+from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.pipeline import RunReport

@@ -31,7 +31,7 @@ from manymodels_spark.reporting import figures, partition_details
 from manymodels_spark.reporting import records as r
 from manymodels_spark.reporting.page import render
 from manymodels_spark.spark.session import cores
-from manymodels_spark.spec.model import HIGHER_IS_BETTER, TASK_METRICS
+from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER, TASK_METRICS
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.train.due import latest
 from manymodels_spark.stages.train.quarantine import by_reason

@@ -21,7 +21,8 @@ from manymodels_spark.reporting import figures
 from manymodels_spark.reporting.folds import placed
 from manymodels_spark.reporting.records import FAILED, Detail
 from manymodels_spark.spark.names import quote
-from manymodels_spark.spec.model import HIGHER_IS_BETTER, Spec
+from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
+from manymodels_spark.spec.model import Spec
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from manymodels_spark.families.base import Problem, pandas_step
+from manymodels_spark.families.base import Problem
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving.failures import ScoreError, invalid
 from manymodels_spark.serving.schemas import Item, Split
+from manymodels_spark.spec.frequency import pandas_step
 
 SHOWN = 10
 

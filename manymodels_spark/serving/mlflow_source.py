@@ -17,7 +17,8 @@ from pathlib import Path
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.serving.sources import Champion, SourceDown, matching, words_of
-from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t

@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from manymodels_spark.errors import ManyModelsError, TrackingError
-from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking.client import Client, public, server_uri
 from manymodels_spark.tracking.faults import LostAnswer

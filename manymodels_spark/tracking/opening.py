@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.tracking.client import Client, server_uri
 from manymodels_spark.tracking.experiment import artifact_root, find_or_create, require_separate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from manymodels_spark.spec.model import DuckDB, Postgres, Synapse
+from manymodels_spark.spec.places import DuckDB, Postgres, Synapse
 from manymodels_spark.warehouse.base import Warehouse
 
 __all__ = ["Warehouse", "open_warehouse"]

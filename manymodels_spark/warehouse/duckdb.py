@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import DuckDB
+from manymodels_spark.spec.places import DuckDB
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import types
 from manymodels_spark.warehouse.base import (

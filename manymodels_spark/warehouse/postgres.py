@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import Postgres
+from manymodels_spark.spec.places import Postgres
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import types
 from manymodels_spark.warehouse.base import (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import Synapse
+from manymodels_spark.spec.places import Synapse
 from manymodels_spark.warehouse import synapse_sql as sql
 from manymodels_spark.warehouse.base import LEDGER, Export, Loaded, Warehouse, is_loaded, require_own
 from manymodels_spark.warehouse.checksum import Checksum

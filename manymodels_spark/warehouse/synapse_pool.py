@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import Synapse
+from manymodels_spark.spec.places import Synapse
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import synapse_sql as sql
 from manymodels_spark.warehouse.base import Loaded

@@ -11,7 +11,7 @@ from builders import make_spec
 
 from manymodels_spark.doctor import sources, warehouses
 from manymodels_spark.doctor.findings import Finding
-from manymodels_spark.spec.model import Postgres
+from manymodels_spark.spec.places import Postgres
 from manymodels_spark.spec.source import Jdbc
 
 pytestmark = pytest.mark.services

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import Postgres
+from manymodels_spark.spec.places import Postgres
 from manymodels_spark.warehouse.base import Export
 from manymodels_spark.warehouse.postgres import PostgresWarehouse
 

@@ -28,7 +28,8 @@ from synapse_stand_in import StandIn
 
 from manymodels_spark.lake.tables import BRONZE, PREDICTIONS, SILVER
 from manymodels_spark.spark.names import quote
-from manymodels_spark.spec.model import DuckDB, Postgres, Spec, Synapse, Warehouse
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.places import DuckDB, Postgres, Synapse, Warehouse
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.prepare.stage import prepare

@@ -15,7 +15,7 @@ from integration.mlflow_server import MlflowServer
 from integration.tracking_models import keys, log_all, new_repository, payloads, records
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository

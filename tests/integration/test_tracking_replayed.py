@@ -11,7 +11,7 @@ from integration.replayed import Hosted, serve
 from integration.tracking_models import keys, payloads, records
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.spec.model import Repository
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.stages.promote.routing_model import routing_model
 from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking import tags as t

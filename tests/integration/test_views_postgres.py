@@ -10,7 +10,7 @@ from star_builders import BY_HAND, ROWS, STAR, TABLES
 
 from manymodels_spark.errors import WarehouseError
 from manymodels_spark.powerbi.measures import measures
-from manymodels_spark.spec.model import Postgres
+from manymodels_spark.spec.places import Postgres
 from manymodels_spark.warehouse import open_warehouse, views
 
 pytestmark = pytest.mark.services

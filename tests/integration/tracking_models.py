@@ -13,7 +13,8 @@ from builders import days, make_spec
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.spec.model import Repository, Spec
+from manymodels_spark.spec.model import Spec
+from manymodels_spark.spec.places import Repository
 from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t

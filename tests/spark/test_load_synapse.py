@@ -13,7 +13,7 @@ from synapse_stand_in import StandIn
 
 from manymodels_spark.errors import WarehouseError
 from manymodels_spark.lake.tables import PREDICTIONS, RUNS
-from manymodels_spark.spec.model import Synapse
+from manymodels_spark.spec.places import Synapse
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.warehouse import synapse, synapse_sql

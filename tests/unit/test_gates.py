@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.spec.model import Promote
+from manymodels_spark.spec.rules import Promote
 from manymodels_spark.stages.promote.gates import Decision, Facts, judge
 
 NOW = datetime(2026, 11, 24)

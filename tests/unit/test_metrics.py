@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from manymodels_spark.modeling import metrics
-from manymodels_spark.spec.model import TASK_METRICS
+from manymodels_spark.spec.metric_names import TASK_METRICS
 
 ACTUAL = np.array([10.0, 20.0, 0.0, 30.0])
 PREDICTED = np.array([12.0, 16.0, 0.0, 40.0])

@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 from manymodels_spark.families import registry
 from manymodels_spark.modeling.profile import Kind, profile, ruled_out, seasons_of
-from manymodels_spark.spec.model import FREQUENCIES, Candidate
+from manymodels_spark.spec.frequency import STEPS
+from manymodels_spark.spec.model import Candidate
 
 DAILY = (7, 365)
 
@@ -125,7 +126,7 @@ def test_the_spec_s_own_season_is_looked_for_first() -> None:
     assert seasons_of("YS", 1) == ()
 
 
-@pytest.mark.parametrize("frequency", [*FREQUENCIES, "W-MON"])
+@pytest.mark.parametrize("frequency", [*STEPS, "W-MON"])
 def test_every_frequency_of_a_spec_has_its_seasons(frequency: str) -> None:
     assert all(season > 1 for season in seasons_of(frequency))
 

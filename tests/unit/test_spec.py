@@ -78,7 +78,7 @@ def test_mistakes_inside_columns_name_their_place(change: str, path: str, words:
     [
         ("promote: {all: [{metric: wape}]}", "either `below` or `above`"),
         ("promote: {all: [{rows: 3, folds: 2}]}", "exactly one of"),
-        ("promote: {all: [{coverage: 80}]}", "wants its bounds"),
+        ("promote: {all: [{coverage: 80}]}", "requires its bounds"),
         ("warehouse: {duck: a.db}", "names no known kind"),
         ("source: {ftp: x}", "names no known kind"),
         ("name: Retail Sales", "does not have the form"),

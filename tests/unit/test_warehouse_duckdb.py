@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import DuckDB
+from manymodels_spark.spec.places import DuckDB
 from manymodels_spark.warehouse.base import Export
 from manymodels_spark.warehouse.duckdb import DuckDBWarehouse
 

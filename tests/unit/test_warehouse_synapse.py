@@ -27,7 +27,7 @@ from sqlglot import exp
 from synapse_stand_in import Killed, StandIn
 
 from manymodels_spark.errors import WarehouseError
-from manymodels_spark.spec.model import Synapse
+from manymodels_spark.spec.places import Synapse
 from manymodels_spark.warehouse import synapse, synapse_pool, synapse_sql
 from manymodels_spark.warehouse.base import LEDGER, Export, Warehouse
 from manymodels_spark.warehouse.digest import batch_checksum

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from manymodels_spark.families.base import pandas_step
 from manymodels_spark.lake.tables import PARTITIONS, SILVER, Lake
 from manymodels_spark.spark.names import quote
+from manymodels_spark.spec.frequency import pandas_step
 from manymodels_spark.spec.model import Spec
 
 ROWS = 2

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.spec.model import HIGHER_IS_BETTER, Gate, Promote
+from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
+from manymodels_spark.spec.rules import Gate, Promote
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from manymodels_spark.lake.tables import RUNS
 from manymodels_spark.modeling.backtest import folds_of
 from manymodels_spark.modeling.fingerprint import spec_hash
 from manymodels_spark.spark.session import cores as cores_of
-from manymodels_spark.spec.model import TASK_METRICS, Spec
+from manymodels_spark.spec.metric_names import TASK_METRICS
+from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.runs.job import Job, new_run_id
