@@ -27,7 +27,8 @@ from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.runs.job import Job, new_run_id
 from manymodels_spark.stages.train import estimate as e
 from manymodels_spark.stages.train.due import Choice, Selection, in_scope, select
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, fit_wave, warm
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_wave import fit_wave, warm
 from manymodels_spark.stages.train.packing import Wave, expected, pack, waves
 from manymodels_spark.stages.train.wave_flow import FITTING
 from manymodels_spark.tracking.client import Client

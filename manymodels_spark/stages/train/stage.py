@@ -29,7 +29,8 @@ from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.runs.progress_table import Watch
 from manymodels_spark.stages.train.due import Choice, Selection, select
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, fit_wave, warm
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_wave import fit_wave, warm
 from manymodels_spark.stages.train.log_models import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.train.packing import Wave, expected, waves
 from manymodels_spark.stages.train.quarantine import commit_broken, quarantined, refresh
