@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TASKS_PER_CORE = 4
-# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so
-# long.
+# The jobs and commits of a wave are worth their time where its fits keep all cores busy for so long.
 SMALLEST_SECONDS = 10.0
 SHARE_OF_THE_REST = 3
 MOST_WAVES_BEYOND = 20

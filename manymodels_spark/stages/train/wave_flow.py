@@ -1,7 +1,6 @@
-"""The order in which waves are fitted and logged: fits without a pause, and what is fitted is logged beside
-them.
+"""The order in which waves are fitted and logged: fits without a pause, logs at the same time.
 
-It knows neither Spark nor MLflow: what fitting and logging a wave mean is told by two functions.
+It knows neither Spark nor MLflow: two functions fit and log a wave.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from manymodels_spark.stages.train.packing import Wave
 
 # While the last tasks of one wave run, the first of the next one start.
 FITTING = 2
-# While one wave waits for the lake, another one is told to MLflow.
+# While one wave waits for the lake, another one is logged to MLflow.
 LOGGING = 2
 
 Work = Callable[[Wave], object]
