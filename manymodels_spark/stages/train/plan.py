@@ -29,8 +29,9 @@ from manymodels_spark.stages.train import estimate as e
 from manymodels_spark.stages.train.due import Choice, Selection, in_scope, select
 from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 from manymodels_spark.stages.train.fit_wave import fit_wave, warm
-from manymodels_spark.stages.train.packing import Wave, expected, pack, waves
+from manymodels_spark.stages.train.packing import Wave, expected, pack
 from manymodels_spark.stages.train.wave_flow import FITTING
+from manymodels_spark.stages.train.waves import Waves
 from manymodels_spark.tracking.client import Client
 from manymodels_spark.tracking.limits import limits_of
 
@@ -43,7 +44,7 @@ CALLS_PER_MODEL = 2
 CALLS_OF_A_RUN = 5
 METRICS_PER_CALL = 1000
 # Small table operations of a training run apart from its waves (the record of runs, broken partitions,
-# quarantine, counts), and those of each wave (reading back what was committed, writing which models were logged).
+# quarantine, counts), and those of each wave (reading back what was committed, writing what was logged).
 STEPS, STEPS_OF_A_WAVE = 8, 2
 # In-process stores take no request; making, describing and finalizing a model and writing its files take this
 # long.
@@ -125,7 +126,7 @@ def plan(job: Job, choice: Choice | None = None, *, cores: int | None = None, sa
     )
     fits, timed = _sampled(job, todo, sample)
     on = cores or cores_of(job.spark)
-    planned = waves(todo, spec.limits.partitions_per_wave, on)
+    planned = list(Waves(todo, spec.limits.partitions_per_wave, on))
     client = Client.connect(spec.mlflow.development.tracking, spec.mlflow.development.registry)
     log_one = _seconds_to_log(client)
     costs = [wave.members["cost"].to_numpy(float) for wave in planned]

@@ -32,15 +32,16 @@ from manymodels_spark.stages.train.due import Choice, Selection, select
 from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 from manymodels_spark.stages.train.fit_wave import fit_wave, warm
 from manymodels_spark.stages.train.log_models import MODELS_SCHEMA, Recorder
-from manymodels_spark.stages.train.packing import Wave, expected, waves
+from manymodels_spark.stages.train.packing import Wave, expected
 from manymodels_spark.stages.train.quarantine import commit_broken, quarantined, refresh
 from manymodels_spark.stages.train.wave_flow import run_waves
+from manymodels_spark.stages.train.waves import Waves
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 
 def train(job: Job, choice: Choice | None = None) -> StageReport:
@@ -70,8 +71,8 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
 class _StartUp(ThreadPoolExecutor):
     """What a run makes while its first fits begin: one thread, so that it is made in the order of submission.
 
-    The table of fits, then the row of progress, then the recorder (MLflow's run, the files' template, the table
-    of models).
+    The table of fits, then the row of progress, then the recorder (MLflow's run, the files' template, the
+    table of models).
     """
 
     def __init__(self) -> None:
@@ -117,9 +118,8 @@ class _Training:
         commit_broken(lake, self.run_id, selection.broken)
         first = self._next() if resumed else 1
         todo = _with_costs(selection.todo, spec)
-        outcomes = self._run(
-            waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch
-        )
+        planned = Waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first)
+        outcomes = self._run(planned, recorder, watch)
         begun.result()
         self._close(recorder.result(), outcomes)
         return outcomes
@@ -142,12 +142,13 @@ class _Training:
         self.job.lake.ensure(MODELS, MODELS_SCHEMA)
         return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, write_lock)
 
-    def _run(self, planned: Sequence[Wave], recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
+    def _run(self, planned: Waves, recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
         """All waves, and the run's partitions by status; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
             lock.require(self.lost, self.run_id)
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
+            planned.fitted(wave)
 
         def log(wave: Wave) -> None:
             lock.require(self.lost, self.run_id)
