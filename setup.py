@@ -11,6 +11,7 @@ exec((HERE / "manymodels_spark" / "_version.py").read_text(), VERSION)
 # A platform brings its own Spark and Delta: they are an extra, for machines that have none.
 CORE = [
     "click>=8.1",
+    "jinja2>=3.1",
     "mlflow>=3.1,<4",
     "numpy>=1.26",
     "orjson>=3.10",
