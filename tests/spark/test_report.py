@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.cli.looking import live_line
+from manymodels_spark.cli.overview import live_line
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.find_partition import find_partition
