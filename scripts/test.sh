@@ -38,7 +38,7 @@ background=""
 trap report EXIT
 
 lint() { sh scripts/lint.sh; }
-measured() { $PYTHON -m pytest -n "$WORKERS" --cov --cov-append --cov-report= "$@"; }
+measured() { $PYTHON -m pytest -n "$WORKERS" --cov --cov-append --cov-report= --cov-fail-under=0 "$@"; }
 unit() { measured tests/unit; }
 # Whoever shares a fixture of a module runs on one worker (see tests/conftest.py), all others where there is room.
 stages() { measured tests/e2e tests/integration tests/spark --dist loadgroup -m "$CHOSEN" --durations 15; }
