@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import days, write_csv
+from promotions import promoted
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.lake.tables import CHAMPIONS, PROMOTIONS, RUNS
-from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.maintain.retire import retire
-from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote import champions_index
 from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.rollback import rollback
@@ -114,14 +112,8 @@ def test_who_changes_the_champions_on_another_machine_is_waited_for(
 def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_partition_has_one(
     make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [
-        {"store": store, "item": 1, "date": day, "units": store + n % 7}
-        for store in range(3)
-        for n, day in enumerate(days(35))
-    ]
-    write_csv(tmp_path / "sales.csv", rows)
-    job = make_job()
-    ingest(job), prepare(job), train(job), promote(job), train(job, Choice(force=True))
+    job, _ = promoted(make_job, tmp_path, 1)
+    train(job, Choice(force=True))
     copy_all, refused = promotion.copy_all, list[str]()
 
     def others_try(*args: Any) -> Any:
