@@ -110,6 +110,7 @@ class ProphetFamily(Family[Prophet]):
     """One Prophet model per partition; intervals come from the backtest, so none are sampled here."""
 
     name = "prophet"
+    every_step = False
     tasks = frozenset({"forecast"})
     packages = ("prophet", "cmdstanpy", "holidays")
     Options = ProphetOptions
