@@ -50,7 +50,7 @@ _BESIDE_KEYS = _BESIDE_ROWS | {
     "batch",
     "actual",
 }
-_BOUND = re.compile(r"(lower|upper)_\d+")
+_BOUND = re.compile(r"(lower|upper|quantile)_\d+(_\d+)?")
 
 
 def clashes(keys: Iterable[str], others: Iterable[str]) -> list[str]:
