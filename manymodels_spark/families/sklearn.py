@@ -63,6 +63,8 @@ class Sklearn(Family[Fitted]):
     tasks = frozenset({"forecast", "regression", "classification"})
     packages = ("scikit-learn", "skops")
     Options: ClassVar[type[Options]] = SklearnOptions
+    stored_classes: ClassVar[frozenset[str]] = frozenset()
+    """Dotted names of classes that a subclass's fitted pipelines hold beyond `skops.ALLOWED`."""
 
     def estimator(self, problem: Problem, classify: bool) -> Any:
         """An unfitted estimator."""
@@ -132,7 +134,7 @@ class Sklearn(Family[Fitted]):
     def dump(self, model: Fitted) -> Json:
         """The pipeline as skops has it, and the rest as it is."""
         return {
-            "skops": skops.dump(model.estimator),
+            "skops": skops.dump(model.estimator, self.stored_classes),
             "labels": model.labels,
             "text": model.text,
             "features": None if model.features is None else model.features.as_dict(),
@@ -145,7 +147,7 @@ class Sklearn(Family[Fitted]):
         features = None if state["features"] is None else LagFeatures(**state["features"])
         tail = None if state["tail"] is None else np.asarray(state["tail"], dtype=np.float64)
         return Fitted(
-            skops.load(state["skops"]),
+            skops.load(state["skops"], self.stored_classes),
             state["labels"],
             state["text"],
             features,
