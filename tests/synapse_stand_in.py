@@ -54,11 +54,13 @@ class Killed(BaseException):
 class StandIn:
     """A connection; several may share one database. `lake` is the folder of containers."""
 
-    def __init__(self, lake: Path, database: duckdb.DuckDBPyConnection | None = None) -> None:
+    def __init__(
+        self, lake: Path, database: duckdb.DuckDBPyConnection | None = None, path: str | Path = ":memory:"
+    ) -> None:
         self.lake = lake
-        self.database = database or duckdb.connect(":memory:")
+        self.database = database or duckdb.connect(path)
         if database is None:
-            self.database.execute("CREATE SCHEMA dbo; SET TimeZone = 'UTC'")
+            self.database.execute("CREATE SCHEMA IF NOT EXISTS dbo; SET TimeZone = 'UTC'")
             self.database.create_function(
                 "cell_digest", _digest, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special"
             )
@@ -74,6 +76,10 @@ class StandIn:
     def another(self) -> StandIn:
         """A new connection to the same database, as the next process has it."""
         return StandIn(self.lake, self.database)
+
+    def save(self) -> None:
+        """Write the database to its file and leave it, so that the file can be copied."""
+        self.database.close()
 
     def cursor(self) -> Cursor:
         """See DB-API."""

@@ -274,11 +274,9 @@ class Lake:
 @contextmanager
 def write_lock(table: str) -> Iterator[None]:
     """Delta's refusal of the later of two writes, as ConcurrentWrite."""
-    from pyspark.errors import PySparkException
-
     try:
         yield
-    except PySparkException as error:
+    except Exception as error:  # PySpark's own, or Py4J's where PySpark does not know the Java class
         if not _CONFLICT.search(str(error)):
             raise
         raise ConcurrentWrite(

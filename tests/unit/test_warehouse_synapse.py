@@ -7,8 +7,10 @@ Nothing here tells what Synapse itself says to a statement; `docs/synapse.md` li
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import date, datetime
 from decimal import Decimal
@@ -353,11 +355,11 @@ def test_a_session_that_ends_in_mid_load_says_what_became_of_the_table(pool: Sta
 def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_again(
     way: str, side: str, tmp_path: Path
 ) -> None:
+    prepared = Prepared(tmp_path, way)
+    forward = changed(prepared.pool(), [("b", MONDAY, 20.0)], [("b", MONDAY, 0.0)], 1)
     number, more = 0, True
     while more:
-        pool = StandIn(tmp_path / f"{number}")
-        opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
-        forward = changed(pool, [("b", MONDAY, 20.0)], [("b", MONDAY, 0.0)], 1)
+        pool = prepared.pool()
         sessions = [pool.another(), pool.another()]
         warehouse = opened(*sessions, way=way)
         start = len(sessions[0].statements)
@@ -370,6 +372,22 @@ def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_aga
         assert [row[1:] for row in ledger(pool)] == [(0, 2), (1, 1)]
         number += 1
     assert number > 5
+
+
+class Prepared:
+    """A pool that was loaded once, and any number of copies of it."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.lake, self._file, self._copies = folder, folder / "prepared.duckdb", itertools.count()
+        pool = StandIn(folder, path=self._file)
+        opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
+        pool.save()
+
+    def pool(self) -> StandIn:
+        """The pool as it was when it had been loaded."""
+        path = self.lake / f"copy-{next(self._copies)}.duckdb"
+        shutil.copyfile(self._file, path)
+        return StandIn(self.lake, path=path)
 
 
 def expire(session: StandIn, number: int, at: int, statement: str) -> None:
@@ -393,14 +411,13 @@ def kill(pool: StandIn, number: int, side: str, at: int, statement: str) -> None
 
 def states(way: str, folder: Path) -> Iterator[tuple[int, str, StandIn, Export]]:
     """A pool for every statement of a load and both its sides, loaded up to the kill there."""
+    prepared = Prepared(folder, way)
+    keys: list[Row] = [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)]
+    forward = changed(prepared.pool(), [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], keys, 1)
     number, more = 0, True
     while more:
         for side in ("before", "after"):
-            pool = StandIn(folder / f"{number}-{side}")
-            opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
-            forward = changed(
-                pool, [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)], 1
-            )
+            pool = prepared.pool()
             killed = pool.another()
             setattr(killed, side, functools.partial(kill, killed, number, side))
             try:
