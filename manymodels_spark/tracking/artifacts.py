@@ -61,7 +61,7 @@ class Template:
         return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload), sha256(payload))}
 
     def around(self, model_id: str | None, size: int, checksum: str | None = None) -> dict[str, bytes]:
-        """The files of a logged model but its own, which have `size` bytes and, for a payload, this SHA-256."""
+        """The files of a logged model but its own, which have `size` bytes and, if a payload, this SHA-256."""
         example = {} if self.example is None else {EXAMPLE_FILE: self.example.encode()}
         return {"MLmodel": self._mlmodel(model_id, size, checksum).encode(), **self._environment, **example}
 

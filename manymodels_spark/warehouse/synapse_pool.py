@@ -111,10 +111,9 @@ def connect(part: Synapse) -> Any:
         )
     except (mssql_python.Error, AzureError, RuntimeError, OSError) as error:
         raise WarehouseError(
-            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the "
-            "pool is not paused, "
-            "that its firewall lets this machine in, and that this identity is a user of the database "
-            "(CREATE USER [...] FROM EXTERNAL PROVIDER)"
+            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the pool "
+            "is not paused, that its firewall lets this machine in, and that this identity is a user of the "
+            "database (CREATE USER [...] FROM EXTERNAL PROVIDER)"
         ) from None
 
 
@@ -134,7 +133,6 @@ def in_words(table: str) -> Iterator[None]:
         yield
     except driver_errors() as error:
         raise WarehouseError(
-            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete "
-            "and the next one "
-            "puts it in place. Run the load again"
+            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete and "
+            "the next one puts it in place. Run the load again"
         ) from error
