@@ -1,4 +1,4 @@
-"""The commands that bring a deployment folder into a cloud: `manymodels deploy azureml`."""
+"""The commands that bring a deployment folder into a cloud: `manymodels deploy azureml` and `deploy lock`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from manymodels_spark.cli.common import console
 from manymodels_spark.deploy import azureml as azure
+from manymodels_spark.deploy.lock import lock as locked
 from manymodels_spark.errors import ManyModelsError
 
 
@@ -64,6 +65,27 @@ def azureml(
     to = azure.Workspace.signed_in(subscription, resource_group, workspace, registry)
     azure.carry_out(steps, to, lambda line: console.print(line, markup=False, highlight=False))
     console.print(f"{len(steps)} steps done", highlight=False)
+
+
+@deploy.command()
+@click.option("--extra", "extras", multiple=True, help="Also what this extra requires, e.g. azure.")
+@click.option(
+    "--constraints",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=Path("constraints.txt"),
+    show_default=True,
+    help="The file of tested versions.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write."
+)
+def lock(extras: tuple[str, ...], constraints: Path, out: Path) -> None:
+    """Write the tested versions of all that the package requires, but for Spark and Delta."""
+    lines = locked(constraints, extras)
+    out.write_text(
+        "\n".join(["# Made by `manymodels deploy lock`; do not edit.", *lines, ""]), encoding="utf-8"
+    )
+    console.print(f"{out}: {len(lines)} versions", highlight=False)
 
 
 COMMANDS = (deploy,)
