@@ -1,7 +1,7 @@
 """Reads the files of `deploy/` by the rules that the platforms document: `tests/rules/PLATFORM.yaml`.
 
 A rule names files (`in`, globs), a place in them (`at`: keys joined by dots, `*` for each key or item, `**`
-for any depth, `~` for the keys themselves, `text` for the whole file) and what must hold for each value there.
+for any depth, `~` for the keys, `text` for the whole file) and what must hold for each value there.
 `was` is a value that breaks the rule, as it once stood in these files or as a reader might write it.
 """
 

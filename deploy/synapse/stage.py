@@ -88,7 +88,7 @@ def read_secret(setting: str, place: str, secret: Any) -> str:
 
 
 def secret_of_vault(vault: str, name: str, service: str) -> str:
-    """A secret of Key Vault, read by the workspace's identity; without a linked service it were the caller's."""
+    """A secret of Key Vault, read by the workspace's identity (without a service by the caller's)."""
     from notebookutils import mssparkutils  # there on Synapse only
 
     return str(mssparkutils.credentials.getSecret(vault, name, service))
