@@ -126,7 +126,10 @@ setup(
             "manymodels = manymodels_spark.cli:main",
             "manymodels-job = manymodels_spark.cli:job",
         ],
-        "mlflow.artifact_repository": ["abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository"],
+        "mlflow.artifact_repository": [
+            "abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository",
+            "abfss = manymodels_spark.tracking.abfs:AbfssArtifactRepository",
+        ],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -66,6 +66,13 @@ def _shares(item: pytest.Function) -> bool:
     )
 
 
+@pytest.fixture(autouse=True)
+def _no_credential_of_another_test() -> None:
+    from manymodels_spark.spark import credentials
+
+    credentials.forget()
+
+
 @pytest.fixture
 def make_job(spark: SparkSession, tmp_path: Path) -> Callable[..., Job]:
     """`make_job(partition_by=[...], ...)`: a job of `make_spec` with these changes, in the test's folder."""

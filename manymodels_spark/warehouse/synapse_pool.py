@@ -1,7 +1,7 @@
 """A connection to Synapse: statements one by one, transactions that wait for each other, and errors in words.
 
-Sign-in is by Microsoft Entra (managed identity, environment variables or the Azure CLI): no secret is in a
-spec, a statement or a message. This module must know nothing of exports.
+Sign-in is by Microsoft Entra, as the platform does (`spark.credentials`): no secret is in a spec, a statement
+or a message. This module must know nothing of exports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from manymodels_spark.errors import WarehouseError
+from manymodels_spark.spark.credentials import credential
 from manymodels_spark.spec.places import Synapse
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import synapse_sql as sql
@@ -98,7 +99,6 @@ def connect(part: Synapse) -> Any:
     try:
         import mssql_python
         from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise WarehouseError(
             f"loading into Synapse needs {error.name}. Run: pip install 'manymodels-spark[azure]'"
@@ -107,7 +107,7 @@ def connect(part: Synapse) -> Any:
     options = f"Server={server};Database={{{database}}};Encrypt=yes;TrustServerCertificate=no"
     try:
         return mssql_python.connect(
-            options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=DefaultAzureCredential()
+            options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=credential()
         )
     except (mssql_python.Error, AzureError, RuntimeError, OSError) as error:
         raise WarehouseError(
