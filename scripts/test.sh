@@ -18,12 +18,12 @@ TIMES="$LOGS/seconds"
 : > "$TIMES"
 
 part() { # NAME COMMAND...: run it and note its seconds
-    name=$1
+    running=$1
     shift
-    echo "== $name"
+    echo "== $running"
     begin=$(date +%s)
     "$@"
-    echo "$(($(date +%s) - begin)) $name" >> "$TIMES"
+    echo "$(($(date +%s) - begin)) $running" >> "$TIMES"
 }
 
 report() { # the seconds of each part, however it ended
@@ -31,10 +31,11 @@ report() { # the seconds of each part, however it ended
     kill $background 2>/dev/null || true
     awk 'BEGIN { print "\nseconds  part" } { printf "%7d  %s\n", $1, substr($0, index($0, " ") + 1); all += $1 }
         END { printf "%7d  all parts, one after the other\n", all }' "$TIMES"
-    [ $code -eq 0 ] || echo "The part that failed is the one above that has no seconds."
+    [ $code -eq 0 ] || echo "failed: $running"
     exit $code
 }
 background=""
+running=""
 trap report EXIT
 
 lint() { sh scripts/lint.sh; }

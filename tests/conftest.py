@@ -103,8 +103,8 @@ def _postgres() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(_postgres: Server) -> str:
-    """`postgresql://user:password@127.0.0.1:port/database` of an empty database; `integration.postgres.jdbc`
-    turns it.
+    """`postgresql://user:password@127.0.0.1:port/database` of an
+    empty database; `integration.postgres.jdbc` makes a source of it.
     """
     return _postgres.new_database()
 

@@ -1,5 +1,5 @@
-"""A training run that is killed again and again ends with the tables and the MLflow contents of one that was
-left in peace.
+"""A training run that is killed again and again ends with the
+tables and the MLflow contents of one that was left in peace.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""From a database through the whole lake into every warehouse: keys, instants and decimals arrive as they
-were sent.
+"""From a database through the whole lake into every warehouse:
+keys, instants and decimals arrive as they were sent.
 """
 
 from __future__ import annotations
@@ -290,8 +290,8 @@ def in_lake(job: Job) -> set[tuple[Any, ...]]:
 
 
 def collected(rows: DataFrame, *names: str) -> set[tuple[Any, ...]]:
-    """Rows as Python has them; instants by their microseconds, since Spark tells them in the zone of this
-    process.
+    """Rows as Python has them; instants by their microseconds,
+    since Spark tells them in the zone of this process.
     """
     kinds = dict(rows.dtypes)
     cells = [

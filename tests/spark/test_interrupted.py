@@ -1,5 +1,5 @@
-"""What changes champions and was cut short, anywhere, is brought to its end by the next call, and does
-nothing twice.
+"""What changes champions and was cut short, anywhere, is
+brought to its end by the next call, and does nothing twice.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ pytestmark = pytest.mark.spark
 
 
 def champions(job: Job) -> list[str]:
-    """The promotions that made the champions, one a partition, as the index has them; MLflow must say the
-    same.
+    """The promotions that made the champions, one a partition,
+    as the index has them; MLflow must say the same.
     """
     assert verify(job) == []
     return sorted(str(row["promotion"]) for row in read_index(job).collect())

@@ -1,5 +1,5 @@
-"""`manymodels quarantine SPEC --retry`: the partitions that failed are fitted again, whatever else has
-changed.
+"""`manymodels quarantine SPEC --retry`: the partitions
+that failed are fitted again, whatever else has changed.
 """
 
 from __future__ import annotations

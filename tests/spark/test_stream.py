@@ -1,5 +1,5 @@
-"""The stream: every row that arrives is answered once, also by a process that was killed, and nobody stops
-the others.
+"""The stream: every row that arrives is answered once, also
+by a process that was killed, and nobody stops the others.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Training at the level of one partition among many: hostile rows, one giant, fits that leave nothing
-behind.
+"""Training at the level of one partition among many:
+hostile rows, one giant, fits that leave nothing behind.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ def test_a_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_fro
 
 
 def litter() -> set[Path]:
-    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or
-    Prophet's own.
+    """Files that fits left in the temporary folder: below
+    the sandboxes' folders of this session, or Prophet's own.
 
     An empty folder of cmdstanpy's, one a process, is there as long as the process, and is no file.
     """

@@ -1,5 +1,5 @@
-"""Tables that are written to while a stage reads them: it takes one version whole, and the next call takes
-the rest once.
+"""Tables that are written to while a stage reads them: it
+takes one version whole, and the next call takes the rest once.
 """
 
 from __future__ import annotations
