@@ -52,10 +52,11 @@ def _measured() -> dict[str, str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, tests that share a fixture of their module run on one worker, which makes it
-    once; all others go wherever there is room.
+    once, as do those that name a group; all others go wherever there is room.
     """
     for item in items:
-        if isinstance(item, pytest.Function) and _shares(item):
+        grouped = item.get_closest_marker("xdist_group")
+        if not grouped and isinstance(item, pytest.Function) and _shares(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
