@@ -4,7 +4,8 @@
 What earlier tests asked for is copied, which costs milliseconds; a stage costs seconds.
 
 A copy has its lake and its MLflow in the test's folder. What lake and MLflow hold as absolute paths (the
-source's files, the models' artifacts) is named through a link, which leads to the copy that was made last.
+source's files, the models' artifacts) is named through a link, which leads to the copy that was made last:
+a fixture of a module must have rows or changes of its own.
 """
 
 from __future__ import annotations
