@@ -23,10 +23,10 @@ import mlflow
 import pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/" + sys.argv[2])
-told = model.predict(pd.DataFrame(), params={"horizon": 3, "levels": [80]})
+ahead = model.predict(pd.DataFrame(), params={"horizon": 3, "levels": [80]})
 asked = model.predict(pd.DataFrame({"date": pd.to_datetime(["2026-02-13"])}))
 print(json.dumps({
-    "ahead": told["prediction"].tolist(), "columns": list(told), "asked": asked["prediction"].tolist(),
+    "ahead": ahead["prediction"].tolist(), "columns": list(ahead), "asked": asked["prediction"].tolist(),
     "absent": [name for name in ("pyspark", "delta", "duckdb") if importlib.util.find_spec(name) is None],
 }))
 """

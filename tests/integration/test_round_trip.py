@@ -313,7 +313,7 @@ def _instant(micros: int) -> datetime:
 SELECT = 'SELECT "select", "qu""ote", "group", "ca.fé `x`", cutoff, "at.", prediction FROM {}'
 
 
-def told(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
+def fetched(rows: list[tuple[Any, ...]]) -> set[tuple[Any, ...]]:
     """A warehouse's rows; its times are in UTC and have no zone."""
     assert len(set(rows)) == len(rows)
     return {
@@ -332,13 +332,13 @@ def loaded(job: Job, warehouse: Warehouse) -> None:
 def in_duckdb(job: Job, folder: Path) -> set[tuple[Any, ...]]:
     loaded(job, DuckDB(path=str(folder / "warehouse.duckdb")))
     with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
-        return told(connection.execute(SELECT.format("sales_predictions")).fetchall())
+        return fetched(connection.execute(SELECT.format("sales_predictions")).fetchall())
 
 
 def in_postgres(job: Job, url: str, schema: str) -> set[tuple[Any, ...]]:
     loaded(job, Postgres(url=url, schema=schema))
     with psycopg.connect(url) as connection:
-        return told(connection.execute(SELECT.format(f'"{schema}".sales_predictions')).fetchall())  # type: ignore[arg-type]
+        return fetched(connection.execute(SELECT.format(f'"{schema}".sales_predictions')).fetchall())  # type: ignore[arg-type]
 
 
 def in_synapse(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[tuple[Any, ...]]:
@@ -354,4 +354,4 @@ def in_synapse(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> set[t
             lambda part, spec: synapse.open_synapse(part, spec, lambda _: pool),
         )
         loaded(job, Synapse(server="s", database="d", staging=f"file://{folder}/lake/export"))
-    return told(pool.database.execute(SELECT.format("dbo.sales_predictions")).fetchall())
+    return fetched(pool.database.execute(SELECT.format("dbo.sales_predictions")).fetchall())

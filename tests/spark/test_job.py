@@ -492,15 +492,15 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
     now = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     assert {partition for partition in before if before[partition] == now[partition]} == {altered}
-    told = (
+    recorded = (
         job.lake.read(PROMOTIONS)
         .filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'")
         .collect()
     )
-    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in told] == [
+    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in recorded] == [
         ("refused", None, "payload")
     ]
-    assert "train the partition again with --force" in told[0]["reason"]
+    assert "train the partition again with --force" in recorded[0]["reason"]
     assert sum("checksum" in line and line.startswith("refused") for line in report.lines) == 1
     assert champions_index.verify(job) == []
 

@@ -82,10 +82,10 @@ def test_rows_are_answered_by_their_partitions_champions_and_each_row_has_an_ans
 
     assert report.counts == {"rows": 5, "errors": 2}
     found = answers(job)
-    alone = predict_partition(
+    expected = predict_partition(
         next(iter(fits.values())).payload or b"", future=pd.DataFrame({"heat": [5.0, 9.0]})
     )
-    assert [found["r1"][1], found["r3"][1]] == list(alone["prediction"])
+    assert [found["r1"][1], found["r3"][1]] == list(expected["prediction"])
     assert found["r2"][:2] == ("é/b", pytest.approx(-21.0, abs=1.0))
     assert found["r4"][0] == "new"
     assert found["r4"][2].startswith("unknown_partition")

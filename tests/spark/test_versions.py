@@ -141,13 +141,13 @@ def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prep
 
 def prepared(job: Job) -> dict[str, int]:
     """Item to its rows, as `partitions` has them; the rows of silver must be as many."""
-    told = {
+    recorded = {
         row["item"]: int(row["rows"]) for row in job.lake.read(PARTITIONS).select("item", "rows").collect()
     }
-    assert told == {
+    assert recorded == {
         row["item"]: int(row["count"]) for row in job.lake.read(SILVER).groupBy("item").count().collect()
     }
-    return told
+    return recorded
 
 
 def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(
