@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlparse
 from manymodels_spark.errors import PayloadError, TrackingError
 from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.tracking.faults import status_of
-from manymodels_spark.tracking.tags import PAYLOAD_FILE
+from manymodels_spark.tracking.tags import PAYLOAD_FILE, SHA256
 
 LOADER = "manymodels_spark.flavor.pyfunc"
 EXAMPLE_FILE = "input_example.json"
@@ -58,12 +58,12 @@ class Template:
 
     def files(self, model_id: str, payload: bytes) -> dict[str, bytes]:
         """File name to content of one logged model."""
-        return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload))}
+        return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload), sha256(payload))}
 
-    def around(self, model_id: str | None, size: int) -> dict[str, bytes]:
-        """The files of a logged model but its payload, which have `size` bytes."""
+    def around(self, model_id: str | None, size: int, checksum: str | None = None) -> dict[str, bytes]:
+        """The files of a logged model but its own, which have `size` bytes and, for a payload, this SHA-256."""
         example = {} if self.example is None else {EXAMPLE_FILE: self.example.encode()}
-        return {"MLmodel": self._mlmodel(model_id, size).encode(), **self._environment, **example}
+        return {"MLmodel": self._mlmodel(model_id, size, checksum).encode(), **self._environment, **example}
 
     @cached_property
     def _environment(self) -> dict[str, bytes]:
@@ -78,7 +78,7 @@ class Template:
             ).encode(),
         }
 
-    def _mlmodel(self, model_id: str | None, size: int) -> str:
+    def _mlmodel(self, model_id: str | None, size: int, checksum: str | None) -> str:
         # JSON is YAML, and this text is made tens of thousands of times.
         flavor = {
             "loader_module": self.loader,
@@ -92,6 +92,8 @@ class Template:
             "signature": json.loads(self.signature),
             "utc_time_created": self.created,
         }
+        if checksum is not None:
+            model["metadata"] = {SHA256: checksum}
         if model_id is not None:
             model |= {"artifact_path": model_id, "model_id": model_id, "model_uuid": model_id}
         if self.example is not None:
