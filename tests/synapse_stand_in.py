@@ -1,9 +1,9 @@
 """A stand-in for a Synapse dedicated pool: a DB-API connection that runs the generated T-SQL in DuckDB.
 
-It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays the lake, and keeps the
-pool's rule that no DDL may stand in a transaction. It records every statement, and can die before or after
-any of them. What it cannot tell is what Synapse itself would say: types, collations, limits and permissions
-are DuckDB's here.
+It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays
+the lake, and keeps the pool's rule that no DDL may stand in a transaction. It records
+every statement, and can die before or after any of them. What it cannot tell is what
+Synapse itself would say: types, collations, limits and permissions are DuckDB's here.
 """
 
 from __future__ import annotations

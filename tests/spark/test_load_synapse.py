@@ -1,5 +1,5 @@
-"""The load stage into Synapse: Spark's export, its checksum by executors, and the pool's stand-in that reads
-the files.
+"""The load stage into Synapse: Spark's export, its checksum
+by executors, and the pool's stand-in that reads the files.
 """
 
 from __future__ import annotations
