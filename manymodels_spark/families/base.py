@@ -121,6 +121,47 @@ class Family(ABC, Generic[Model]):
         `fit_failed`.
         """
 
+    def refit(self, model: Model, rows: pd.DataFrame, problem: Problem) -> Model:
+        """A model of these rows that has the form of `model`, whose parameters are estimated again.
+
+        A backtest calls `fit` on the earliest fold and `refit` on the later ones and on all rows, with the
+        earliest fold's model, so that a family with a costly search for its form searches once. By default
+        the same as `fit`.
+
+        Args:
+            model: what `fit` returned for the training rows of the earliest fold.
+            rows: as in `fit`; in a forecast they end no earlier than those that `model` was fitted on.
+            problem: as in `fit`.
+
+        Returns:
+            A new model. `model` itself is left as it was.
+
+        Raises:
+            FitError: with a reason; any other exception becomes `fit_failed`.
+
+        """
+        return self.fit(rows, problem)
+
+    def update(self, model: Model, rows: pd.DataFrame, problem: Problem) -> Model | None:
+        """The model brought up to the last of `rows` without a refit: same parameters, newer state.
+
+        Args:
+            model: what `fit` or `load` returned, of a forecast.
+            rows: the partition's clean rows after the last row that the model was fitted on (or last
+                updated with), sorted by time, with a float target without NaN and the known-future
+                columns; none or more.
+            problem: as in `fit`.
+
+        Returns:
+            A new model whose `predict` takes the steps right after the last of `rows`, or None where the
+            family cannot do without a refit. `model` itself is left as it was.
+
+        Raises:
+            Any exception: the caller then predicts from the model as it was.
+
+        """
+        return None
+
     @abstractmethod
     def predict(self, model: Model, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         """Predictions, one per row of `future`.

@@ -34,8 +34,8 @@ class Fold:
 
 @dataclass
 class Trial:
-    """One candidate through all folds: its predictions, the metrics, the latest fold's model, and what it
-    took.
+    """One candidate through all folds: its predictions, the metrics, the models of the latest and of the
+    earliest fold, and what it took.
 
     `predictions[k]` belongs to fold k, shape (rows,) or (rows, classes[k]); fold 0 is the latest. `size` is
     the mean size of the targets, for metrics in their unit.
@@ -47,6 +47,7 @@ class Trial:
     metrics: list[dict[str, float]]
     classes: list[list[str]] = field(default_factory=list)
     model: Any = None
+    earliest: Any = None
     seconds: float = 0.0
     error: Exception | None = None
     size: float = 1.0
@@ -63,21 +64,26 @@ def folds_of(rows: pd.DataFrame, spec: Spec, seed: int) -> list[Fold]:
 def try_family(
     name: str, family: Family[Any], rows: pd.DataFrame, folds: Sequence[Fold], problem: Problem
 ) -> Trial:
-    """Fit and predict every fold. An exception of the family ends the trial and stays in it."""
+    """Fit and predict every fold, the earliest first: the later ones take its model's form (`refit`).
+
+    An exception of the family ends the trial and stays in it.
+    """
     trial = Trial(name, family, [], [], size=_size(rows, problem))
-    for fold in folds:
+    for fold in reversed(folds):
         train = rows_at(rows, fold.train)
         try:
-            model, predicted, seconds = _fit_and_predict(family, train, _span(rows, fold), problem)
+            model, predicted, seconds = _fit_and_predict(
+                family, train, _span(rows, fold), problem, trial.earliest
+            )
         except Exception as error:
             trial.error = error
             return trial
         trial.seconds += seconds
-        trial.model = model if trial.model is None else trial.model
-        trial.predictions.append(_tested(predicted, fold))
-        trial.classes.append(family.classes(model))
-        trial.metrics.append(
-            judge(train, rows_at(rows, fold.test), trial.predictions[-1], trial.classes[-1], problem)
+        trial.model, trial.earliest = model, model if trial.earliest is None else trial.earliest
+        trial.predictions.insert(0, _tested(predicted, fold))
+        trial.classes.insert(0, family.classes(model))
+        trial.metrics.insert(
+            0, judge(train, rows_at(rows, fold.test), trial.predictions[0], trial.classes[0], problem)
         )
     return trial
 
@@ -136,14 +142,14 @@ def _size(rows: pd.DataFrame, problem: Problem) -> float:
 
 
 def _fit_and_predict(
-    family: Family[Any], train: pd.DataFrame, span: pd.DataFrame, problem: Problem
+    family: Family[Any], train: pd.DataFrame, span: pd.DataFrame, problem: Problem, earliest: Any = None
 ) -> tuple[Any, Floats, float]:
     if len(train) < family.min_rows(problem):
         raise FitError(
             Reason.TOO_SHORT, f"{family.name} wants {family.min_rows(problem)} rows, a fold has {len(train)}"
         )
     began = time.perf_counter()
-    model = family.fit(train, problem)
+    model = family.fit(train, problem) if earliest is None else family.refit(earliest, train, problem)
     predicted = np.asarray(family.predict(model, span, problem), dtype=np.float64)
     seconds = time.perf_counter() - began
     if len(predicted) != len(span) or not np.isfinite(predicted).all():

@@ -185,7 +185,8 @@ class _Fit:
             return trial.model
         began = time.perf_counter()
         try:
-            return trial.family.fit(self.rows, replace(self.problem, start=self._state(trial.family)))
+            problem = replace(self.problem, start=self._state(trial.family))
+            return trial.family.refit(trial.earliest, self.rows, problem)
         except Exception as error:
             trial.error = error
             return None

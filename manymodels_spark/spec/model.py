@@ -109,6 +109,7 @@ class Spec(Part):
             raise ValueError(
                 f"column {', '.join(repeated)} stands in two roles among partition_by, time and target"
             )
+        keys += [self.columns.id] if self.columns.id else []
         if taken := clashes(keys, [self.columns.target, *self.columns.inputs]):
             raise ValueError(
                 f"column {', '.join(taken)}: tables of this package have a column of that name. Give it "

@@ -49,6 +49,12 @@ _BESIDE_KEYS = _BESIDE_ROWS | {
     "request_id",
     "batch",
     "actual",
+    "inactive",
+    "last_demand",
+    "filled_until",
+    "copied_at",
+    "trained_until",
+    "champion_error",
 }
 _BOUND = re.compile(r"(lower|upper)_\d+")
 

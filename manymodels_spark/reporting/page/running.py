@@ -22,7 +22,7 @@ from manymodels_spark.reporting.records import ReportData, TrainRow
 
 
 def counts(data: ReportData) -> Markup:
-    """Partitions in = fitted + unchanged + in quarantine, stage by stage, and whether that is so."""
+    """Partitions in = fitted + unchanged + inactive + in quarantine, by stage, and whether that is so."""
     parts: list[str] = []
     if not data.training:
         parts.append(paragraph("No training run is recorded yet.", "note"))
@@ -44,18 +44,20 @@ def _reconciled(run: TrainRow) -> Markup:
         )
         return paragraph(text, "note")
     found = {
-        name: int(run.counts.get(name, 0)) for name in ("partitions", "fitted", "unchanged", "quarantined")
+        name: int(run.counts.get(name, 0))
+        for name in ("partitions", "fitted", "unchanged", "inactive", "quarantined")
     }
-    total = found["fitted"] + found["unchanged"] + found["quarantined"]
+    total = sum(found.values()) - found["partitions"]
     adds = total == found["partitions"]
     verdict = (
         '<b class="good">adds up</b>'
         if adds
         else f'<b class="bad">does not add up: {found["partitions"] - total:,} missing</b>'
     )
+    inactive = f"{found['inactive']:,} inactive + " if found["inactive"] else ""
     sums = (
         f"{found['partitions']:,} in = {found['fitted']:,} fitted + {found['unchanged']:,} unchanged + "
-        f"{found['quarantined']:,} in quarantine"
+        f"{inactive}{found['quarantined']:,} in quarantine"
     )
     none = (
         paragraph("Not one partition has a model. See the reasons under Without a model.", "note")

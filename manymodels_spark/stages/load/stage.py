@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from manymodels_spark.lake.queries import PREDICTION_KEY
 from manymodels_spark.lake.tables import (
     ACTUALS,
     ALERTS,
@@ -30,7 +31,6 @@ from manymodels_spark.warehouse import open_warehouse
 if TYPE_CHECKING:
     from manymodels_spark.warehouse.base import Warehouse
 
-KEY = ("partition_id", "cutoff")
 SIDE_TABLES = (PARTITIONS, CHAMPIONS, FITS, QUARANTINE, UNSCORED, RUNS, ACTUALS, METRICS, ALERTS)
 _LEFT_OUT = ("payload", "folds")
 
@@ -85,7 +85,7 @@ class _Loading:
         if last is not None and known and last.version >= version:
             return False
         changes = (
-            self.exporter.changed(PREDICTIONS, version, last.version, KEY)
+            self.exporter.changed(PREDICTIONS, version, last.version, PREDICTION_KEY)
             if last is not None and known
             else None
         )

@@ -30,6 +30,7 @@ from manymodels_spark.modeling import live_errors
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spark.workers import cogrouped
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.runs.alerts import BY_SCORE, replace_alerts
 from manymodels_spark.stages.runs.job import Job, StageReport
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ FINDINGS_SCHEMA = (
     "reference double, shift double, threshold double, p double, alert boolean, first timestamp, last "
     "timestamp, at timestamp"
 )
-ALERTS_SCHEMA = f"{FINDINGS_SCHEMA.replace('alert boolean, ', '')}, advice string"
 COLUMNS = [column.split()[0] for column in FINDINGS_SCHEMA.split(", ")]
 
 
@@ -99,7 +99,7 @@ def monitor(job: Job) -> StageReport:
     with job.stage("monitor") as report:
         lake.append(MONITORING, _findings(lake, spec, report.run_id))
         mine = lake.read(MONITORING).filter(f"run_id = '{report.run_id}'")
-        lake.overwrite(ALERTS, _alerts(mine))
+        replace_alerts(lake, _alerts(mine), f"NOT {BY_SCORE}")
         _count(report, lake, mine)
     _judge(spec, report)
     return report

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import PROMOTIONS
 from manymodels_spark.stages.promote.champions_index import current_champions, write_index
 from manymodels_spark.stages.promote.routing_model import publish
 from manymodels_spark.stages.promote.stage import PROMOTIONS_SCHEMA
 from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
-from manymodels_spark.stages.train.due import in_scope
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered

@@ -19,6 +19,7 @@ import pandas as pd
 
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.lake.queries import in_scope, latest_fits
 from manymodels_spark.lake.tables import FITS, MODELS, PROMOTIONS
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.packaging.input_example import input_example
@@ -36,7 +37,6 @@ from manymodels_spark.stages.promote.gates import Decision, Facts, Verdict, judg
 from manymodels_spark.stages.promote.routing_model import publish
 from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
-from manymodels_spark.stages.train.due import in_scope, latest
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import Template
 from manymodels_spark.tracking.opening import open_production
@@ -127,7 +127,7 @@ def _candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     models = job.lake.read(MODELS).select(
         "run_id", "partition_id", "model_id", "data_version", "spec_hash", "git_commit"
     )
-    logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
+    logged = latest_fits(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
     if only is not None:
         logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
     return records(logged.orderBy("partition_id").toPandas())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from manymodels_spark import observe
 from manymodels_spark.display import html_table
 from manymodels_spark.lake.tables import RUNS, Lake
-from manymodels_spark.spark.session import sign_in
+from manymodels_spark.spark.session import require_utc, sign_in
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.runs.partition_events import log_partitions
 
@@ -84,7 +84,11 @@ class Job:
 
     @classmethod
     def of(cls, spec: Spec, spark: SparkSession, progress: Progress | None = None) -> Job:
-        """A job whose tables lie where the spec's `lake` says."""
+        """A job whose tables lie where the spec's `lake` says. Sets the session's time zone to UTC.
+
+        Raises ManyModelsError where the platform does not let that be set.
+        """
+        require_utc(spark)
         sign_in(spark, spec)
         return cls(spec, spark, Lake.of(spark, spec.lake, spec.name), progress or Silent())
 
