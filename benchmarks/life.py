@@ -12,7 +12,7 @@ made is held against what the simulated days brought, also those after the last 
 - `promised_over_realised`: the error that fits report over that of their forecasts, both in units, summed
   over all forecasts of champions for open days on which the item was on sale; `_with_dead` also over days on
   which it was not any more.
-- `coverage_80`, `coverage_95`: share of the same days' sales inside the interval, fallbacks included; a series
+- `coverage_80`, `coverage_95`: share of the same days' sales in the interval, fallbacks included; a series
   too short for a fold has a forecast without an interval, and `without_interval` is the share of those.
 - `inactive_found`: share of dead items that the last night calls inactive, of those without a sale for four
   weeks of open days; `inactive_wrong` counts active ones that it calls so.
