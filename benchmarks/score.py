@@ -171,7 +171,7 @@ def _lay_out(job: Job, payloads: list[bytes], days: int) -> None:
     from manymodels_spark.lake.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
     from manymodels_spark.modeling.payload import sha256
     from manymodels_spark.stages.promote.champions_index import INDEX_SCHEMA
-    from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA
+    from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 
     lake, spark, end = job.lake, job.spark, pd.Timestamp(START) + pd.Timedelta(days=days - 1)
     keys = [PartitionKey.of({"series": number}) for number in range(len(payloads))]

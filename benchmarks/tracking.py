@@ -40,7 +40,7 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.places import Repository
 from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.promote.champions_index import current_champions
-from manymodels_spark.stages.promote.stage import champion_record
+from manymodels_spark.stages.promote.copying import champion_record
 from manymodels_spark.stages.train.wave_flow import LOGGING
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t

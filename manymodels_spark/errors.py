@@ -42,7 +42,7 @@ class SpecError(ManyModelsError):
 
 
 class SourceError(ManyModelsError):
-    """The source cannot be read, or its columns are not what the spec says."""
+    """The source cannot be read, or its columns are not those of the spec."""
 
 
 class TrackingError(ManyModelsError):

@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def instant(value: Any) -> Any:
-    """A time that Spark handed out, in UTC: it tells instants on the clock of this process, where an hour may
+    """A time that Spark returned, in UTC: it gives instants on the clock of this process, where an hour may
     come twice.
 
     What is no time stays as it is.

@@ -1,4 +1,4 @@
-"""A partition's identity: a typed key, its canonical text, a stable id, tags for people and a safe slug.
+"""A partition's identity: a typed key, its canonical text, a stable id, readable tags and a safe slug.
 
 Python is the one place where ids are computed; Spark calls this module on the distinct keys and joins the ids
 back. It knows neither Spark nor MLflow.
@@ -70,12 +70,12 @@ class PartitionKey:
 
     @property
     def tags(self) -> dict[str, str]:
-        """One tag per partition column with its value as a person reads it; see `tag_key` and `tag_value`."""
+        """One tag per partition column with its readable value; see `tag_key` and `tag_value`."""
         return {tag_key(name): tag_value(readable(value)) for name, value in self.values}
 
     @property
     def slug(self) -> str:
-        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by; not unique, use it beside the
+        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by; not unique, use it with the
         id.
         """
         text = "-".join(f"{name}-{readable(value)}" for name, value in self.values)
@@ -91,7 +91,7 @@ class PartitionKey:
 
 
 def readable(value: Value) -> str:
-    """A value as a person reads it: `3`, `a/b`, `2026-11-24`, `null`."""
+    """A value in readable form: `3`, `a/b`, `2026-11-24`, `null`."""
     if value is None:
         return "null"
     if isinstance(value, bool):

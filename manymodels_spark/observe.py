@@ -1,7 +1,7 @@
-"""What a run tells machines: log lines with run, stage and partition, and OpenTelemetry spans and counters.
+"""What a run reports to machines: log lines with run, stage and partition; OpenTelemetry spans and counters.
 
-Events go to the logger `manymodels`, which says nothing until somebody listens: `configure()` does as JSON
-lines, a platform may by its own handlers. Spans and counters go to whatever OpenTelemetry provider the
+Events go to the logger `manymodels`, which is silent until `configure()` writes JSON lines or a
+platform adds handlers of its own. Spans and counters go to whatever OpenTelemetry provider the
 process has; without one they cost nothing. This module must know no stage.
 """
 
@@ -64,10 +64,10 @@ class JsonLines(logging.Handler):
 
 def configure(as_json: bool = False, stream: TextIO | None = None) -> None:
     """Write events as JSON lines to `stream` (standard error) where asked here or by `MANYMODELS_LOG_JSON`;
-    and send traces and metrics where `OTEL_EXPORTER_OTLP_ENDPOINT` says so and the extra `otel` is installed.
+    and send traces and metrics where `OTEL_EXPORTER_OTLP_ENDPOINT` is set and the extra `otel` is installed.
     """
-    wanted = as_json or os.environ.get(JSON_VARIABLE, "").lower() in ("1", "true", "yes")
-    if wanted and not is_json():
+    enabled = as_json or os.environ.get(JSON_VARIABLE, "").lower() in ("1", "true", "yes")
+    if enabled and not is_json():
         LOGGER.addHandler(JsonLines(stream))
         LOGGER.setLevel(logging.INFO)
         LOGGER.propagate = False
@@ -105,8 +105,8 @@ def span(name: str, **attributes: str | int | float) -> Iterator[None]:
     if tracer is None:
         yield
         return
-    told = {f"{_SCOPE}.{key}": value for key, value in attributes.items()}
-    with tracer.start_as_current_span(f"{_SCOPE}.{name}", context=_parent(), attributes=told):
+    named = {f"{_SCOPE}.{key}": value for key, value in attributes.items()}
+    with tracer.start_as_current_span(f"{_SCOPE}.{name}", context=_parent(), attributes=named):
         yield
 
 

@@ -16,7 +16,7 @@ from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.results import FitResult
 from manymodels_spark.stages.promote.champions_index import INDEX_SCHEMA
 from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 
 
 def lay_out(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dict[str, FitResult]:

@@ -1,4 +1,4 @@
-"""What tests share: one Spark session for the whole run, a real Postgres and an Azure storage account."""
+"""What tests share: one Spark session a process, a real Postgres and an Azure storage account."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 REMOTE = "MANYMODELS_TEST_REMOTE"
 ROOT = Path(__file__).parent.parent
+SMALL = {"spark.sql.shuffle.partitions": "2"}
+# Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. On Spark
+# Connect, on Spark 3.5 and in the processes that tests start they are compiled, as everywhere else.
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +37,33 @@ def spark() -> Iterator[SparkSession]:
         # Its workers run in a folder of their own, and tests have families of theirs.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     azure = not pyspark.__version__.startswith("3.")  # the ABFS driver of that Hadoop knows no Azurite
-    session = get_session(
-        "manymodels-tests", "local[2]", azure=azure, **{"spark.sql.shuffle.partitions": "2"}
-    )
+    usual = azure and remote is None
+    settings = {**SMALL, **(INTERPRETED if usual else {}), **_measured()}
+    session = get_session("manymodels-tests", "local[2]", azure=azure, **settings)
     yield session
     session.stop()
+
+
+def _measured() -> dict[str, str]:
+    """Where coverage is measured, it is measured in Spark's Python workers too."""
+    inherited = "COVERAGE_PROCESS_CONFIG" in os.environ and REMOTE not in os.environ
+    return {"spark.python.daemon.module": "tests.measured_daemon"} if inherited else {}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, tests that share a fixture of their module run on one worker, which makes it
+    once; all others go wherever there is room.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares(item: pytest.Function) -> bool:
+    found = item._fixtureinfo.name2fixturedefs
+    return any(
+        definition.scope == "module" for name in item.fixturenames for definition in found.get(name, ())
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import click
 
 from manymodels_spark import observe
 from manymodels_spark._version import __version__
-from manymodels_spark.cli import deploying, doctor, inspecting, looking, models, running, serving, tools
+from manymodels_spark.cli import deploying, doctor, inspecting, models, overview, running, serving, tools
 from manymodels_spark.cli.common import FriendlyGroup
 
 
@@ -26,7 +26,7 @@ def main(log_json: bool) -> None:
     observe.configure(log_json)
 
 
-for module in (running, models, serving, deploying, inspecting, looking, doctor, tools):
+for module in (running, models, serving, deploying, inspecting, overview, doctor, tools):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -1,4 +1,7 @@
-"""What the commands share: friendly errors, the spec argument, a job with its progress."""
+"""What the commands share: friendly errors, the spec argument, a job with its progress.
+
+Commands import what they call when they run, so that `--help` needs neither pandas nor a spec's models.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,7 @@ import click
 from rich.console import Console
 
 from manymodels_spark import observe
-from manymodels_spark.doctor import preflight
 from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
-from manymodels_spark.families.checked_spec import load_spec
 
 if TYPE_CHECKING:
     from manymodels_spark.stages.runs.job import Job
@@ -43,17 +44,17 @@ class FriendlyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except SpecError as error:
-            _tell(error)
+            _print_error(error)
             ctx.exit(EXIT_SPEC)
         except TooManyFailures as error:
-            _tell(error, "red")
+            _print_error(error, "red")
             ctx.exit(EXIT_FAILURES)
         except ManyModelsError as error:
-            _tell(error, "red")
+            _print_error(error, "red")
             ctx.exit(EXIT_ERROR)
 
 
-def _tell(error: ManyModelsError, style: str = "") -> None:
+def _print_error(error: ManyModelsError, style: str = "") -> None:
     """The error as text, or as a line of JSON where standard error holds such."""
     if observe.is_json():
         observe.log_event("error", logging.ERROR, kind=type(error).__name__, message=str(error))
@@ -62,14 +63,17 @@ def _tell(error: ManyModelsError, style: str = "") -> None:
 
 
 def job_of(path: str) -> Job:
-    """A job on the platform's session, with a bar where somebody is watching.
+    """A job on the platform's session, with a progress bar in a terminal.
 
     First the spec is checked, then what the command needs of this machine: both end within seconds where they
     fail.
     """
+    from manymodels_spark.doctor import preflight
+    from manymodels_spark.families.checked_spec import load_spec
+
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
-    _hush()
+    _silence_query_logger()
     from manymodels_spark.spark.session import session_of
     from manymodels_spark.stages.runs.job import Job
     from manymodels_spark.stages.runs.progress import Bars, Events, Lines
@@ -78,8 +82,8 @@ def job_of(path: str) -> Job:
     return Job.of(spec, session_of(spec), progress)
 
 
-def _hush() -> None:
-    """Keep PySpark from logging a refused query as JSON beside the error that tells of it."""
+def _silence_query_logger() -> None:
+    """Keep PySpark from logging a refused query as JSON: the error itself is printed."""
     with suppress(ImportError):  # Spark 3.5 has no such logger
         from pyspark.logger import PySparkLogger
 

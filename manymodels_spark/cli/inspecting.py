@@ -9,13 +9,14 @@ import click
 
 from manymodels_spark.cli.common import console, job_of, spec_argument
 from manymodels_spark.display import plural
-from manymodels_spark.families.checked_spec import load_spec
 
 
 @click.command()
 @spec_argument
 def check(spec: str) -> None:
     """Check the spec: every mistake at once, without starting anything."""
+    from manymodels_spark.families.checked_spec import load_spec
+
     loaded = load_spec(spec)
     families = ", ".join(candidate.family for candidate in loaded.candidates)
     console.print(
@@ -89,6 +90,7 @@ def index(spec: str, verifying: bool) -> None:
 @click.option("--database", help="The database, by default that of the spec's Synapse.")
 def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> None:
     """Write a Power BI project for the spec: semantic model, report, connection, and its views as T-SQL."""
+    from manymodels_spark.families.checked_spec import load_spec
     from manymodels_spark.powerbi.project import project_files, write_project
     from manymodels_spark.spec.places import Synapse
     from manymodels_spark.stages.load.facts import star_of

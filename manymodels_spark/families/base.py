@@ -181,6 +181,12 @@ class Family(ABC, Generic[Model]):
         """
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
+    def notes(self, model: Model) -> dict[str, Any]:
+        """What is worth keeping of how one model was fitted, by name: it stands with the options in the fit's
+        record.
+        """
+        return {}
+
     def classes(self, model: Model) -> list[str]:
         """The classes of a classification model, as text, in the order of `predict`'s columns."""
         return []

@@ -67,6 +67,18 @@ class LagFeatures:
         return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 
+def newer_tail(
+    tail: NDArray[np.float64] | None, rows: pd.DataFrame, problem: Problem, log: bool = False
+) -> NDArray[np.float64] | None:
+    """The last targets after these rows, as many as before, or their logarithms; None for a table, and where
+    a target has no logarithm.
+    """
+    target = rows[problem.target].to_numpy(dtype=np.float64)
+    if tail is None or (log and not (target > 0).all()):
+        return None
+    return np.concatenate([tail, np.log(target) if log else target])[-len(tail) :]
+
+
 def calendar(times: pd.DatetimeIndex, frequency: str) -> list[NDArray[np.float64]]:
     """Day of week as six indicators, day of year as two waves, hour as two waves where the steps are that
     short.

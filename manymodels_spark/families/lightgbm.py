@@ -7,7 +7,7 @@ rows give the same trees and Spark's tasks do not fight for cores.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families.base import Family, Json, Options, Problem
-from manymodels_spark.families.features import LagFeatures, tabular_columns
+from manymodels_spark.families.features import LagFeatures, newer_tail, tabular_columns
 
 Floats = NDArray[np.float64]
 
@@ -94,7 +94,7 @@ class LightGBM(Family[Fitted]):
         if problem.task == "forecast":
             return self._fit_forecast(rows, problem)
         if not problem.inputs:
-            message = f"{self.name} wants columns.features to learn from, and the spec names none"
+            message = f"{self.name} requires columns.features to learn from, and the spec names none"
             raise FitError(Reason.MISSING_FEATURE, message)
         frame, target = rows[list(problem.inputs)], rows[problem.target]
         classify = problem.task == "classification"
@@ -119,6 +119,11 @@ class LightGBM(Family[Fitted]):
         if not model.labels or predicted.ndim == 2:
             return predicted
         return np.column_stack([1 - predicted, predicted])[:, : len(model.labels)]
+
+    def update(self, model: Fitted, rows: pd.DataFrame, problem: Problem) -> Fitted | None:
+        """The same booster with the last targets of these rows."""
+        tail = newer_tail(model.tail, rows, problem)
+        return None if tail is None else replace(model, tail=tail)
 
     def classes(self, model: Fitted) -> list[str]:
         """The labels seen in training."""

@@ -15,15 +15,8 @@ from pydantic import Field
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families.base import Json, Options, Problem
 from manymodels_spark.families.codec import decode, encode
-from manymodels_spark.families.statsforecast import (
-    AutoETS,
-    Drift,
-    EtsOptions,
-    Holt,
-    SeasonOptions,
-    Stats,
-    Theta,
-)
+from manymodels_spark.families.statsforecast import Drift, Holt, SeasonOptions, Stats, Theta
+from manymodels_spark.families.statsforecast_auto import AutoETS, EtsOptions
 
 
 class MstlOptions(Options):
@@ -69,6 +62,18 @@ class MSTL(Stats):
         ]
         return _Mstl(cycles, model.trend_forecaster, logged)
 
+    def update(self, model: _Mstl, rows: pd.DataFrame, problem: Problem) -> _Mstl | None:
+        """The trend's model updated with the rows without their seasons, and the seasons' cycles moved on."""
+        values = rows[problem.target].to_numpy(dtype=np.float64)
+        count = len(values)
+        if model.log and not (values > 0).all():
+            return None
+        values = np.log(values) if model.log else values
+        rest = values - sum((np.resize(cycle, count) for cycle in model.cycles), np.zeros(count))
+        trend = self._trend().update(model.trend, rows.assign(**{problem.target: rest}), problem)
+        cycles = [np.roll(cycle, -count) for cycle in model.cycles]
+        return None if trend is None else _Mstl(cycles, trend, model.log)
+
     def dump(self, model: _Mstl) -> Json:
         """The seasonal columns' last cycles and the trend's model."""
         return {"cycles": encode(model.cycles), "trend": self._trend().dump(model.trend), "log": model.log}
@@ -81,7 +86,8 @@ class MSTL(Stats):
         seasons = self.options.seasons or [problem.season]
         if min(seasons) < 2:
             raise FitError(
-                Reason.FIT_FAILED, "mstl wants seasons of two steps or more. Name them: mstl: {seasons: [52]}"
+                Reason.FIT_FAILED,
+                "mstl requires seasons of two steps or more. Name them: mstl: {seasons: [52]}",
             )
         return seasons
 

@@ -46,6 +46,11 @@ class SeasonalNaive(Family[list[float]]):
         """The season again and again."""
         return np.resize(np.asarray(model, dtype=float), len(future))
 
+    def update(self, model: list[float], rows: pd.DataFrame, problem: Problem) -> list[float]:
+        """The last season's values of those and of the rows."""
+        newer = [float(value) for value in rows[problem.target]]
+        return [*model, *newer][-self._season(problem) :]
+
     def dump(self, model: list[float]) -> Json:
         """The values."""
         return model

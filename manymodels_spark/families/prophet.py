@@ -1,33 +1,28 @@
-"""Prophet, with the same results in half the time: the data goes to Stan by a fast writer, and a payload
+"""Prophet: the exact optimum of its model in milliseconds (`prophet_exact`), or Stan's, and a payload that
 leaves the training history behind, which predictions do not need.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
-from collections import OrderedDict
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import orjson
 import pandas as pd
 from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.make_holidays import make_holidays_df
-from prophet.models import CmdStanPyBackend
 from prophet.serialize import model_to_dict
 from prophet.utilities import warm_start_params
 from pydantic import Field, model_validator
 
 from manymodels_spark.families.base import Family, Json, Options, Problem
-from manymodels_spark.families.prophet_predict import LeanProphet, lean_state, restore
+from manymodels_spark.families.prophet_design import design_of
+from manymodels_spark.families.prophet_predict import StoredProphet, Times, lean_state, restore
+from manymodels_spark.families.prophet_stan import DesignProphet, StanProphet
 
 Seasonality = bool | Literal["auto"] | Annotated[int, Field(ge=1, le=100)]
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
 _YEARS_AHEAD = 10
 
 
@@ -35,7 +30,9 @@ class ProphetOptions(Options):
     """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores
     known-future columns.
 
-    `warm_start` has the fit on all rows begin at the parameters of the partition's present champion. Fits of
+    `solver`: `exact` finds the highest posterior itself and hands over to Stan what has none that it can
+    find (logistic growth; hardly more rows than columns); `stan` fits as stock Prophet does. `warm_start`
+    is for Stan: the fit on all rows begins at the parameters of the partition's present champion. Fits of
     the backtest never do: that champion may have seen the rows they are tested on.
     """
 
@@ -49,64 +46,32 @@ class ProphetOptions(Options):
     changepoint_prior_scale: Annotated[float, Field(gt=0)] = 0.05
     seasonality_prior_scale: Annotated[float, Field(gt=0)] = 10.0
     holidays_prior_scale: Annotated[float, Field(gt=0)] = 10.0
+    solver: Literal["exact", "stan"] = "exact"
     warm_start: bool = False
     cap: float | None = None
     floor: float | None = None
     regressors: bool = True
 
+    @property
+    def exact(self) -> bool:
+        """Whether the exact solver is tried first."""
+        return self.solver == "exact" and self.growth != "logistic"
+
     @model_validator(mode="after")
-    def _bounded(self) -> Self:
+    def _consistent(self) -> Self:
         if self.growth == "logistic" and (self.cap is None or self.cap <= (self.floor or 0.0)):
             raise ValueError(
-                "growth: logistic wants `cap`, above `floor`: the most that the target can reach"
+                "growth: logistic requires `cap`, above `floor`: the most that the target can reach"
+            )
+        if self.warm_start and self.exact:
+            raise ValueError(
+                "warm_start: true requires `solver: stan` or `growth: logistic`: the exact solver finds the "
+                "same optimum from anywhere. Remove it"
             )
         return self
 
 
-class FastBackend(CmdStanPyBackend):
-    """Prophet's Stan backend with the data written by orjson into a folder that is gone after the fit."""
-
-    def fit(self, stan_init: Any, stan_data: Any, **kwargs: Any) -> OrderedDict[str, np.ndarray]:
-        """Optimise as the parent does, to the bit; see prophet.models.CmdStanPyBackend.fit."""
-        if "init" in kwargs:
-            stan_init = self.sanitize_custom_inits(stan_init, kwargs.pop("init"))
-        with tempfile.TemporaryDirectory(prefix="prophet-") as folder:
-            arguments = {
-                "data": _write(Path(folder) / "data.json", {**stan_data, "X": stan_data["X"].to_numpy()}),
-                "inits": _write(Path(folder) / "inits.json", stan_init),
-                "algorithm": "Newton" if stan_data["T"] < 100 else "LBFGS",
-                "iter": 10_000,
-                "output_dir": folder,
-                **kwargs,
-            }
-            try:
-                found = self.model.optimize(**arguments)
-            except RuntimeError:
-                if arguments["algorithm"] == "Newton":
-                    raise
-                found = self.model.optimize(**{**arguments, "algorithm": "Newton"})
-            params = self.stan_to_dict_numpy(found.column_names, found.optimized_params_np)
-        return OrderedDict((name, values.reshape((1, -1))) for name, values in params.items())
-
-
-class QuickProphet(LeanProphet):
-    """A Prophet that shares one backend with all others of the process."""
-
-    def _load_stan_backend(self, stan_backend: str | None) -> None:
-        self.stan_backend = backend()
-
-
-@lru_cache(maxsize=1)
-def backend() -> FastBackend:
-    """The process's one backend."""
-    made = FastBackend()
-    for name in ("cmdstanpy", "prophet"):
-        # Two lines a fit, tens of thousands of times; cmdstanpy sets its own level again at each use.
-        logging.getLogger(name).disabled = True
-    return made
-
-
-class ProphetFamily(Family[Prophet]):
+class ProphetFamily(Family[StoredProphet]):
     """One Prophet model per partition; intervals come from the backtest, so none are sampled here."""
 
     name = "prophet"
@@ -121,63 +86,54 @@ class ProphetFamily(Family[Prophet]):
         return self.options.warm_start
 
     def min_rows(self, problem: Problem) -> int:
-        """Prophet itself wants two."""
+        """Prophet itself requires two."""
         return 2
 
     def cost(self, rows: int) -> float:
         """As measured on one core."""
-        return 0.04 + 2.5e-5 * rows
+        return 0.002 + 5e-7 * rows if self.options.exact else 0.04 + 2.5e-5 * rows
 
-    def fit(self, rows: pd.DataFrame, problem: Problem) -> Prophet:
-        """Fit by maximum a posteriori, from the parameters of an earlier model where `problem.start` holds
-        one.
+    def fit(self, rows: pd.DataFrame, problem: Problem) -> StoredProphet:
+        """The maximum a posteriori: exact, or by Stan where the options say so or there is no exact one.
 
-        A start from which Stan finds no way (that of a constant series, say) gives way to Prophet's own.
+        Stan begins at the parameters of an earlier model where `problem.start` holds one; a start from which
+        it finds no way (that of a constant series, say) gives way to Prophet's own.
         """
+        if self.options.exact:
+            state = self._exact(rows, problem)
+            if state is not None:
+                return restore(state)
         if problem.start is not None:
             with suppress(RuntimeError):
-                return self._fit(rows, problem, init=warm_start_params(self.load(problem.start)))
-        return self._fit(rows, problem)
+                return self._stan(rows, problem, init=warm_start_params(self.load(problem.start)))
+        return self._stan(rows, problem)
 
-    def _fit(self, rows: pd.DataFrame, problem: Problem, **start: Any) -> Prophet:
-        model = self.new(problem)
-        for name in self._regressors(problem):
-            model.add_regressor(name)
-        years = pd.DatetimeIndex(rows[problem.time]).year
-        model.holidays = regional_holidays(problem.holidays, years.min(), years.max())
-        model.fit(
-            self.frame(rows, problem).assign(y=rows[problem.target].to_numpy(dtype=np.float64)), **start
-        )
-        model.holidays = regional_holidays(problem.holidays, years.max(), years.max() + _YEARS_AHEAD)
+    def predict(self, model: StoredProphet, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+        """Prophet's yhat."""
+        own = [future[name].to_numpy(dtype=np.float64) for name in self._columns(problem)]
+        values = np.column_stack(own) if own else np.empty((len(future), 0))
+        return model.yhat(_times(future, problem), values, self.options.cap, self.options.floor or 0.0)
+
+    def update(self, model: StoredProphet, rows: pd.DataFrame, problem: Problem) -> StoredProphet:
+        """The model as it is: it predicts any later dates."""
         return model
 
-    def predict(self, model: Prophet, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
-        """Prophet's yhat."""
-        frame = self.frame(future, problem)
-        return (
-            model.yhat(frame)
-            if isinstance(model, LeanProphet)
-            else np.asarray(model.predict(frame)["yhat"], dtype=np.float64)
-        )
+    def notes(self, model: StoredProphet) -> dict[str, Any]:
+        """That Stan fitted it, where the exact solver was asked to."""
+        by_stan = self.options.solver == "exact" and model.state.get("solver") == "stan"
+        return {"solved_by": "stan"} if by_stan else {}
 
-    def dump(self, model: Prophet) -> Json:
+    def dump(self, model: StoredProphet) -> Json:
         """Prophet's own serialisation with the history cut to its last row, and without what else grows with
-        it.
+        it; `solver` says what fitted it.
         """
-        if isinstance(model, LeanProphet) and model.state is not None:
-            return model.state
-        full: Any = model.history
-        model.history = full.tail(1).reset_index(drop=True)
-        try:
-            return lean_state(model_to_dict(model))
-        finally:
-            model.history = full
+        return model.state
 
-    def load(self, state: Json) -> Prophet:
+    def load(self, state: Json) -> StoredProphet:
         """A model that predicts; Prophet refuses to fit it again."""
         return restore(state)
 
-    def new(self, problem: Problem, cls: type[Prophet] = QuickProphet) -> Prophet:
+    def new(self, problem: Problem, cls: type[Prophet] = StanProphet) -> Prophet:
         """An unfitted model with the options (`cls` is for tests that compare with stock Prophet)."""
         o = self.options
         model = cls(
@@ -203,14 +159,51 @@ class ProphetFamily(Family[Prophet]):
         if self.options.growth == "logistic":
             columns["cap"] = self.options.cap
             columns["floor"] = self.options.floor or 0.0
-        for name, column in zip(self._regressors(problem), problem.known_future, strict=False):
-            columns[name] = rows[column].to_numpy(dtype=np.float64)
+        for number, column in enumerate(self._columns(problem)):
+            columns[f"x{number}"] = rows[column].to_numpy(dtype=np.float64)
         return pd.DataFrame(columns)
 
-    def _regressors(self, problem: Problem) -> list[str]:
-        return [f"x{index}" for index in range(len(problem.known_future))] if self.options.regressors else []
+    def _exact(self, rows: pd.DataFrame, problem: Problem) -> Json | None:
+        times, columns = _times(rows, problem), self._columns(problem)
+        first, last = (int(str(year)) for year in times[[0, -1]].astype("datetime64[Y]"))
+
+        def new() -> Prophet:
+            return self._unfitted(problem, first, last, DesignProphet)
+
+        def ahead() -> pd.DataFrame | None:
+            return regional_holidays(problem.holidays, last, last + _YEARS_AHEAD)
+
+        design = design_of((self.options, problem.holidays, len(columns)), times, new, ahead)
+        target = rows[problem.target].to_numpy(dtype=np.float64)
+        return design.fit(target, [rows[name].to_numpy(dtype=np.float64) for name in columns])
+
+    def _stan(self, rows: pd.DataFrame, problem: Problem, **start: Any) -> StoredProphet:
+        years = pd.DatetimeIndex(rows[problem.time]).year
+        model = self._unfitted(problem, years.min(), years.max(), StanProphet)
+        target = rows[problem.target].to_numpy(dtype=np.float64)
+        model.fit(self.frame(rows, problem).assign(y=target), **start)
+        model.holidays = regional_holidays(problem.holidays, years.max(), years.max() + _YEARS_AHEAD)
+        assert model.history is not None
+        model.history = model.history.tail(1).reset_index(drop=True)
+        return restore({**lean_state(model_to_dict(model)), "solver": "stan"})
+
+    def _unfitted(self, problem: Problem, first: int, last: int, cls: type[Prophet]) -> Prophet:
+        """A model with its regressors, and the holidays of a region from year to year."""
+        model = self.new(problem, cls)
+        for number in range(len(self._columns(problem))):
+            model.add_regressor(f"x{number}")
+        model.holidays = regional_holidays(problem.holidays, first, last)
+        return model
+
+    def _columns(self, problem: Problem) -> tuple[str, ...]:
+        return problem.known_future if self.options.regressors else ()
 
 
+def _times(rows: pd.DataFrame, problem: Problem) -> Times:
+    return np.asarray(rows[problem.time].to_numpy(), dtype="datetime64[ns]")
+
+
+@lru_cache(maxsize=64)
 def regional_holidays(place: str | None, first: int, last: int) -> pd.DataFrame | None:
     """The holidays of a region (`ES-MD`) from year to year, as Prophet takes them; None for a whole country
     or no place.
@@ -219,15 +212,3 @@ def regional_holidays(place: str | None, first: int, last: int) -> pd.DataFrame 
     """
     country, _, region = (place or "").partition("-")
     return make_holidays_df(list(range(first, last + 1)), country, province=region) if region else None
-
-
-def _write(path: Path, values: dict[str, Any]) -> str:
-    """Values as the JSON file that Stan reads; each number in the shortest form that reads back to the same
-    bits.
-    """
-    arrays = {
-        name: np.ascontiguousarray(v) if isinstance(v, (np.ndarray, pd.Series)) else v
-        for name, v in values.items()
-    }
-    path.write_bytes(orjson.dumps(arrays, option=_NUMPY))
-    return str(path)

@@ -1,13 +1,13 @@
-"""Predictions of a fitted Prophet without what Prophet does beside them: no components, no second design of
-columns that the fit has designed, no history. The numbers are stock Prophet's, bit for bit (see
+"""A stored Prophet and its predictions: no components, no history, and columns that depend on the dates alone
+designed once for all models that share them. The numbers are stock Prophet's, bit for bit (see
 tests/unit/test_prophet.py).
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
 from functools import lru_cache
 from io import StringIO
 from typing import Any
@@ -16,53 +16,81 @@ import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
-from prophet import Prophet
 from prophet.serialize import NP_ARRAY, ORDEREDDICT, SIMPLE_ATTRIBUTES
 
+from manymodels_spark.families.byte_cache import ByteCache
+from manymodels_spark.families.prophet_stan import DesignProphet
+
 Floats = NDArray[np.float64]
-# The seasonal columns depend on the dates alone, and partitions mostly share theirs.
-_SHARED = 16
+Times = NDArray[np.datetime64]
+# Partitions mostly share their dates, and with them the columns and the tables of a stored model.
+_SHARED = 64
+_COLUMNS: ByteCache[Floats] = ByteCache(16_000_000)
+# What of a stored model its columns depend on, beside the dates.
+_DESIGN = ("seasonalities", "holidays", "train_holiday_names", "country_holidays", "train_component_cols")
 
 
-class LeanProphet(Prophet):
-    """A Prophet that predicts `yhat` alone; `state` is what it was loaded from, None where it was fitted
-    here.
-    """
+class StoredProphet(DesignProphet):
+    """A Prophet of a stored `state`, that predicts `yhat` alone. `key` names the columns that it designs."""
 
-    state: dict[str, Any] | None = None
+    state: dict[str, Any]
+    key: bytes
 
-    def yhat(self, frame: pd.DataFrame) -> Floats:
-        """The `yhat` of Prophet.predict for rows of ds, regressors, cap and floor; shape (len(frame),)."""
-        rows = self.setup_dataframe(frame.copy())
-        trend = self.predict_trend(rows)
-        columns = self.make_all_seasonality_features(rows)[0].to_numpy()
+    def yhat(self, times: Times, own: Floats, cap: float | None = None, floor: float = 0.0) -> Floats:
+        """The `yhat` of Prophet.predict, shape (n,).
+
+        Args:
+            times: increasing, in nanoseconds, shape (n,).
+            own: the regressors' values as they come, shape (n, regressors).
+            cap: of logistic growth.
+            floor: of logistic growth; 0 without.
+
+        """
+        known = self.train_component_cols
+        assert known is not None
+        columns = _COLUMNS.get((self.key, times.tobytes()), lambda: self._designed(times))
+        if own.shape[1]:
+            props = list(self.extra_regressors.values())
+            scaled = [(own[:, i] - one["mu"]) / one["std"] for i, one in enumerate(props)]
+            columns = np.asfortranarray(np.column_stack([columns, *scaled]))
         multiplied, added = self._terms(columns, "multiplicative"), self._terms(columns, "additive")
-        return np.asarray(trend * (1 + multiplied) + added, dtype=np.float64)
+        return np.asarray(self._trend(times, cap, floor) * (1 + multiplied) + added, dtype=np.float64)
 
     def regressor_column_matrix(
         self, seasonal_features: pd.DataFrame, modes: Any
     ) -> tuple[pd.DataFrame, Any]:
-        """Which column belongs to which component: as the fit has found, else as the parent finds."""
-        known = self.train_component_cols
-        if known is not None and len(known) == seasonal_features.shape[1]:
-            return known, modes
-        return super().regressor_column_matrix(seasonal_features, modes)
+        """Which column belongs to which component: as the fit found."""
+        assert self.train_component_cols is not None
+        return self.train_component_cols, modes
 
-    @classmethod
-    def make_seasonality_features(
-        cls, dates: Any, period: float, series_order: int, prefix: str
-    ) -> pd.DataFrame:
-        """The parent's, computed once for the same dates."""
-        return _features(dates.to_numpy().tobytes(), str(dates.dtype), period, series_order, prefix)
+    def _designed(self, times: Times) -> Floats:
+        """The columns of seasonalities and holidays, which the regressors follow."""
+        frame = pd.DataFrame({"ds": times, **dict.fromkeys(self.extra_regressors, 0.0)})
+        columns = self.make_all_seasonality_features(frame)[0].to_numpy()
+        # In the order in memory that pandas has, which decides the last bit of a product.
+        return np.asfortranarray(columns[:, : columns.shape[1] - len(self.extra_regressors)])
+
+    def _trend(self, times: Times, cap: float | None, floor: float) -> Floats:
+        start, span, scale, changes = self.start, self.t_scale, self.y_scale, self.changepoints_t
+        assert start is not None and span is not None and scale is not None and changes is not None
+        t = (times - start.to_datetime64()) / span.to_timedelta64()
+        k, m, delta = self.params["k"].mean(), self.params["m"].mean(), self.params["delta"].mean(axis=0)
+        if self.growth == "linear":
+            trend = self.piecewise_linear(t, delta, k, m, changes)
+        elif self.growth == "logistic":
+            assert cap is not None
+            scaled = np.full(len(t), (cap - floor) / scale)
+            trend = self.piecewise_logistic(t, scaled, delta, k, m, changes)
+        else:
+            trend = self.flat_trend(t, m)
+        return np.asarray(trend * scale + floor)
 
     def _terms(self, columns: Floats, mode: str) -> Floats:
-        known = self.train_component_cols
-        assert known is not None
-        beta = self.params["beta"] * known[f"{mode}_terms"].to_numpy()
+        beta = self.params["beta"] * _mask(self.state["train_component_cols"], f"{mode}_terms")
         terms = np.matmul(columns, beta.transpose())
         if mode == "additive":
             terms *= self.y_scale
-        return np.asarray(np.nanmean(terms, axis=1))
+        return np.asarray(terms[:, 0])
 
 
 def lean_state(state: dict[str, Any]) -> dict[str, Any]:
@@ -73,12 +101,12 @@ def lean_state(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "history_dates": orjson.dumps(last).decode(), "params": params}
 
 
-def restore(state: dict[str, Any]) -> LeanProphet:
-    """The model of `prophet.serialize.model_from_dict`, with what a prediction reads, in a fifth of its
+def restore(state: dict[str, Any]) -> StoredProphet:
+    """The model of `prophet.serialize.model_from_dict`, with what a prediction reads, in a fraction of its
     time.
     """
     model = copy.copy(_blank())
-    model.state = state
+    model.state, model.key = state, _key(state)
     for name in SIMPLE_ATTRIBUTES:
         setattr(model, name, state[name])
     for name in ORDEREDDICT:
@@ -86,8 +114,7 @@ def restore(state: dict[str, Any]) -> LeanProphet:
         setattr(model, name, OrderedDict((key, values[key]) for key in order))
     for name in NP_ARRAY:
         setattr(model, name, np.array(state[name]))
-    model.start = pd.Timestamp.fromtimestamp(state["start"], tz="UTC").tz_localize(None)
-    model.t_scale = pd.Timedelta(seconds=state["t_scale"])
+    model.start, model.t_scale = _start(state["start"]), pd.Timedelta(seconds=state["t_scale"])
     model.params = {name: np.array(values) for name, values in state["params"].items()}
     model.train_component_cols = _table(state["train_component_cols"])
     model.train_holiday_names = _names(state["train_holiday_names"])
@@ -97,23 +124,19 @@ def restore(state: dict[str, Any]) -> LeanProphet:
 
 
 @lru_cache(maxsize=1)
-def _blank() -> LeanProphet:
-    """A model of which all is overwritten: made once, since making one looks for Stan."""
-    return _Blank()
+def _blank() -> StoredProphet:
+    """A model of which all is overwritten."""
+    return StoredProphet()
 
 
-class _Blank(LeanProphet):
-    def _load_stan_backend(self, stan_backend: str | None) -> None:
-        self.stan_backend = None
+def _key(state: dict[str, Any]) -> bytes:
+    parts = [state[name] for name in _DESIGN] + [state["extra_regressors"][0]]
+    return hashlib.blake2b(orjson.dumps(parts), digest_size=16).digest()
 
 
 @lru_cache(maxsize=_SHARED)
-def _features(dates: bytes, kind: str, period: float, order: int, prefix: str) -> pd.DataFrame:
-    rows = pd.Series(np.frombuffer(dates, dtype=np.dtype(kind)))
-    features = Prophet.fourier_series(rows, period, order)
-    return pd.DataFrame(
-        features, columns=[f"{prefix}_delim_{number + 1}" for number in range(features.shape[1])]
-    )
+def _start(seconds: float) -> pd.Timestamp:
+    return pd.Timestamp.fromtimestamp(seconds, tz="UTC").tz_localize(None)
 
 
 @lru_cache(maxsize=_SHARED)
@@ -124,13 +147,20 @@ def _table(text: str) -> pd.DataFrame:
     return table
 
 
+@lru_cache(maxsize=2 * _SHARED)
+def _mask(text: str, component: str) -> NDArray[Any]:
+    return np.asarray(_table(text)[component].to_numpy())
+
+
+@lru_cache(maxsize=_SHARED)
 def _names(text: str | None) -> pd.Series[Any] | None:
     if text is None:
         return None
-    stored: Mapping[str, Any] = orjson.loads(text)
+    stored = orjson.loads(text)
     return pd.Series(stored["data"], index=stored["index"], name=stored["name"], dtype=object)
 
 
+@lru_cache(maxsize=_SHARED)
 def _holidays(text: str | None) -> pd.DataFrame | None:
     if text is None:
         return None

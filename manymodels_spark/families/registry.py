@@ -17,6 +17,7 @@ from manymodels_spark.spec.model import Candidate
 
 GROUP = "manymodels.families"
 _STATS = "manymodels_spark.families.statsforecast"
+_AUTO = "manymodels_spark.families.statsforecast_auto"
 _SKLEARN = "manymodels_spark.families.sklearn"
 _BUILT_IN = {
     "naive": "manymodels_spark.families.naive:Naive",
@@ -26,11 +27,11 @@ _BUILT_IN = {
     "prophet": "manymodels_spark.families.prophet:ProphetFamily",
     "drift": f"{_STATS}:Drift",
     "theta": f"{_STATS}:Theta",
-    "auto_theta": f"{_STATS}:AutoTheta",
+    "auto_theta": f"{_AUTO}:AutoTheta",
     "dynamic_theta": f"{_STATS}:DynamicTheta",
-    "auto_ets": f"{_STATS}:AutoETS",
-    "auto_ces": f"{_STATS}:AutoCES",
-    "auto_arima": f"{_STATS}:AutoARIMA",
+    "auto_ets": f"{_AUTO}:AutoETS",
+    "auto_ces": f"{_AUTO}:AutoCES",
+    "auto_arima": f"{_AUTO}:AutoARIMA",
     "holt": f"{_STATS}:Holt",
     "ses": f"{_STATS}:SES",
     "mstl": "manymodels_spark.families.mstl:MSTL",

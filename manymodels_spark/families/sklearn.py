@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar
 
@@ -20,7 +20,7 @@ from pydantic import Field
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import skops
 from manymodels_spark.families.base import Family, Json, Options, Problem
-from manymodels_spark.families.features import LagFeatures
+from manymodels_spark.families.features import LagFeatures, newer_tail
 from manymodels_spark.families.numpy_pipeline import Plain, plain
 
 # Rows of a table below which a product is too small for BLAS to share among threads.
@@ -82,7 +82,7 @@ class Sklearn(Family[Fitted]):
         if not problem.inputs:
             raise FitError(
                 Reason.MISSING_FEATURE,
-                f"{self.name} wants columns.features to learn from, and the spec names none",
+                f"{self.name} requires columns.features to learn from, and the spec names none",
             )
         classify = problem.task == "classification"
         labels = sorted(target.unique()) if classify else []
@@ -112,6 +112,11 @@ class Sklearn(Family[Fitted]):
             return _predicted(
                 model, [_text(one) if i in model.text else _numbers(one) for i, one in enumerate(columns)]
             )
+
+    def update(self, model: Fitted, rows: pd.DataFrame, problem: Problem) -> Fitted | None:
+        """The same estimator with the last targets of these rows."""
+        tail = newer_tail(model.tail, rows, problem, model.log)
+        return None if tail is None else replace(model, tail=tail)
 
     def predict_table(
         self, model: Fitted, table: Mapping[str, NDArray[Any]], problem: Problem

@@ -7,6 +7,7 @@ exactly.
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,10 +16,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
+from manymodels_spark.families import statsforecast_update
 from manymodels_spark.families.base import Family, Json, Options, Problem
 from manymodels_spark.families.codec import decode, encode
 
-# What describes the past only: forecasts never look at it, but some of them want the name to be there.
+# What describes the past only: forecasts never look at it, but some of them require the name to be there.
 _PAST = {"residuals", "fitted", "actual_residuals", "var_coef"}
 _DROPPED = {"fit"}
 _CLASSES = {"MFLES": "statsforecast.mfles", "AutoETS": "statsforecast.models"}
@@ -55,10 +57,31 @@ class Stats(Family[Any]):
 
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Any:
         """The library's fitted model."""
+        values = self.values(rows, problem)
+        return self._class()(**self.arguments(problem, len(values))).fit(values)
+
+    def values(self, rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+        """The target of the rows that a fit uses, shape (rows,)."""
         values = rows[problem.target].to_numpy(dtype=np.float64)
-        values = values[-self.options.last :] if self.options.last else values
-        model = self._class()(**self.arguments(problem, len(values)))
-        return model.fit(np.ascontiguousarray(values))
+        return np.ascontiguousarray(values[-self.options.last :] if self.options.last else values)
+
+    def update(self, model: Any, rows: pd.DataFrame, problem: Problem) -> Any:
+        """The model's state after these rows, by the library's own recursion with the same parameters; None
+        for a family without one, or where the rows lead it nowhere.
+        """
+        if rows.empty:
+            return model
+        state = self.updated(model.model_, rows[problem.target].to_numpy(dtype=np.float64))
+        if state is None:
+            return None
+        newer = copy.copy(model)
+        newer.model_ = state
+        return newer
+
+    @staticmethod
+    def updated(state: dict[str, Any], values: NDArray[np.float64]) -> dict[str, Any] | None:
+        """The library's state after these values; None where it cannot be had."""
+        return None
 
     def predict(self, model: Any, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         """The library's forecast of as many steps as there are rows."""
@@ -122,6 +145,7 @@ class Drift(Stats):
     """Random walk with drift."""
 
     name, library = "drift", "RandomWalkWithDrift"
+    updated = staticmethod(statsforecast_update.drift)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""
@@ -133,13 +157,7 @@ class Theta(Stats):
 
     name, library = "theta", "Theta"
     seconds = (0.001, 2.5e-5)
-
-
-class AutoTheta(Stats):
-    """The best of the Theta variants."""
-
-    name, library = "auto_theta", "AutoTheta"
-    seconds = (0.005, 2e-4)
+    updated = staticmethod(statsforecast_update.theta)
 
 
 class DynamicTheta(Stats):
@@ -147,58 +165,7 @@ class DynamicTheta(Stats):
 
     name, library = "dynamic_theta", "DynamicOptimizedTheta"
     seconds = (0.002, 8e-5)
-
-
-class EtsOptions(SeasonOptions):
-    """`model`: error, trend and season as three letters, Z for automatic; `damped`: a damped trend."""
-
-    model: Annotated[str, Field(pattern=r"^[AMZ][NAMZ][NAMZ]$")] = "ZZZ"
-    damped: bool | None = None
-
-
-class AutoETS(Stats):
-    """Exponential smoothing in state space form, chosen by AICc."""
-
-    name, library = "auto_ets", "AutoETS"
-    Options = EtsOptions
-    seconds = (0.03, 1.4e-4)
-
-    def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
-        """Season, form and damping."""
-        return {
-            **super().arguments(problem, rows),
-            "model": self.options.model,
-            "damped": self.options.damped,
-        }
-
-
-class AutoCES(Stats):
-    """Complex exponential smoothing."""
-
-    name, library = "auto_ces", "AutoCES"
-    seconds = (0.005, 2e-5)
-
-
-class ArimaOptions(SeasonOptions):
-    """`approximation`: faster sums of squares while searching."""
-
-    approximation: bool = False
-
-
-class AutoARIMA(Stats):
-    """ARIMA chosen stepwise by AICc (Hyndman, Khandakar 2008)."""
-
-    name, library = "auto_arima", "AutoARIMA"
-    Options = ArimaOptions
-    seconds = (0.3, 4e-3)
-
-    def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
-        """Season and approximation."""
-        return {**super().arguments(problem, rows), "approximation": self.options.approximation}
-
-    def min_rows(self, problem: Problem) -> int:
-        """Fewer rows leave nothing to choose from."""
-        return 8
+    updated = staticmethod(statsforecast_update.theta)
 
 
 class Holt(Stats):
@@ -206,12 +173,14 @@ class Holt(Stats):
 
     name, library = "holt", "Holt"
     seconds = (0.001, 2.3e-5)
+    updated = staticmethod(statsforecast_update.smoothing)
 
 
 class SES(Stats):
     """Simple exponential smoothing, optimised."""
 
     name, library = "ses", "SimpleExponentialSmoothingOptimized"
+    updated = staticmethod(statsforecast_update.simple)
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""

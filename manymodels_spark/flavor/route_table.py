@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE, HEAD = "routes.parquet", "routes.json"
+FORMAT = 1
 
 
 class Route(NamedTuple):
@@ -77,6 +78,7 @@ class Routes:
 
         try:
             head = orjson.loads((folder / HEAD).read_bytes())
+            _require_known(int(head.pop("format", 1)))
             shape = Shape(**{**head, "columns": tuple(head["columns"]), "levels": tuple(head["levels"])})
             return cls._indexed(shape, pq.read_table(io.BytesIO((folder / TABLE).read_bytes())))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -98,7 +100,8 @@ class Routes:
 
         buffer = io.BytesIO()
         pq.write_table(self.table, buffer, compression="zstd")
-        return {HEAD: orjson.dumps(asdict(self.shape), option=orjson.OPT_INDENT_2), TABLE: buffer.getvalue()}
+        head = {"format": FORMAT, **asdict(self.shape)}
+        return {HEAD: orjson.dumps(head, option=orjson.OPT_INDENT_2), TABLE: buffer.getvalue()}
 
     @property
     def digest(self) -> str:
@@ -127,6 +130,14 @@ class Routes:
             except (ValueError, ArithmeticError, TypeError) as error:
                 raise ValueError(f"column {name}: {error}") from error
         return PartitionKey.of(pairs)
+
+
+def _require_known(found: int) -> None:
+    if found > FORMAT:
+        raise PayloadError(
+            f"the routing model has format {found}, and this version reads formats up to {FORMAT}. "
+            "Install a newer manymodels-spark"
+        )
 
 
 def kinds_of(columns: Sequence[str], keys: Iterable[str]) -> dict[str, str]:

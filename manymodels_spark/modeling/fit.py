@@ -112,7 +112,11 @@ class _Fit:
             family=best.name,
             families=tuple(member["family"] for member in document["members"]),
             options={
-                member.name: member.family.options.model_dump(exclude_defaults=True) for member in members
+                member.name: {
+                    **member.family.options.model_dump(exclude_defaults=True),
+                    **member.family.notes(model),
+                }
+                for member, model in zip(members, models, strict=True)
             },
             metrics={
                 **mean_metrics(best.metrics),

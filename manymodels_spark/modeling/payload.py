@@ -42,9 +42,11 @@ def open_payload(
         raise PayloadError(
             f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again"
         ) from error
-    if not isinstance(document, dict) or document.get("manymodels") != FORMAT:
+    if not isinstance(document, dict) or document.get("manymodels") not in range(1, FORMAT + 1):
+        found = document.get("manymodels") if isinstance(document, dict) else None
         raise PayloadError(
-            "the payload has a format that this version does not know. Install a newer manymodels-spark"
+            f"the payload has format {found}, and this version reads formats 1 to {FORMAT}. "
+            "Install a newer manymodels-spark"
         )
     if not isinstance(document.get("members"), list):
         raise PayloadError(

@@ -24,7 +24,7 @@ from manymodels_spark.modeling.fingerprint import spec_hash
 from manymodels_spark.reporting.collect import champions_by_family, newest_events, stage_rows
 from manymodels_spark.reporting.records import ShareRow, StageRow
 from manymodels_spark.stages.runs.job import Job, new_run_id
-from manymodels_spark.stages.runs.lock import RUNNING, Run, is_alive
+from manymodels_spark.stages.runs.lock import RUNNING, Run, is_alive, with_lock_columns
 from manymodels_spark.stages.train.due import Choice, select
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ def _live(lake: Lake, due: int) -> Live | None:
     """The newest stage that says that it is at work, by its newest row of `progress`, else by what it
     committed.
     """
+    from pyspark.sql import functions as F
+
     if not lake.exists(RUNS):
         return None
-    elapsed = "unix_timestamp(current_timestamp()) - unix_timestamp(started_at) AS elapsed"
-    facts = ("run_id", "stage", "note", "cast(ended_at AS double) AS seen", elapsed)
-    open_runs = newest_events(lake).filter(f"status = '{RUNNING}'").selectExpr(*facts)
-    row = open_runs.orderBy("run_id", ascending=False).first()
+    elapsed = F.unix_timestamp(F.current_timestamp()) - F.unix_timestamp("started_at")
+    open_runs = newest_events(lake).filter(F.col("status") == RUNNING).orderBy(F.desc("run_id"))
+    row = with_lock_columns(open_runs, elapsed.alias("elapsed")).first()
     if row is None:
         return None
     run_id, stage, seconds = str(row["run_id"]), str(row["stage"]), float(row["elapsed"])
-    owner = str(row["note"]).rpartition(" owner=")[2].partition(" ")[0]
-    alive = is_alive(Run(run_id, RUNNING, "", owner, float(row["seen"])), time.time())
+    alive = is_alive(Run.of(row), time.time())
     told = _told(lake, run_id)
     if told is not None:
         done, failed, skipped, total = (

@@ -7,9 +7,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from manymodels_spark.reporting.figures import Grid, Histogram
 
@@ -19,9 +19,7 @@ SPARK = (260, 48)
 
 
 def number(value: float | None) -> str:
-    """A number as a person reads it: three significant digits, thousands apart; a dash where there is
-    none.
-    """
+    """A number in readable form: three significant digits, thousands apart; a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
@@ -32,7 +30,7 @@ def number(value: float | None) -> str:
     return f"{value:.{min(digits, 6)}f}"
 
 
-def histogram(found: Histogram, label: str) -> str:
+def histogram(found: Histogram, label: str) -> Markup:
     """Bars of a histogram with its median marked; the axis has the bounds and the median."""
     width, height, base = 640, 200, 160
     step = width / len(found.counts)
@@ -52,7 +50,7 @@ def histogram(found: Histogram, label: str) -> str:
     anchor = "start" if at < width * 0.8 else "end"
     shift = 6 if anchor == "start" else -6
     last = number(high) + ("+" if found.clipped else "")
-    return (
+    return Markup(
         f'<svg class="histogram" viewBox="-4 0 {width + 8} {height}" role="img" '
         f'aria-label="{escape(label)}">{"".join(bars)}'
         f'<line class="axis" x1="0" y1="{base}" x2="{width}" y2="{base}"/>'
@@ -65,8 +63,8 @@ def histogram(found: Histogram, label: str) -> str:
     )
 
 
-def heat_map(found: Grid, metric: str) -> str:
-    """One cell per pair of values, darker for higher; each cell says its pair and number when pointed at."""
+def heat_map(found: Grid, metric: str) -> Markup:
+    """One cell per pair of values, darker for higher; each cell shows its pair and number on hover."""
     bounds, size = levels(found.values), max(CELL, min(2 * CELL, WIDE // len(found.columns)))
     left = 12 + 7 * min(max(len(value) for value in found.rows), 18)
     top = 12 + 7 * min(max(len(value) for value in found.columns), 18)
@@ -91,7 +89,7 @@ def heat_map(found: Grid, metric: str) -> str:
             )
     width, height = left + len(found.columns) * size + 4, top + len(found.rows) * size + 4
     label = f"{metric} by {found.row_name} (rows) and {found.column_name} (columns)"
-    return (
+    return Markup(
         f'<svg class="fixed" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
     )
@@ -104,7 +102,7 @@ def levels(values: np.ndarray) -> list[float]:
     return [float(bound) for bound in np.linspace(low, high, LEVELS + 1)[1:-1]]
 
 
-def legend(bounds: Sequence[float]) -> str:
+def legend(bounds: Sequence[float]) -> Markup:
     """The colours of a heat map with the bounds between them."""
     width = 48
     parts = [
@@ -116,13 +114,13 @@ def legend(bounds: Sequence[float]) -> str:
         for i, bound in enumerate(bounds)
     ]
     full = width * (len(bounds) + 1)
-    return (
+    return Markup(
         f'<svg class="fixed" width="{full}" height="30" viewBox="0 0 {full} 30" role="img" '
         f'aria-label="colours">{"".join(parts)}</svg>'
     )
 
 
-def share(part: float, label: str, promised: float | None = None) -> str:
+def share(part: float, label: str, promised: float | None = None) -> Markup:
     """A bar from 0 to 1, with a mark at what was promised."""
     width = max(0.0, min(part, 1.0)) * 100
     mark = (
@@ -130,7 +128,7 @@ def share(part: float, label: str, promised: float | None = None) -> str:
         if promised is None
         else f'<rect class="goal" x="{promised * 100 - 0.5:.2f}" width="1" height="8"/>'
     )
-    return (
+    return Markup(
         '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(label)}">'
         f'<rect class="track" width="100" height="8"/><rect class="bar" width="{width:.2f}" '
@@ -138,12 +136,12 @@ def share(part: float, label: str, promised: float | None = None) -> str:
     )
 
 
-def span(low: float, middle: float, high: float, most: float) -> str:
+def span(low: float, middle: float, high: float, most: float) -> Markup:
     """A range with its middle on a scale from 0 (or below, where `low` is) to `most`."""
     least = min(0.0, low)
     scale = 100 / ((most - least) or 1.0)
     x1, x2, at = ((value - least) * scale for value in (low, high, middle))
-    return (
+    return Markup(
         '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" role="img" '
         f'aria-label="{number(low)} to {number(high)}"><rect class="track" width="100" height="8"/>'
         f'<rect class="soft" x="{x1:.2f}" width="{max(x2 - x1, 0.5):.2f}" height="8"/>'
@@ -169,12 +167,12 @@ class Series:
         return [value for value in every if value is not None and math.isfinite(value)]
 
 
-def spark(series: Series, label: str) -> str:
+def spark(series: Series, label: str) -> Markup:
     """A series in the size of a few lines of text, on one scale."""
     history, forecast, band = series.history, series.forecast, series.band
     known = series.known()
     if not known:
-        return ""
+        return Markup()
     low, high = min(known), max(known)
     count = max(len(history) + len(forecast) - 1, 1)
 
@@ -188,7 +186,7 @@ def spark(series: Series, label: str) -> str:
     ]
     area = f'<polygon class="band" points="{" ".join(edges)}"/>' if band else ""
     folds = "".join(f'<path class="fold" d="{_path(values, place, at)}"/>' for place, values in series.folds)
-    return (
+    return Markup(
         f'<svg class="spark" viewBox="0 0 {SPARK[0]} {SPARK[1]}" role="img" '
         f'aria-label="{escape(label)}">{area}'
         f'<path class="history" d="{_path(history, 0, at)}"/>{folds}<path class="forecast" '

@@ -28,6 +28,7 @@ from manymodels_spark.tracking.experiment import artifact_root, experiment_name
 from manymodels_spark.tracking.limits import is_azureml
 from manymodels_spark.tracking.registry import RegistryRepository
 from manymodels_spark.tracking.repository import ModelRepository, Registered
+from manymodels_spark.tracking.roles import standing_champion
 from manymodels_spark.tracking.runs import RunRepository
 from manymodels_spark.tracking.transport import watch
 
@@ -62,8 +63,8 @@ class MlflowChampions:
     def find(self, partition_id: str) -> Champion | None:
         """See ChampionSource. One call of the server's search."""
         query = self._query(PARTITION=partition_id)
-        found = self._ask(lambda repository: list(_ready(repository, query)))
-        return max(found, key=lambda one: (one.created, one.model_id), default=None)
+        found = self._ask(lambda repository: _standing(repository, query))
+        return next(iter(found), None)
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
@@ -163,6 +164,12 @@ class MlflowChampions:
         # A server may ask for a minute's patience, which nobody at the other end has.
         client.sleep = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
         return client
+
+
+def _standing(repository: ModelRepository, query: str) -> list[Champion]:
+    """The one champion of a partition, also where a change of champions is under way or was cut short."""
+    model = standing_champion([model for model in repository.search(query) if model.ready])
+    return [] if model is None else [_champion(model)]
 
 
 def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
+_last_task: int | None = None
+
 Together = Callable[["pd.DataFrame", "pd.DataFrame"], "pd.DataFrame"]
 Batches = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]
 
@@ -57,3 +59,15 @@ def keep_imports() -> None:
     Spark has a worker collect after every task: a tenth of a second with what families import.
     """
     gc.freeze()
+
+
+def keep_imports_once_a_task() -> None:
+    """As `keep_imports`, for what runs once a group: a freeze a group would keep garbage for ever."""
+    global _last_task
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    task = -1 if context is None else context.taskAttemptId()
+    if task != _last_task:
+        _last_task = task
+        keep_imports()

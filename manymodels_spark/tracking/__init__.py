@@ -12,7 +12,7 @@ import os
 # A batch job on a locked-down cluster must not wait for a telemetry host that it cannot reach.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-# MLflow tells of every table that it creates in a new database, and of every run on standard error.
+# MLflow logs every table that it creates in a new database, and of every run on standard error.
 for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 # A line with a link for every closed run would stand in the middle of a progress bar.

@@ -1,4 +1,4 @@
-"""The files of one logged model: its payload and what plain `mlflow.pyfunc.load_model` wants beside it.
+"""The files of one logged model: its payload and what plain `mlflow.pyfunc.load_model` requires.
 
 Made from a template that is rendered once per schema. Executors call `write`, so MLflow is imported only
 where a location is no plain folder.
@@ -29,7 +29,7 @@ SERVERS_OWN = ("mlflow-artifacts:", DATABRICKS_OWN)
 _OF_A_MODEL = (PAYLOAD_FILE, "MLmodel")
 _MISSING = "no payload at {}: the model's artifacts were deleted. Train and promote it again"
 
-# What stores say of a missing file. MLflow makes one text of it, without a status or a cause: a heading that
+# How stores report a missing file. MLflow makes one text of it, without a status or a cause: a heading that
 # names the place, then a line per file. Whole words at their places, so that no id, port or path of an
 # address is taken for one.
 _GONE = re.compile(
@@ -61,7 +61,7 @@ class Template:
         return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload))}
 
     def around(self, model_id: str | None, size: int) -> dict[str, bytes]:
-        """The files beside a model's own, which have `size` bytes."""
+        """The files of a logged model but its payload, which have `size` bytes."""
         example = {} if self.example is None else {EXAMPLE_FILE: self.example.encode()}
         return {"MLmodel": self._mlmodel(model_id, size).encode(), **self._environment, **example}
 
@@ -183,7 +183,7 @@ def _remote_file(uri: str, tracking: str | None) -> bytes:
 
 
 def _is_gone(error: Exception) -> bool:
-    """Whether a store said that the file is not there: by the status where there is one, else by type or
+    """Whether a store reported that the file is missing: by the status where there is one, else by type or
     words.
     """
     status = status_of(error)
@@ -197,7 +197,7 @@ def _is_gone(error: Exception) -> bool:
 
 
 def delete(location: str, tracking: str | None = None) -> None:
-    """Remove the files of one model: a folder that holds no model is left alone. Missing ones are no error.
+    """Remove the files of one model: a folder that holds no model stays. Missing ones are no error.
 
     Nothing is removed from the storage that Databricks manages (`dbfs:/databricks/mlflow-tracking/...`).
     """

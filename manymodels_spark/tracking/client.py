@@ -155,9 +155,9 @@ class Client:
         """Wait as long as the server asks, or a little longer each time: also before somebody looks what a
         lost call did.
         """
-        asked = faults.seconds_of(self._retry_after(error))
+        pause = faults.seconds_of(self._retry_after(error))
         self.sleep(
-            faults.backoff(attempt, self.share()) if asked is None else asked * (1 + 0.1 * self.share())
+            faults.backoff(attempt, self.share()) if pause is None else pause * (1 + 0.1 * self.share())
         )
 
     def _retry_after(self, error: Exception) -> str | None:
@@ -185,7 +185,7 @@ class Client:
 def server_uri(uri: str) -> str:
     """The address to call. `azureml://` is Azure ML's own name for an HTTPS server that speaks MLflow's REST.
 
-    Its plugin does not work beside a current MLflow; a token in MLFLOW_TRACKING_TOKEN does.
+    Its plugin does not work with a current MLflow; a token in MLFLOW_TRACKING_TOKEN does.
     """
     return "https://" + uri.removeprefix("azureml://") if uri.startswith("azureml://") else uri
 

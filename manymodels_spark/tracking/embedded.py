@@ -39,7 +39,7 @@ def one_experiment(mlflow: Any) -> Iterator[None]:
     """For the time of a batch, look an experiment up once: the store asks for it at every model, a quarter of
     what one takes.
 
-    A store behind a server is left alone: it does not ask.
+    A store behind a server stays as it is: it does not ask.
     """
     store = _store(mlflow)
     if store is None:

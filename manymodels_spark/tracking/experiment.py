@@ -14,7 +14,7 @@ from manymodels_spark.tracking.faults import LostAnswer
 from manymodels_spark.tracking.limits import is_azureml
 
 WORKSPACE_FOLDER = "/Shared/"
-# Azure ML's own scheme wants a plugin that does not work beside a current MLflow.
+# Azure ML's own scheme requires a plugin that does not work with a current MLflow.
 UNREACHABLE = ("azureml:",)
 
 
@@ -42,7 +42,7 @@ def find_or_create(client: Client, where: Repository, spec: str) -> str:
 
 
 def experiment_name(where: Repository, spec: str, uri: str) -> str:
-    """As the spec says, else the spec's name; Databricks wants the path of a workspace folder."""
+    """As the spec says, else the spec's name; Databricks requires the path of a workspace folder."""
     name = where.experiment or spec
     return name if name.startswith("/") or not uri.startswith("databricks") else f"{WORKSPACE_FOLDER}{name}"
 

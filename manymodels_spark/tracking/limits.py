@@ -1,7 +1,7 @@
 """What a server allows: calls per second by class of endpoint, models per page, calls at once; and a token
 bucket.
 
-Nothing here knows MLflow: a bucket only says how long to wait.
+Nothing here knows MLflow: a bucket only computes how long to wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Limits:
 
     `page` is the most models in one page of a search, `threads` the calls at once. `verify` says that
     something between us and the server repeats lost calls by itself, so that every batch of new models is
-    looked at once. `free_names` says that a registered model may be called anything: Unity Catalog wants
+    looked at once. `free_names` says that a registered model may be called anything: Unity Catalog requires
     catalog and schema before it, and nobody tried Azure ML's registry with artifacts of ours. `both_ends`
     says that large results are read from both ends at once: the server compares times of creation and has
     more than one worker.

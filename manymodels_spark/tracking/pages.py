@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import import_module
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -29,6 +29,7 @@ END_OF_TIME = 2**62
 # Two connections that come at once are taken by the same worker of a server, and later ones then go as they
 # did.
 HEAD_START = 0.1
+OLDEST, NEWEST = "oldest", "newest"
 Page = tuple[list[Registered], str | None]
 
 
@@ -54,44 +55,61 @@ def page(
     return [_of_entity(model) for model in found], found.token or None
 
 
-@dataclass
 class _Unread:
-    """The creation times, in ms, between which models may not have been read yet; both are among them."""
+    """What two readers have left between them, by creation time in ms; both ends may still be unread.
 
-    oldest: int = 0
-    newest: int = END_OF_TIME
-    all_read: bool = False
+    Each reader has a cursor of its own and moves only that; the lock makes a cursor's move and a look at both
+    one step each.
+    """
 
-    def __bool__(self) -> bool:
-        return not self.all_read and self.oldest <= self.newest
+    def __init__(self) -> None:
+        self._cursors = {OLDEST: 0, NEWEST: END_OF_TIME}
+        self._done = False
+        self._lock = Lock()
+        self.models: dict[str, Registered] = {}
 
-    def filter(self) -> str:
-        return f"creation_timestamp >= {self.oldest} AND creation_timestamp <= {self.newest}"
+    def filter(self) -> str | None:
+        """The part of a search's filter that selects what is unread; None where nothing is."""
+        with self._lock:
+            oldest, newest = self._cursors[OLDEST], self._cursors[NEWEST]
+            if self._done or oldest > newest:
+                return None
+            return f"creation_timestamp >= {oldest} AND creation_timestamp <= {newest}"
+
+    def cursor(self, end: str) -> int:
+        """Where the reader that began at `end` has arrived."""
+        with self._lock:
+            return self._cursors[end]
+
+    def add(self, end: str, models: list[Registered], *, last: bool) -> None:
+        """What the reader that began at `end` has read; `last` where no more follows."""
+        with self._lock:
+            self.models.update({model.model_id: model for model in models})
+            self._done = self._done or last
+            if not last:
+                self._cursors[end] = models[-1].created
 
 
 def from_both_ends(client: Client, experiment_id: str, query: str) -> list[Registered]:
-    """All models that a filter selects: one reader begins with the newest, another with the oldest, each asks
-    for what neither has read yet, and they stop when nothing is left between them.
+    """All models that a filter selects.
+
+    One reader begins with the newest, another with the oldest; each asks for what neither has read yet, and
+    they stop when nothing is left between them.
     """
-    found: dict[str, Registered] = {}
     unread = _Unread()
 
     def read(end: str) -> None:
-        time.sleep(HEAD_START if end == "oldest" else 0.0)
-        while unread:
-            asked, reached = f"{query} AND {unread.filter()}", getattr(unread, end)
-            models, following = page(client, experiment_id, asked, None, oldest_first=end == "oldest")
+        time.sleep(HEAD_START if end == OLDEST else 0.0)
+        while (between := unread.filter()) is not None:
+            asked, reached = f"{query} AND {between}", unread.cursor(end)
+            models, following = page(client, experiment_id, asked, None, oldest_first=end == OLDEST)
             while following and models[-1].created == reached:  # more of one moment than a page holds
-                more, following = page(client, experiment_id, asked, following, oldest_first=end == "oldest")
+                more, following = page(client, experiment_id, asked, following, oldest_first=end == OLDEST)
                 models += more
-            found.update({model.model_id: model for model in models})
-            if not following:
-                unread.all_read = True
-                return
-            setattr(unread, end, models[-1].created)
+            unread.add(end, models, last=not following)
 
-    client.map(read, ["newest", "oldest"])
-    return list(found.values())
+    client.map(read, [NEWEST, OLDEST])
+    return list(unread.models.values())
 
 
 def search_logged_models(
@@ -101,14 +119,14 @@ def search_logged_models(
     rest: Any = import_module("mlflow.utils.rest_utils")
     body = {"experiment_ids": [experiment_id], "filter": query, "max_results": size, "order_by": order}
     asked = body if token is None else {**body, "page_token": token}
-    alone = {"Connection": "close"}
-    response = rest.http_request(store.get_host_creds(), ENDPOINT, "POST", json=asked, extra_headers=alone)
+    headers = {"Connection": "close"}
+    response = rest.http_request(store.get_host_creds(), ENDPOINT, "POST", json=asked, extra_headers=headers)
     answer = _answer(rest, response)
     return [_of_json(model) for model in answer.get("models", [])], answer.get("next_page_token") or None
 
 
 def _answer(rest: Any, response: Any) -> dict[str, Any]:
-    """What a good answer says; MLflow, which reads it twice, is asked of the others alone and raises."""
+    """What a good answer holds. MLflow reads every other one, and raises."""
     if response.status_code == HTTPStatus.OK:
         with suppress(orjson.JSONDecodeError):
             return dict(orjson.loads(response.content))

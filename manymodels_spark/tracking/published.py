@@ -1,4 +1,4 @@
-"""One registered model with a version per state of its content: aliases say which state is current and which
+"""One registered model with a version per state of its content: aliases name which state is current and which
 was before.
 
 The content's digest stands in a tag of the version, so publishing a state that was there before moves the
@@ -75,7 +75,7 @@ class Published:
         return True
 
     def read(self, version: ModelVersion, name: str) -> bytes:
-        """One file of a version. Raises PayloadError where it is gone."""
+        """One file of a version. Raises PayloadError where it is missing."""
         return self._call(
             artifacts.read_file, str(version.source), name, self.repository.client.uri, kind="artifacts"
         )

@@ -46,7 +46,7 @@ class RegistryRepository(ModelRepository):
         The artifacts belong below those of the run, which a server demands of a version's source.
         """
         if run_id is None:
-            raise TrackingError("registered models want the run of their promotion")
+            raise TrackingError("registered models require the run of their promotion")
         root = self.run_artifacts(run_id)
         self.client.map(self._name, {self.name_of(record) for record in records} - self._names)
         batch, made = uuid.uuid4().hex, dict[str, Registered]()
@@ -105,7 +105,7 @@ class RegistryRepository(ModelRepository):
             self.client.call(api.set_model_version_tag, name, version, key, value)
 
     def delete(self, model_ids: Iterable[str]) -> None:
-        """Delete versions; one that is gone already is no error."""
+        """Delete versions; a missing one is no error."""
         self.client.map(
             lambda model_id: self._gone(self.client.mlflow.delete_model_version, *_parts(model_id)), model_ids
         )

@@ -129,7 +129,7 @@ class ModelRepository:
         return None
 
     def _settle(self, batch: str, known: Mapping[str, Registered]) -> dict[str, Registered]:
-        """One model a partition of what a call of `create` left behind; those beside it are deleted."""
+        """One model a partition of what a call of `create` left behind; duplicates are deleted."""
         return self._one_each(self.search(t.where(BATCH=batch)), known)
 
     def _one_each(
@@ -185,7 +185,7 @@ class ModelRepository:
     def upload(self, model_id: str, files: Mapping[str, bytes], location: str | None = None) -> None:
         """Send a model's files through MLflow, for artifact roots that only the server reaches.
 
-        Where its artifact location is given, MLflow need not be asked for it: one call less.
+        Where its artifact location is given, one call to MLflow is saved.
         """
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
@@ -225,7 +225,7 @@ class ModelRepository:
         return part() if callable(part) else self.client.mlflow
 
     def delete(self, model_ids: Iterable[str]) -> None:
-        """Delete models (see `remove` for their artifacts); one that is gone already is no error."""
+        """Delete models (see `remove` for their artifacts); a missing one is no error."""
         self.client.map(
             lambda model_id: self._gone(self.client.mlflow.delete_logged_model, model_id), model_ids
         )

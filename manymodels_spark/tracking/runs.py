@@ -67,7 +67,7 @@ class RunRepository(ModelRepository):
         self.client.call(self.client.mlflow.log_batch, model_id, tags=new, kind="batch")
 
     def delete(self, model_ids: Iterable[str]) -> None:
-        """Delete the runs; one that is gone already is no error."""
+        """Delete the runs; a missing one is no error."""
         self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_run, model_id), model_ids)
 
     def search(self, query: str) -> Iterator[Registered]:

@@ -1,6 +1,6 @@
 """The tags that a model carries in MLflow: what they are called and how they are made.
 
-Partition columns are tags of their own name, with values as a person reads them; everything else that this
+Partition columns are tags of their own name, with values in readable form; everything else that this
 package writes starts with `manymodels.`.
 """
 
@@ -87,7 +87,7 @@ class Origin:
     commit: str | None = None
 
     def tags(self) -> dict[str, str]:
-        """The tags that say where a model comes from."""
+        """The tags of a model's origin."""
         tags = {
             SPEC: self.spec,
             SPEC_HASH: self.spec_hash,
@@ -99,7 +99,7 @@ class Origin:
 
 
 def partition_tags(key: PartitionKey) -> dict[str, str]:
-    """The tags by which people and programs find the models of a partition.
+    """The tags that find the models of a partition.
 
     Values of columns may be cut (see `keys.tag_value`); the canonical key is whole, in several tags where it
     is long.

@@ -7,6 +7,7 @@ it in a ledger within the same transaction. This module must know neither Spark 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -109,6 +110,13 @@ class Warehouse(ABC):
     def put_view(self, name: str, select: str) -> None:
         """Make a view of a query, or replace it. Raises WarehouseError where the query is refused."""
 
+    def require_replaceable(self, views: Mapping[str, Sequence[str]]) -> None:  # noqa: B027
+        """Asked before anything is loaded, with each view's columns in order, by the view's name.
+
+        Nothing to ask where views are replaced whatever stands on them. Raises WarehouseError where
+        `put_view` could not give a view these columns because of what others built on it.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Give the connection back."""
@@ -169,11 +177,10 @@ def is_loaded(last: Loaded | None, export: Export, table: str) -> bool:
     if export.base is not None and (
         last is None or (last.source, last.version) != (export.source, export.base)
     ):
+        now = f"version {last.version}" if last else "no load"
         raise WarehouseError(
-            f"{table}: this load brings version {export.base} forward to {export.version}, but the "
-            "warehouse holds "
-            f"{f'version {last.version}' if last else 'no load'} by now: another load was quicker. Run the "
-            "load again"
+            f"{table}: this load brings version {export.base} forward to {export.version}, but the warehouse "
+            f"holds {now} by now: another load was quicker. Run the load again"
         )
     return False
 
@@ -182,9 +189,8 @@ def require_own(table: str, rows: int, last: Loaded | None, others: list[str]) -
     """Raise WarehouseError where a load would take rows away that this spec did not bring."""
     if others:
         raise WarehouseError(
-            f"table {table} is loaded by spec {others[0]} already, and one load would take away the "
-            "other's rows. "
-            "Give each spec a table of its own (warehouse: table)"
+            f"table {table} is loaded by spec {others[0]} already, and one load would take away the other's "
+            "rows. Give each spec a table of its own (warehouse: table)"
         )
     if last is None and rows:
         raise WarehouseError(

@@ -6,18 +6,15 @@ Rows pass through Python in batches of fixed size, as CSV that Arrow writes; no 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import csv
 
 from manymodels_spark.errors import WarehouseError
 from manymodels_spark.spec.places import Postgres
 from manymodels_spark.spec.source import resolve
-from manymodels_spark.warehouse import types
 from manymodels_spark.warehouse.base import (
     LEDGER,
     LEDGER_SCHEMA,
@@ -30,22 +27,17 @@ from manymodels_spark.warehouse.base import (
     row_name,
 )
 from manymodels_spark.warehouse.checksum import Checksum
-from manymodels_spark.warehouse.digest import (
-    POSTGRES_CELLS,
-    batch_checksum,
-    cell_kind,
-    empty_checksum,
-    sql_digest,
-)
+from manymodels_spark.warehouse.digest import batch_checksum, empty_checksum, sql_digest
 from manymodels_spark.warehouse.files import batches
+from manymodels_spark.warehouse.postgres_connection import connect, in_words
+from manymodels_spark.warehouse.postgres_rows import as_csv, cell, column_type, definition, listed, refuse_nul
+from manymodels_spark.warehouse.postgres_views import OwnView
 from manymodels_spark.warehouse.refused import NUMBER, Trial, refused_row
 
 if TYPE_CHECKING:
     import pandas as pd
     import psycopg
 
-_CONNECT_SECONDS = 5
-_CSV = csv.WriteOptions(include_header=False)
 _STAGE, _KEYS, _NUMBERED = "__stage", "__keys", "__numbered"
 
 
@@ -58,48 +50,45 @@ class PostgresWarehouse(Warehouse):
     def __init__(self, part: Postgres, spec: str) -> None:
         super().__init__(spec)
         self.schema = part.schema_name
-        self._connection = _connect(resolve(part.url))
+        self._connection = connect(resolve(part.url))
         self._ledger = self._table(LEDGER)
-        with self._connection.transaction():
-            self._lock("ledger")
-            self._run(f"CREATE SCHEMA IF NOT EXISTS {quote(self.schema)}")
-            self._run(f"CREATE TABLE IF NOT EXISTS {self._ledger} ({_definition(LEDGER_SCHEMA)})")
+        try:
+            with self._words("Postgres could not open the warehouse"), self._connection.transaction():
+                self._lock("ledger")
+                self._make_ledger()
+        except BaseException:
+            self.close()
+            raise
 
     def last(self, table: str) -> Loaded | None:
         """See Warehouse."""
         if not self._columns_of(table):
             return None
-        names = ", ".join(quote(name) for name in LEDGER_SCHEMA.names)
         condition = 'spec = %s AND "table" = %s ORDER BY loaded_at DESC, version DESC LIMIT 1'
-        row = self._run(
-            f"SELECT {names} FROM {self._ledger} WHERE {condition}", [self.spec, table]
-        ).fetchone()
+        query = f"SELECT {listed(LEDGER_SCHEMA.names)} FROM {self._ledger} WHERE {condition}"
+        with self._words("Postgres could not read the ledger"):
+            row = self._run(query, [self.spec, table]).fetchone()
         return Loaded(*row) if row else None
 
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
         """See Warehouse."""
-        import psycopg
-
-        try:
-            with self._connection.transaction():
-                self._lock(table)
-                if not again and is_loaded(self.last(table), export, table):
-                    return False
-                self._make(table, export, again)
-                sent = self._stage(export)
-                self._put(table, export, sent)
-                self._note(table, export, sent, run_id)
-        except psycopg.Error as error:
-            raise WarehouseError(
-                f"Postgres could not load {table}: {error}. Nothing was changed in the table"
-            ) from error
+        what = f"Postgres could not load {table} (nothing was changed in it)"
+        with self._words(what), self._connection.transaction():
+            self._lock(table)
+            if not again and is_loaded(self.last(table), export, table):
+                return False
+            self._make(table, export, again)
+            sent = self._stage(export)
+            self._put(table, export, sent)
+            self._note(table, export, sent, run_id)
         return True
 
     def fetch(self, sql: str) -> pd.DataFrame:
         """See Warehouse."""
         import pandas as pd
 
-        cursor = self._run(sql)
+        with self._words("Postgres refused the query"):
+            cursor = self._run(sql)
         names = [column.name for column in cursor.description or ()]
         return pd.DataFrame(cursor.fetchall() if names else [], columns=names)
 
@@ -113,22 +102,34 @@ class PostgresWarehouse(Warehouse):
         }
 
     def put_view(self, name: str, select: str) -> None:
-        """See Warehouse. A view whose columns change cannot be replaced in Postgres: it is made anew, in one
-        transaction.
+        """See Warehouse. A view that keeps its columns is replaced where it stands; one with other columns is
+        made anew in the same transaction, with its owner, its comment and everybody's rights.
         """
-        import psycopg
+        with self._words(f"Postgres refused view {name}"), self._connection.transaction():
+            self._lock(name)
+            OwnView(self._connection, self.schema, name).put(select)
 
-        try:
-            with self._connection.transaction():
-                self._lock(name)
-                self._run(f"DROP VIEW IF EXISTS {self._table(name)}")
-                self._run(f"CREATE VIEW {self._table(name)} AS {select}")
-        except psycopg.Error as error:
-            raise WarehouseError(f"Postgres refused view {name}: {error}") from error
+    def require_replaceable(self, views: Mapping[str, Sequence[str]]) -> None:
+        """See Warehouse."""
+        with self._words("Postgres could not look at the views"):
+            for name, columns in views.items():
+                OwnView(self._connection, self.schema, name).require_replaceable(columns)
 
     def close(self) -> None:
         """See Warehouse."""
         self._connection.close()
+
+    def _words(self, what: str) -> AbstractContextManager[None]:
+        return in_words(self._connection, self.schema, what)
+
+    def _make_ledger(self) -> None:
+        """Create schema and ledger where they are missing. What is there is not asked for: the role may not
+        be allowed to create it.
+        """
+        if not self._run("SELECT 1 FROM pg_namespace WHERE nspname = %s", [self.schema]).fetchone():
+            self._run(f"CREATE SCHEMA {quote(self.schema)}")
+        if not self._columns_of(LEDGER):
+            self._run(f"CREATE TABLE {self._ledger} ({definition(LEDGER_SCHEMA)})")
 
     def _run(self, sql: str, values: Sequence[object] | None = None) -> psycopg.Cursor[Any]:
         return self._connection.execute(sql, values)
@@ -143,16 +144,20 @@ class PostgresWarehouse(Warehouse):
         return f"{quote(self.schema)}.{quote(name)}"
 
     def _columns_of(self, table: str) -> list[str]:
-        sql = "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s"
-        return [row[0] for row in self._run(sql, [self.schema, table]).fetchall()]
+        """The columns of a table, also of one that this role has no right on; none where it is not there."""
+        sql = (
+            "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 "
+            "AND NOT attisdropped ORDER BY attnum"
+        )
+        return [row[0] for row in self._run(sql, [self._table(table)]).fetchall()]
 
     def _make(self, table: str, export: Export, again: bool) -> None:
         """The table as the export wants it: created with an index on the key, or extended by new columns."""
         present, target = self._columns_of(table), self._table(table)
         if not present:
-            self._run(f"CREATE TABLE {target} ({_definition(export.schema)})")
+            self._run(f"CREATE TABLE {target} ({definition(export.schema)})")
             if export.key:
-                self._run(f"CREATE INDEX ON {target} ({_listed(export.key)})")
+                self._run(f"CREATE INDEX ON {target} ({listed(export.key)})")
             return
         others = self._run(
             f'SELECT DISTINCT spec FROM {self._ledger} WHERE "table" = %s AND spec <> %s', [table, self.spec]
@@ -164,7 +169,7 @@ class PostgresWarehouse(Warehouse):
             )
         for field in export.schema:
             if field.name not in present:
-                self._run(f"ALTER TABLE {target} ADD COLUMN {_definition(pa.schema([field]))}")
+                self._run(f"ALTER TABLE {target} ADD COLUMN {definition(pa.schema([field]))}")
 
     def _stage(self, export: Export) -> Checksum:
         """Copy rows and keys into temporary tables. Gives the checksum of the rows as they were sent."""
@@ -180,13 +185,13 @@ class PostgresWarehouse(Warehouse):
         return sent
 
     def _copy(self, table: str, files: Sequence[str], schema: pa.Schema, key: tuple[str, ...]) -> Checksum:
-        self._run(f"CREATE TEMP TABLE {table} ({_definition(schema)}) ON COMMIT DROP")
+        self._run(f"CREATE TEMP TABLE {table} ({definition(schema)}) ON COMMIT DROP")
         sent = empty_checksum(schema)
         with self._connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy:
             for batch in batches(files, schema):
-                _refuse_nul(batch, key)
+                refuse_nul(batch, key)
                 sent += batch_checksum(batch)
-                copy.write(_csv(batch))
+                copy.write(as_csv(batch))
         return sent
 
     def _put(self, table: str, export: Export, sent: Checksum) -> None:
@@ -198,15 +203,15 @@ class PostgresWarehouse(Warehouse):
         self._run(f"DELETE FROM {target} AS t {self._affected(export)}")
         try:
             with self._connection.transaction():
-                self._run(f"INSERT INTO {target} ({_listed(names)}) SELECT {_listed(names)} FROM {_STAGE}")
+                self._run(f"INSERT INTO {target} ({listed(names)}) SELECT {listed(names)} FROM {_STAGE}")
         except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
             raise self._refusal(table, export, error) from error
         cells = ", ".join(
-            f"t.{quote(field.name)}::{_type(field)} AS {quote(field.name)}" for field in export.schema
+            f"t.{quote(field.name)}::{column_type(field)} AS {quote(field.name)}" for field in export.schema
         )
         arrived = self._run(
             sql_digest(
-                export.schema, f"(SELECT {cells} FROM {target} AS t {self._affected(export)}) AS t", _cell
+                export.schema, f"(SELECT {cells} FROM {target} AS t {self._affected(export)}) AS t", cell
             )
         )
         sent.require(Checksum.of(arrived.fetchone() or ()), names, table)
@@ -222,7 +227,7 @@ class PostgresWarehouse(Warehouse):
     def _note(self, table: str, export: Export, sent: Checksum, run_id: str) -> None:
         marks = "%s, %s, %s, %s, %s, %s, now() AT TIME ZONE 'UTC', %s"
         row = [self.spec, table, export.source, export.version, sent.rows, sent.text, run_id]
-        self._run(f"INSERT INTO {self._ledger} ({_listed(LEDGER_SCHEMA.names)}) VALUES ({marks})", row)
+        self._run(f"INSERT INTO {self._ledger} ({listed(LEDGER_SCHEMA.names)}) VALUES ({marks})", row)
 
     def _refusal(self, table: str, export: Export, error: Exception) -> WarehouseError:
         """The error that names the refused row; inserts are tried and taken back within the transaction."""
@@ -246,7 +251,7 @@ class PostgresWarehouse(Warehouse):
         def accepts(rows: str) -> bool:
             try:
                 with self._connection.transaction(force_rollback=True):
-                    self._run(f"INSERT INTO {self._table(table)} ({_listed(names)}) {rows}")
+                    self._run(f"INSERT INTO {self._table(table)} ({listed(names)}) {rows}")
             except (psycopg.errors.IntegrityError, psycopg.errors.DataError):
                 return False
             return True
@@ -258,75 +263,3 @@ class PostgresWarehouse(Warehouse):
         return dict(
             zip([column.name for column in cursor.description or ()], cursor.fetchone() or (), strict=False)
         )
-
-
-def _connect(url: str) -> psycopg.Connection[Any]:
-    """A connection that commits each statement outside a transaction. Raises WarehouseError, without the
-    password.
-    """
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
-    scheme, _, rest = url.partition("://")
-    info = f"{scheme.partition('+')[0]}://{rest}" if rest else url
-    try:
-        place = conninfo_to_dict(info)
-    except psycopg.Error:
-        raise WarehouseError(
-            "warehouse.postgres.url cannot be read. Expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-        ) from None
-    try:
-        options = "-c TimeZone=UTC -c DateStyle=ISO"
-        return psycopg.connect(
-            info, autocommit=True, connect_timeout=_CONNECT_SECONDS, options=options, prepare_threshold=None
-        )
-    except psycopg.Error as error:
-        where = f"{place.get('host', 'localhost')}:{place.get('port', 5432)}/{place.get('dbname', '')}"
-        raise WarehouseError(
-            f"Postgres at {where} cannot be reached as user {place.get('user', '?')}: "
-            f"{str(error).strip()}. Check that it "
-            "runs, that this machine may reach it, and the user and password (warehouse: postgres: url)"
-        ) from error
-
-
-def _csv(batch: pa.Table) -> memoryview:
-    """A batch as Postgres reads it: NULL is nothing, an empty text is two quotes."""
-    columns = [_hex(column) if pa.types.is_binary(column.type) else column for column in batch.columns]
-    buffer = io.BytesIO()
-    csv.write_csv(pa.table(columns, names=[f"c{number}" for number in range(len(columns))]), buffer, _CSV)
-    return buffer.getbuffer()
-
-
-def _hex(column: pa.ChunkedArray) -> pa.Array:
-    return pa.array(
-        [None if cell is None else "\\x" + cell.hex() for cell in column.to_pylist()], pa.string()
-    )
-
-
-def _refuse_nul(batch: pa.Table, key: tuple[str, ...]) -> None:
-    """Postgres holds any text but that with a NUL character: name the row before the server breaks off."""
-    for field in batch.schema:
-        if not pa.types.is_string(field.type):
-            continue
-        found = pc.index(pc.match_substring(batch.column(field.name), "\x00"), True).as_py()
-        if found >= 0:
-            row = row_name(batch.slice(found, 1).to_pylist()[0], key, field.name)
-            raise WarehouseError(
-                f"Postgres cannot hold {row}: it has a NUL character. Remove it at the source"
-            )
-
-
-def _cell(field: pa.Field) -> str:
-    return POSTGRES_CELLS[cell_kind(field.type)].format(quote(field.name))
-
-
-def _type(field: pa.Field) -> str:
-    return types.sql_type(field, types.POSTGRES)
-
-
-def _definition(schema: pa.Schema) -> str:
-    return ", ".join(f"{quote(field.name)} {_type(field)}" for field in schema)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(quote(name) for name in names)

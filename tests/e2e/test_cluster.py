@@ -132,6 +132,10 @@ def test_the_python_of_the_cluster_does_not_know_the_package(site: Site) -> None
     assert "No module named 'manymodels_spark'" in answer.stderr
 
 
+# A master, two workers, their executors, a tracking server and a driver fill a machine for minutes. What they
+# share, a lake and a server's artifacts, is tested without them too (tests/integration/test_azure_storage.py,
+# test_tracking_http.py); that the workers have only what was submitted is seen here alone.
+@pytest.mark.slow
 def test_the_main_job_runs_from_rows_to_warehouse_on_two_workers(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,8 @@ from jupyter_client import KernelManager
 pytestmark = pytest.mark.spark
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# The notebooks marked `slow` run whole jobs through the API that the first two have shown to work in a
+# kernel; what they call has tests in tests/unit and tests/spark.
 FORGET = nbformat.v4.new_code_cell("%reset -f")
 
 
@@ -74,6 +76,7 @@ def test_a_family_of_ones_own_competes_with_the_others(kernel: KernelManager) ->
     assert shown.pictures == 1
 
 
+@pytest.mark.slow
 def test_a_classifier_per_well_is_judged_promoted_and_asked(kernel: KernelManager) -> None:
     shown = shown_by("03_predictive_maintenance", kernel)
     assert "20 partitions" in shown.text
@@ -83,6 +86,7 @@ def test_a_classifier_per_well_is_judged_promoted_and_asked(kernel: KernelManage
     assert total.split()[-1] == "400", "every reading of the well was held out once"
 
 
+@pytest.mark.slow
 def test_a_backtest_can_be_read_fold_by_fold(kernel: KernelManager) -> None:
     shown = shown_by("04_backtest_analysis", kernel)
     assert "'quarantined': 4" in shown.text
@@ -91,6 +95,7 @@ def test_a_backtest_can_be_read_fold_by_fold(kernel: KernelManager) -> None:
     assert shown.pictures == 3, "the scatter, one partition's folds, the error by step"
 
 
+@pytest.mark.slow
 def test_champions_are_replaced_and_rolled_back_and_do_not_come_again(kernel: KernelManager) -> None:
     shown = shown_by("05_champion_and_rollback", kernel)
     assert "would be new champions" in shown.text
@@ -99,6 +104,7 @@ def test_champions_are_replaced_and_rolled_back_and_do_not_come_again(kernel: Ke
     assert "it was a champion" in shown.text
 
 
+@pytest.mark.slow
 def test_predictions_are_queried_in_the_lake_and_in_the_warehouse(kernel: KernelManager) -> None:
     shown = shown_by("06_score_and_query", kernel)
     assert "-> DuckDB" in shown.text

@@ -17,7 +17,8 @@ from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.train import fit_wave
 from manymodels_spark.stages.train.due import Choice, select
-from manymodels_spark.stages.train.packing import expected, waves
+from manymodels_spark.stages.train.packing import expected
+from manymodels_spark.stages.train.waves import Waves
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,7 +64,7 @@ def test_small_partitions_stay_in_the_tasks_that_they_were_packed_into(
     )
     todo = select(job.lake, Choice(), spec_hash(job.spec), "run").todo
     todo["cost"] = expected(todo["rows"], job.spec)
-    (wave,) = waves(todo, 100, 2, 1)
+    (wave,) = Waves(todo, 100, 2, 1)
     packed = fit_wave._rows(job.lake, job.spec, wave, None).select(
         F.spark_partition_id().alias("task"), fit_wave.NUMBER
     )

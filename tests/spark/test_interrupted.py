@@ -19,6 +19,7 @@ from manymodels_spark.lake.tables import CHAMPIONS, FITS, MODELS, PROMOTIONS, RU
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.maintain.retire import retire
 from manymodels_spark.stages.prepare.stage import prepare
+from manymodels_spark.stages.promote import copying
 from manymodels_spark.stages.promote import rollback as taking_back
 from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.champions_index import read_index, verify
@@ -103,6 +104,28 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
         returns_no_more(job, ids[0])
 
 
+@pytest.mark.parametrize("form", ["logged_models", "registered_models"])
+def test_a_rollback_that_is_cut_short_is_not_undone_by_the_next_promotion(
+    form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, (first, second) = promoted(make_job, tmp_path, 2, promote={"form": form})
+    repository = type(open_production(job.spec))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(taking_back, "BATCH", 1)
+        patch.setattr(repository, "set_tags", after(3, repository.set_tags))
+        rollback(job)  # one partition went back, and of the next one both models are champion
+    assert roles(job) == {"champion": 4, "previous": 1, "rolled_back": 1}
+
+    counts = promote(job).counts
+    assert (counts["refused"], counts["kept"], counts["promoted"]) == (2, 1, 0)
+    assert champions(job) == sorted([first, first, second])
+    assert roles(job) == {"champion": 3, "previous": 1, "rolled_back": 2}
+
+    assert rollback(job).counts["rolled_back"] == PARTITIONS
+    assert champions(job) == [first] * PARTITIONS
+    assert job.lake.read(PROMOTIONS).filter("outcome = 'rolled back'").count() == PARTITIONS
+
+
 def returns_no_more(job: Job, first: str) -> None:
     """A model that was taken back stays away, also when old ones retire."""
     time.sleep(1)
@@ -122,7 +145,7 @@ def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
     job, _ = promoted(make_job, tmp_path, 1, promote={"form": form})
     train(job, Choice(force=True))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(promotion, where, dies)
+        patch.setattr(copying if where == "demote" else promotion, where, dies)
         promote(job)
     assert promote(job).counts["kept"] == PARTITIONS
     assert roles(job) == {"champion": 3, "previous": 3}

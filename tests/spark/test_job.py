@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 import pytest
 from builders import days, make_spec, write_csv
+from lakes import after
 
 from manymodels_spark._version import __version__
 from manymodels_spark.errors import (
@@ -81,11 +82,8 @@ BASE = [
 
 
 def ready(folder: Path, spark: SparkSession, rows: list[dict[str, object]] = BASE, **changes: Any) -> Job:
-    write_csv(folder / "sales.csv", rows)
-    job = Job.of(make_spec(folder, **{"promote": GATES, **changes}), spark)
-    ingest(job)
-    prepare(job)
-    return job
+    """A prepared job."""
+    return after("prepare", folder, spark, rows, **{"promote": GATES, **changes})
 
 
 def keyed(job: Job, table: str, *columns: str) -> dict[str, tuple[Any, ...]]:
@@ -201,7 +199,7 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
 
 
 def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSession, tmp_path: Path) -> None:
-    job = ready(tmp_path, spark, limits={"partitions_per_wave": 2})
+    job = ready(tmp_path, spark, limits={"partitions_per_wave": 3})
     start = Barrier(2)
 
     def one(_: int) -> str:
@@ -324,8 +322,7 @@ def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit
 def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    job = ready(tmp_path, spark)
-    train(job), promote(job), score(job)
+    job = after("score", tmp_path, spark, BASE, promote=GATES)
     again = train(job)
     assert again.counts == {"partitions": 6, "fitted": 0, "fallback": 0, "unchanged": 4, "quarantined": 2}
     assert chosen(job) == chosen(job, older_than=timedelta(days=7)) == set()
@@ -483,8 +480,7 @@ def test_a_production_mlflow_out_of_reach_is_told_before_a_run_begins(
 def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_the_others_are_promoted(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    job = ready(tmp_path, spark)
-    train(job), promote(job)
+    job = after("promote", tmp_path, spark, BASE, promote=GATES)
     before = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     train(job, Choice(force=True))
     altered = min(before)
@@ -494,8 +490,8 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     )
     report = promote(job)
     assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
-    after = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
-    assert {partition for partition in before if before[partition] == after[partition]} == {altered}
+    now = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
+    assert {partition for partition in before if before[partition] == now[partition]} == {altered}
     told = (
         job.lake.read(PROMOTIONS)
         .filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'")

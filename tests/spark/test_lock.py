@@ -7,24 +7,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import days, write_csv
+from promotions import promoted
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.lake.tables import CHAMPIONS, PROMOTIONS, RUNS
-from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.maintain.retire import retire
-from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote import champions_index
 from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.stage import promote
 from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.runs.owner import Owner, this_process
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking.opening import open_production
@@ -54,7 +54,7 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
         won = [run_id for run_id in pool.map(claim, ids) if run_id]
     assert len(won) == 1
     last = lock.newest(job, "train")
-    assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", lock.owner())
+    assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", this_process())
 
 
 def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(
@@ -83,14 +83,15 @@ def test_a_run_tells_that_it_works_and_notices_when_it_was_taken_over(make_job: 
         assert lost.wait(60)
     with pytest.raises(ManyModelsError, match="another process took it over"):
         lock.require(lost, run_id)
-    assert not lock.is_alive(lock.Run(run_id, "running", "spec", lock.owner(), time.time()), time.time())
+    ended = lock.Run(run_id, "train", "running", "spec", this_process(), time.time())
+    assert not lock.is_alive(ended, time.time())
 
 
 def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
     """A sign of life of a run on another machine."""
     at = datetime.now(UTC) - ago
-    row = (run_id, stage, "running", at, at, 0.0, 0, {}, "spec owner=elsewhere:7")
-    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA))
+    row = (run_id, stage, "running", at, at, 0.0, 0, {}, "", "spec", None, astuple(Owner("elsewhere", 7)))
+    job.lake.append(RUNS, job.spark.createDataFrame([row], lock.LOCK_SCHEMA))
 
 
 @pytest.mark.parametrize("theirs", ["promote", "rollback"])
@@ -111,15 +112,9 @@ def test_who_changes_the_champions_on_another_machine_is_waited_for(
 def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_partition_has_one(
     make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [
-        {"store": store, "item": 1, "date": day, "units": store + n % 7}
-        for store in range(3)
-        for n, day in enumerate(days(35))
-    ]
-    write_csv(tmp_path / "sales.csv", rows)
-    job = make_job()
-    ingest(job), prepare(job), train(job), promote(job), train(job, Choice(force=True))
-    copy_all, refused = promotion._copy_all, list[str]()
+    job, _ = promoted(make_job, tmp_path, 1)
+    train(job, Choice(force=True))
+    copy_all, refused = promotion.copy_all, list[str]()
 
     def others_try(*args: Any) -> Any:
         for name, other in ON_CHAMPIONS.items():
@@ -129,7 +124,7 @@ def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_part
         return copy_all(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(promotion, "_copy_all", others_try)
+        patch.setattr(promotion, "copy_all", others_try)
         second = promote(job)
     assert refused == list(ON_CHAMPIONS)
     assert second.counts["promoted"] == 3

@@ -11,7 +11,7 @@ import pytest
 from builders import days, make_spec, write_csv
 from click.testing import CliRunner
 
-from manymodels_spark.cli import looking, main
+from manymodels_spark.cli import main, overview
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.lake.tables import ALERTS, MONITORING
 from manymodels_spark.modeling.fingerprint import spec_hash
@@ -68,7 +68,7 @@ def test_the_moved_partition_is_found_and_it_alone_is_fitted_again(
     score(job)
     refreshed(job, [*rows_of("a", 126), *rows_of("bb", 126, moved=112), *rows_of("ccc", 112)])
 
-    monkeypatch.setattr(looking, "job_of", lambda path: job)
+    monkeypatch.setattr(overview, "job_of", lambda path: job)
     said = CliRunner().invoke(main, ["monitor", "sales.yaml"])
     assert said.exit_code == 3
     assert "1 of 2 monitored partitions have an alert" in said.output, "the third has no actuals yet"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.cli.looking import plan_lines
+from manymodels_spark.cli.overview import plan_lines
 from manymodels_spark.lake.tables import FITS
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.prepare.stage import prepare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from builders import days, make_spec, write_csv
 
-from manymodels_spark.cli.looking import live_line
+from manymodels_spark.cli.overview import live_line
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.find_partition import find_partition
@@ -24,8 +24,9 @@ from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote.stage import promote
-from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job
-from manymodels_spark.stages.runs.lock import RUNNING
+from manymodels_spark.stages.runs.job import Job
+from manymodels_spark.stages.runs.lock import LOCK_SCHEMA, RUNNING
+from manymodels_spark.stages.runs.owner import of_process
 from manymodels_spark.stages.score.stage import score
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
@@ -213,9 +214,9 @@ def test_a_stage_under_way_is_told_by_its_progress_and_an_abandoned_one_as_such(
         ("29990101T000000-aaaaaa", os.getppid(), True),
         ("29990101T000001-bbbbbb", 2**22 + 1, False),
     ):
-        note = f"x owner={socket.gethostname()}:{pid}"
-        opened = (run_id, "train", RUNNING, now, now, 0.0, 0, {}, note)
-        job.lake.append(RUNS, job.spark.createDataFrame([opened], RUNS_SCHEMA))
+        owner = replace(of_process(os.getppid()), pid=pid)
+        opened = (run_id, "train", RUNNING, now, now, 0.0, 0, {}, "", "x", None, astuple(owner))
+        job.lake.append(RUNS, job.spark.createDataFrame([opened], LOCK_SCHEMA))
         schema = (
             "run_id string, stage string, done bigint, failed bigint, skipped bigint, total bigint, rate "
             "double, "
@@ -254,9 +255,12 @@ def test_a_promotion_under_way_is_told_without_the_counts_of_a_training(job: Job
         0.0,
         0,
         {},
-        f"x owner={socket.gethostname()}:{os.getppid()}",
+        "",
+        "x",
+        None,
+        astuple(of_process(os.getppid())),
     )
-    job.lake.append(RUNS, job.spark.createDataFrame([opened], RUNS_SCHEMA))
+    job.lake.append(RUNS, job.spark.createDataFrame([opened], LOCK_SCHEMA))
     live = status(job).live
     assert live is not None
     assert (live.stage, live.done, live.total, live.alive) == ("promote", 0, None, True)

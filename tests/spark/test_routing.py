@@ -10,11 +10,11 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from builders import days, write_csv
+from builders import days
+from lakes import after
+from pyspark.sql import SparkSession
 
-from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.maintain.retire import retire
-from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.routing_model import led_to, routing_model
 from manymodels_spark.stages.promote.stage import promote
@@ -29,7 +29,7 @@ URI = "models:/sales@champion"
 
 
 @pytest.fixture
-def job(make_job: Callable[..., Job], mlflow_at: Callable[[str], None], tmp_path: Path) -> Job:
+def job(spark: SparkSession, mlflow_at: Callable[[str], None], tmp_path: Path) -> Job:
     """Three stores whose level is ten times their number, trained and promoted; MLflow looks at
     production.
     """
@@ -38,9 +38,7 @@ def job(make_job: Callable[..., Job], mlflow_at: Callable[[str], None], tmp_path
         for store in (1, 2, 3)
         for number, day in enumerate(days(35))
     ]
-    write_csv(tmp_path / "sales.csv", rows)
-    job = make_job()
-    ingest(job), prepare(job), train(job), promote(job)
+    job = after("promote", tmp_path, spark, rows)
     mlflow_at(job.spec.mlflow.production.tracking)
     return job
 

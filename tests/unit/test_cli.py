@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from manymodels_spark.cli import main
-from manymodels_spark.cli.looking import hours, status_lines
+from manymodels_spark.cli.overview import hours, status_lines
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.reporting.records import ShareRow
 from manymodels_spark.reporting.status import SpecStatus

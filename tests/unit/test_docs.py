@@ -9,7 +9,7 @@ import click
 import pytest
 
 from manymodels_spark.cli import main as manymodels
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

@@ -348,7 +348,7 @@ def test_bad_rows_may_be_dropped_where_the_spec_says_so() -> None:
 
 # Determinism.
 
-PROPHET = {"prophet": {"weekly": True, "yearly": False, "daily": False}}
+PROPHET = {"prophet": {"weekly": True, "yearly": False, "daily": False, "solver": "stan"}}
 
 
 def test_the_same_rows_in_any_order_give_the_same_payload_bit_for_bit() -> None:

@@ -1,4 +1,4 @@
-"""What a Spark task does with the rows of its partitions, without Spark."""
+"""What executors do with the rows of each partition, without Spark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,8 @@ from builders import make_spec
 
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
-from manymodels_spark.stages.train import fit_wave
-from manymodels_spark.stages.train.fit_wave import COLUMNS, NUMBER, fitter
+from manymodels_spark.stages.train import fit_task
+from manymodels_spark.stages.train.fit_task import COLUMNS, Member
 
 UNITS = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 COUNTS = {0: 40, 1: 4, 2: 60}
@@ -26,9 +25,9 @@ COUNTS = {0: 40, 1: 4, 2: 60}
 @pytest.fixture(autouse=True)
 def _no_child_is_left() -> Iterator[None]:
     yield
-    for sandbox in fit_wave._sandboxes.values():
+    for sandbox in fit_task._sandboxes.values():
         sandbox.close()
-    fit_wave._sandboxes.clear()
+    fit_task._sandboxes.clear()
 
 
 def rows(number: int) -> pd.DataFrame:
@@ -36,25 +35,21 @@ def rows(number: int) -> pd.DataFrame:
     return pd.DataFrame({"date": pd.date_range("2026-01-01", periods=COUNTS[number]), "units": units})
 
 
-def members() -> list[dict[str, Any]]:
+def members() -> list[Member]:
     keys = [PartitionKey.of({"store": 1, "item": number}) for number in COUNTS]
-    return [
-        {"partition_id": key.id, "key": key.canonical, "fingerprint": f"f{n}", "start": None}
-        for n, key in enumerate(keys)
-    ]
+    return [Member(key.id, key.canonical, f"f{n}") for n, key in enumerate(keys)]
 
 
-@pytest.mark.parametrize("size", [7, 1000])
-def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path: Path, size: int) -> None:
+def test_every_partition_has_its_own_fit(tmp_path: Path) -> None:
     spec = make_spec(tmp_path)
-    table = pa.concat_tables(pa.Table.from_pandas(rows(n).assign(**{NUMBER: np.int32(n)})) for n in COUNTS)
-    done = pa.Table.from_batches(fitter(spec, "run", 3, members())(table.to_batches(max_chunksize=size)))
+    run = fit_task.fit_task(spec, "run", 3, members())
+    done = pa.concat_tables(run((0, n), rows(n)) for n in COUNTS)
     assert done.column_names == COLUMNS
     found = done.to_pylist()
-    alone = [
-        fit_partition(rows(n), spec, PartitionKey.parse(member["key"])) for n, member in enumerate(members())
+    each = [
+        fit_partition(rows(n), spec, PartitionKey.parse(member.key)) for n, member in enumerate(members())
     ]
-    assert [row["sha256"] for row in found] == [result.sha256 for result in alone]
+    assert [row["sha256"] for row in found] == [result.sha256 for result in each]
     assert [(row["status"], row["reason"]) for row in found] == [
         ("fitted", None),
         ("failed", "too_short"),
@@ -63,17 +58,7 @@ def test_every_partition_of_a_task_has_its_own_fit_whatever_the_batches(tmp_path
     assert [row["fingerprint"] for row in found] == ["f0", "f1", "f2"]
     assert {(row["run_id"], row["wave"]) for row in found} == {("run", 3)}
     kept = [None if row["folds"] is None else json.loads(row["folds"]) for row in found]
-    assert kept == [[asdict(fold) for fold in result.folds] or None for result in alone]
+    assert kept == [[asdict(fold) for fold in result.folds] or None for result in each]
     assert [fold["start"] for fold in kept[2]] == ["2026-02-23T00:00:00"]
-    assert dict(found[2]["metrics"]) == pytest.approx(alone[2].metrics)
+    assert dict(found[2]["metrics"]) == pytest.approx(each[2].metrics)
     assert found[0]["fitted_at"].utcoffset().total_seconds() == 0
-
-
-def test_many_outcomes_leave_a_task_in_portions(tmp_path: Path) -> None:
-    count = fit_wave._OUTCOMES_IN_A_BATCH + 1
-    one = pa.RecordBatch.from_pandas(rows(1))
-    batches = [
-        one.append_column(NUMBER, pa.array(np.full(len(one), number, np.int32))) for number in range(count)
-    ]
-    found = list(fitter(make_spec(tmp_path), "run", 1, members()[1:2] * count)(batches))
-    assert [batch.num_rows for batch in found] == [count - 1, 1]

@@ -21,7 +21,7 @@ def nothing() -> None:
 def test_every_wave_is_fitted_before_it_is_logged_and_both_once() -> None:
     done: list[tuple[str, int]] = []
     run_waves(
-        WAVES,
+        iter(WAVES),
         lambda wave: done.append(("fit", wave.number)),
         lambda wave: done.append(("log", wave.number)),
         nothing,
@@ -40,7 +40,7 @@ def test_fits_go_on_while_a_wave_is_being_logged() -> None:
     def log(wave: Wave) -> None:
         assert last_is_fitted.wait(PATIENCE), "fits wait for the log"
 
-    run_waves(WAVES, fit, log, nothing)
+    run_waves(iter(WAVES), fit, log, nothing)
 
 
 def test_the_next_wave_begins_before_the_present_one_ends() -> None:
@@ -51,7 +51,7 @@ def test_the_next_wave_begins_before_the_present_one_ends() -> None:
             second_began.set()
         assert second_began.wait(PATIENCE), "the second wave waits for the first"
 
-    run_waves(WAVES, fit, lambda wave: None, nothing)
+    run_waves(iter(WAVES), fit, lambda wave: None, nothing)
 
 
 def test_after_a_failed_fit_what_was_fitted_is_logged_and_nothing_more_is_fitted() -> None:
@@ -66,7 +66,7 @@ def test_after_a_failed_fit_what_was_fitted_is_logged_and_nothing_more_is_fitted
         raise ValueError(f"wave {wave.number}")
 
     with pytest.raises(ValueError, match="wave"):
-        run_waves(WAVES, fit, lambda wave: logged.append(wave.number), lambda: fitted.append(-1))
+        run_waves(iter(WAVES), fit, lambda wave: logged.append(wave.number), lambda: fitted.append(-1))
     assert fitted == logged == [1]
 
 
@@ -78,7 +78,7 @@ def test_after_a_failed_log_nothing_more_is_logged_and_its_error_is_raised() -> 
         raise KeyboardInterrupt(f"wave {wave.number}")
 
     with pytest.raises(KeyboardInterrupt, match="wave"):
-        run_waves(WAVES, lambda wave: None, log, nothing)
+        run_waves(iter(WAVES), lambda wave: None, log, nothing)
     assert len(tried) <= 2, "one for each of the threads that log"
 
 
@@ -92,6 +92,6 @@ def test_what_follows_the_fits_is_done_beside_the_last_log_and_its_result_is_giv
     def log(wave: Wave) -> None:
         assert counted.wait(PATIENCE), "what follows the fits waits for the log"
 
-    assert run_waves(WAVES, lambda wave: fitted.append(wave.number), log, count) == [
+    assert run_waves(iter(WAVES), lambda wave: fitted.append(wave.number), log, count) == [
         wave.number for wave in WAVES
     ]

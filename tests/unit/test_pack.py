@@ -1,14 +1,13 @@
-"""Partitions into waves and tasks."""
+"""Partitions into tasks and buckets."""
 
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manymodels_spark.stages.prepare.census import buckets
-from manymodels_spark.stages.train.packing import pack, waves
+from manymodels_spark.stages.train.packing import pack
 
 
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=200), st.integers(1, 16))
@@ -28,37 +27,3 @@ def test_the_heaviest_task_comes_first() -> None:
     loads = np.bincount(pack(np.array([1.0, 200.0, 1.0, 1.0, 2.0]), 3), weights=[1.0, 200.0, 1.0, 1.0, 2.0])
     assert list(loads) == sorted(loads, reverse=True)
     assert loads[0] == 200.0
-
-
-def todo(n: int, buckets: int) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"partition_id": [f"p{i}" for i in range(n)], "bucket": np.arange(n) * buckets // n, "cost": 1.0}
-    )
-
-
-def test_every_partition_is_in_one_wave_of_at_most_the_given_size() -> None:
-    planned = waves(todo(20_000, 20), largest=1000, cores=2)
-    members = pd.concat([wave.members for wave in planned])
-    assert sorted(members["partition_id"]) == sorted(todo(20_000, 20)["partition_id"])
-    assert max(len(wave.members) for wave in planned) == 1000
-    assert [wave.number for wave in planned] == list(range(1, 21))
-    assert all(len(wave.buckets) == 1 for wave in planned)
-
-
-def sizes(n: int, cost: float, cores: int = 2) -> list[int]:
-    return [len(wave.members) for wave in waves(todo(n, 1).assign(cost=cost), largest=1000, cores=cores)]
-
-
-def test_waves_get_smaller_towards_the_end_of_a_run() -> None:
-    assert sizes(200, cost=1.0) == [67, 45, 30, 29, 29]
-    assert sizes(4000, cost=1.0) == [1000, 1000, 667, 445, 296, 296, 296]
-    assert len(sizes(100_000, cost=1.0)) == 100, "of a long run each is small enough"
-    assert sizes(5, cost=1.0) == [5]
-    assert sizes(0, cost=1.0) == []
-
-
-def test_a_wave_is_worth_its_jobs_ten_seconds_of_all_cores() -> None:
-    assert sizes(500, cost=0.14) == [167, 167, 166], "143 x 0.14 s are 10 s of two cores"
-    assert sizes(500, cost=0.14, cores=8) == [500]
-    assert sizes(3000, cost=0.001) == [1000, 1000, 1000], "never above the limit of the spec"
-    assert sizes(48, cost=100.0) == [24, 24], "a few partitions, however long they take"

@@ -20,7 +20,7 @@ from manymodels_spark.serving.mlflow_source import MlflowChampions
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import SourceDown, UnknownPartition
 from manymodels_spark.spec import Spec
-from manymodels_spark.stages.promote.stage import champion_record
+from manymodels_spark.stages.promote.copying import champion_record
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manymodels_spark.keys import PartitionKey, untag_key
-from manymodels_spark.stages.promote.stage import champion_record
+from manymodels_spark.stages.promote.copying import champion_record
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.records import registered
 

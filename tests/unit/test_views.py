@@ -18,7 +18,7 @@ from synapse_stand_in import to_duckdb
 from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.powerbi.measures import measures
 from manymodels_spark.powerbi.project import project_files
-from manymodels_spark.stages.load.facts import put_views, star_of
+from manymodels_spark.stages.load.facts import put_views, refused_views, star_of
 from manymodels_spark.warehouse import open_warehouse, views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -228,8 +228,32 @@ def test_a_warehouse_gets_the_views_whose_tables_it_has_and_gets_them_again(tmp_
     path = str(tmp_path / "warehouse.duckdb")
     filled(duckdb.connect(path)).close()
     with open_warehouse(spec.warehouse, "sales") as warehouse:
-        assert put_views(warehouse, spec) == put_views(warehouse, spec) == 8
+        assert put_views(warehouse, spec) == put_views(warehouse, spec) == {}
+        made = warehouse.fetch("SELECT count(*) AS n FROM duckdb_views() WHERE view_name LIKE 'sales_%'")
+        assert made["n"].tolist() == [8]
         found = warehouse.fetch(
             "SELECT state, count(*) AS n FROM sales_dim_partition GROUP BY state ORDER BY state"
         )
         assert found.to_numpy().tolist() == [["in production", 2], ["no champion", 1], ["quarantined", 1]]
+
+
+def test_a_view_that_is_refused_is_reported_and_the_others_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(tmp_path, backtest={"intervals": [80]})
+    filled(duckdb.connect(str(tmp_path / "warehouse.duckdb"))).close()
+    with open_warehouse(spec.warehouse, "sales") as warehouse:
+        put_view = warehouse.put_view
+
+        def refuses_one(name: str, select: str) -> None:
+            put_view(name, "SELECT nothing" if name == "sales_dim_date" else select)
+
+        monkeypatch.setattr(warehouse, "put_view", refuses_one)
+        refused = put_views(warehouse, spec)
+        assert list(refused) == ["sales_dim_date"]
+        made = warehouse.fetch("SELECT count(*) AS n FROM duckdb_views() WHERE view_name LIKE 'sales_%'")
+        assert made["n"].tolist() == [7]
+    assert refused_views(refused).startswith(
+        ". The tables are loaded; 1 view was refused: DuckDB refused view sales_dim_date: Binder Error"
+    )
+    assert refused_views({}) == ""

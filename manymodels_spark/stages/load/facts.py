@@ -4,9 +4,10 @@ over all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from manymodels_spark.errors import WarehouseError
 from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake
 from manymodels_spark.spark.names import quote
@@ -89,14 +90,35 @@ def star_of(spec: Spec) -> views.Star:
     )
 
 
-def put_views(warehouse: Warehouse, spec: Spec) -> int:
-    """Make the views whose tables are in the warehouse; how many. Raises WarehouseError where one is
-    refused.
+def require_views(warehouse: Warehouse, spec: Spec) -> None:
+    """Raise WarehouseError where a view that is there could not be given its new columns after the load."""
+    columns = {view.name: [name for name, *_ in view.columns] for view in _views(warehouse, spec)}
+    warehouse.require_replaceable(columns)
+
+
+def put_views(warehouse: Warehouse, spec: Spec) -> dict[str, WarehouseError]:
+    """Make the views whose tables are in the warehouse. Gives the errors of those that were refused by name:
+    what was loaded counts all the same, and each view stands for itself.
     """
-    dialect, star = DIALECTS[warehouse.dialect], star_of(spec)
-    found = views.available(
-        views.star(star, dialect, getattr(warehouse, "schema", None)), star, sorted(warehouse.tables())
-    )
-    for view in found:
-        warehouse.put_view(view.name, view.select(dialect))
-    return len(found)
+    refused: dict[str, WarehouseError] = {}
+    present = sorted(warehouse.tables())
+    for view in views.available(_views(warehouse, spec), star_of(spec), present):
+        try:
+            warehouse.put_view(view.name, view.select(DIALECTS[warehouse.dialect]))
+        except WarehouseError as error:
+            refused[view.name] = error
+    return refused
+
+
+def _views(warehouse: Warehouse, spec: Spec) -> list[views.View]:
+    schema = getattr(warehouse, "schema", None)
+    return views.star(star_of(spec), DIALECTS[warehouse.dialect], schema)
+
+
+def refused_views(views: Mapping[str, WarehouseError]) -> str:
+    """What a load's line says of views that the warehouse refused; nothing where there are none."""
+    if not views:
+        return ""
+    first = next(iter(views.values()))
+    number = "1 view was" if len(views) == 1 else f"{len(views)} views were"
+    return f". The tables are loaded; {number} refused: {first}"

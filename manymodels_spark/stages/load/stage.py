@@ -6,6 +6,7 @@ warehouse's matter (transactions, checks, SQL) is in `manymodels_spark.warehouse
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,10 @@ from manymodels_spark.lake.tables import (
     RUNS,
     UNSCORED,
 )
+from manymodels_spark.observe import log_event
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.load.export import Exporter
-from manymodels_spark.stages.load.facts import put_views, refresh_facts
+from manymodels_spark.stages.load.facts import put_views, refresh_facts, refused_views, require_views
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.warehouse import open_warehouse
 
@@ -39,8 +41,9 @@ def load(job: Job, *, full: bool = False, tables: Sequence[str] = SIDE_TABLES) -
     """Bring the warehouse to the newest version of `predictions`: whole or not at all, the same version once.
 
     `tables` are those that go with them, as far as they exist. Counts: rows (of predictions that were
-    loaded), version, tables. With `full` everything is loaded again, whatever the ledger says. Raises
-    WarehouseError; the warehouse's table is then as it was.
+    loaded), version, tables, views_refused (the tables are loaded all the same; the note names one view and
+    why). With `full` everything is loaded again, whatever the ledger says. Raises WarehouseError; the
+    warehouse's table is then as it was.
     """
     with job.stage("load") as report:
         job.lake.read(PREDICTIONS)
@@ -60,17 +63,22 @@ class _Loading:
 
     def run(self, version: int, tables: Sequence[str]) -> None:
         """Load the predictions, then the side tables that exist."""
+        require_views(self.warehouse, self.job.spec)
         try:
             loaded = self._predictions(version)
             if ACTUALS in tables:
                 refresh_facts(self.job)
             more = sum(self._side(table) for table in tables if self.job.lake.exists(table))
-            put_views(self.warehouse, self.job.spec)
         finally:
             self.exporter.clear()
-        self.report.counts.update(version=version, tables=more)
+        refused = put_views(self.warehouse, self.job.spec)
+        self.report.counts.update(version=version, tables=more, views_refused=len(refused))
         verb = "->" if loaded else "already loaded in"
-        self.report.note = f"predictions version {version} {verb} {self.warehouse.name}"
+        self.report.note = (
+            f"predictions version {version} {verb} {self.warehouse.name}{refused_views(refused)}"
+        )
+        for view, error in refused.items():
+            log_event("view_refused", logging.WARNING, view=view, error=str(error))
 
     def _predictions(self, version: int) -> bool:
         """Load what differs between the last loaded version and this one; the whole version where that is

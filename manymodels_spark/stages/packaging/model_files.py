@@ -29,7 +29,7 @@ def write_files(
     """Write every model's files. `payloads` has partition_id and payload of these models alone; `models` is
     by partition id.
 
-    Gives the partitions whose payload is not what its checksum says: nothing is written of them. Raises
+    Gives the partitions whose payload is not what its checksum states: nothing is written of them. Raises
     TrackingError where another model's files are not written; written again, they are the same.
     """
     if not models:
@@ -57,23 +57,23 @@ def _write(
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            told = []
+            written = []
             for row in batch.to_pylist():
                 model_id, location, expected = places[row["partition_id"]]
-                told.append(
+                written.append(
                     {"partition_id": row["partition_id"], "sound": _is_sound(row["payload"], expected)}
                 )
-                if told[-1]["sound"]:
+                if written[-1]["sound"]:
                     artifacts.write(location, template.files(model_id, row["payload"]))
-            yield _told(told)
+            yield _batch_of(written)
 
-    told = mapped(payloads.select("partition_id", "payload"), write, "partition_id string, sound boolean")
+    checked = mapped(payloads.select("partition_id", "payload"), write, "partition_id string, sound boolean")
     try:
-        return {row["partition_id"]: row["sound"] for row in told.collect()}
+        return {row["partition_id"]: row["sound"] for row in checked.collect()}
     except PythonException as error:
-        # What an executor said, without the traces of two languages around it.
-        if said := re.search(r"TrackingError: (.*)", str(error)):
-            raise TrackingError(said.group(1)) from error
+        # An executor's message, without the traces of two languages around it.
+        if found := re.search(r"TrackingError: (.*)", str(error)):
+            raise TrackingError(found.group(1)) from error
         raise
 
 
@@ -92,15 +92,15 @@ def _upload(
             repository.upload(model.model_id, template.files(model.model_id, payload), model.location)
         return str(row["partition_id"]), sound
 
-    wanted = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))
-    return dict(repository.client.map(one, wanted.toLocalIterator()))
+    chosen = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))
+    return dict(repository.client.map(one, chosen.toLocalIterator()))
 
 
 def _is_sound(payload: bytes, expected: str) -> bool:
     return not expected or sha256(payload) == expected
 
 
-def _told(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+def _batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     import pyarrow as pa
 
     return pa.RecordBatch.from_pylist(rows, pa.schema([("partition_id", pa.string()), ("sound", pa.bool_())]))

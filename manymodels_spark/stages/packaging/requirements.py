@@ -1,4 +1,4 @@
-"""What a logged model says that it needs, and the signature that all models of a spec share."""
+"""The requirements of a logged model, and the signature that all models of a spec share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def template_of(spec: Spec, example: str | None = None) -> Template:
 
 
 def routing_template(spec: Spec, example: str | None = None) -> Template:
-    """What the routing model of a spec has beside its routes."""
+    """The files of the routing model of a spec, without its routes."""
     needs = requirements(spec, "pyarrow")
     return Template(
         signature(spec, spec.partition_by), needs, version("mlflow"), _now(), example, ROUTING_LOADER, None
@@ -48,8 +48,8 @@ def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
     """MLflow's signature as JSON text: the time or feature columns in, a table out, `horizon` and `levels` as
     parameters.
 
-    `keys` are columns that every row must have beside; with them the predictions' columns are in it, too, as
-    registries and `spark_udf` want it.
+    `keys` are columns that every row must also have; with them the predictions' columns are in it, too, as
+    registries and `spark_udf` require it.
     """
     columns = spec.columns
     kinds = [{"type": "any", "name": name, "required": True} for name in keys]
@@ -64,8 +64,8 @@ def signature(spec: Spec, keys: Sequence[str] = ()) -> str:
         params.insert(0, {"name": "horizon", "type": "long", "default": spec.horizon, "shape": None})
     if spec.task == "classification":
         params = []
-    told = {"inputs": kinds, "outputs": _outputs(spec) if keys else [], "params": params}
-    return json.dumps({name: json.dumps(columns) if columns else None for name, columns in told.items()})
+    parts = {"inputs": kinds, "outputs": _outputs(spec) if keys else [], "params": params}
+    return json.dumps({name: json.dumps(columns) if columns else None for name, columns in parts.items()})
 
 
 def _outputs(spec: Spec) -> list[dict[str, object]]:

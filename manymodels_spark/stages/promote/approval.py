@@ -29,15 +29,14 @@ def approved(path: str | None) -> set[str] | None:
             reader = csv.DictReader(file)
             if "model_id" not in (reader.fieldnames or []):
                 raise ManyModelsError(
-                    f"promote.approval: {path} has no column model_id. Write one with `promote --dry-run "
-                    "--write FILE`"
+                    f"promote.approval: {path} has no column model_id. "
+                    "Write one with `promote --dry-run --write FILE`"
                 )
             return {row["model_id"].strip() for row in reader}
     except OSError as error:
         raise ManyModelsError(
-            f"promote.approval: {path} cannot be read ({error.strerror}). Write it with `manymodels "
-            "promote SPEC --dry-run "
-            f"--write {path}`, have it reviewed, and promote again"
+            f"promote.approval: {path} cannot be read ({error.strerror}). Write it with "
+            f"`manymodels promote SPEC --dry-run --write {path}`, have it reviewed, and promote again"
         ) from error
 
 

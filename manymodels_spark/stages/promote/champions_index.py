@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,16 @@ from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
+from manymodels_spark.tracking.roles import standing_champion, stepping_down
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 Row = tuple[object, ...]
 INDEX_SCHEMA = (
-    "partition_id string, key string, model_id string, source_model string, source_run string, promotion "
-    "string, "
-    "family string, status string, sha256 string, location string, fingerprint string, data_version bigint, "
+    "partition_id string, key string, model_id string, source_model string, source_run string, "
+    "promotion string, family string, status string, sha256 string, location string, fingerprint string, "
+    "data_version bigint, "
     "metrics map<string,double>, promoted_at timestamp"
 )
 
@@ -55,24 +56,49 @@ def verify(job: Job) -> list[str]:
 
 
 def current_champions(repository: ModelRepository) -> dict[str, Registered]:
-    """The champion of each partition by tags; where a promotion was cut short and left two, the newer one."""
-    return {partition: models[-1] for partition, models in _called_champion(repository).items()}
+    """The champion of each partition by tags. Where a change was cut short and left two, the mark of the
+    rollback decides, else the age (see `tracking.roles`).
+    """
+    return {partition: _standing(models) for partition, models in _called_champion(repository).items()}
 
 
 def settled_champions(repository: ModelRepository) -> dict[str, Registered]:
-    """The same; where there are two, the older one steps down now, and an alias leads to the newer one."""
+    """The same; where there are two, the other one steps down now, and an alias leads to the one that
+    stays.
+    """
     called = _called_champion(repository)
     twice = [models for models in called.values() if len(models) > 1]
     repository.client.map(
-        lambda models: repository.set_tags(models[-1].model_id, {t.ROLE: t.CHAMPION}), twice
+        lambda models: repository.set_tags(_standing(models).model_id, {t.ROLE: t.CHAMPION}), twice
     )
-    demote(repository, [model for models in twice for model in models[:-1]])
-    return {partition: models[-1] for partition, models in called.items()}
+    for role, models in _outgoing(twice).items():
+        demote(repository, models, role)
+    return {partition: _standing(models) for partition, models in called.items()}
 
 
-def demote(repository: ModelRepository, former: Iterable[Registered]) -> None:
-    """Make champions former ones."""
-    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: t.PREVIOUS}), former)
+def demote(repository: ModelRepository, former: Iterable[Registered], role: str = t.PREVIOUS) -> None:
+    """Take the champion's role from models: they become former ones, or those that were rolled back."""
+    repository.client.map(lambda model: repository.set_tags(model.model_id, {t.ROLE: role}), former)
+
+
+def _standing(models: Sequence[Registered]) -> Registered:
+    found = standing_champion(models)
+    # Marks order their models by run id, so that of some models at least one stands.
+    assert found is not None
+    return found
+
+
+def _outgoing(twice: Iterable[Sequence[Registered]]) -> dict[str, list[Registered]]:
+    """Models that step down, by the role that they get: what a rollback took back must not come back by
+    itself.
+    """
+    found: dict[str, list[Registered]] = {t.ROLLED_BACK: [], t.PREVIOUS: []}
+    for models in twice:
+        stays, marked = _standing(models), stepping_down(models)
+        for model in models:
+            if model.model_id != stays.model_id:
+                found[t.ROLLED_BACK if model.model_id in marked else t.PREVIOUS].append(model)
+    return found
 
 
 def _called_champion(repository: ModelRepository) -> dict[str, list[Registered]]:
@@ -104,9 +130,8 @@ def read_index(job: Job) -> DataFrame:
     """The champions of the index. Raises ManyModelsError where nothing was promoted yet."""
     if not job.lake.exists(CHAMPIONS):
         raise ManyModelsError(
-            f"{job.spec.name} has no champions yet. Run `manymodels promote SPEC`, or `manymodels index "
-            "SPEC` where the "
-            "production MLflow already holds some"
+            f"{job.spec.name} has no champions yet. Run `manymodels promote SPEC`, or, where the production "
+            "MLflow already holds some, `manymodels index SPEC`"
         )
     return job.lake.read(CHAMPIONS)
 

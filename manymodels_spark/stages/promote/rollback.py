@@ -1,10 +1,10 @@
-"""Roll back: make an earlier model champion again, partition by partition, and remember which ones were taken
-back.
+"""Roll back: make an earlier model champion again, and remember which ones were taken back.
 
-Nothing is copied or deleted: roles change. The model that was taken back keeps its tags and gets the role
-`rolled_back`, by which a promotion knows that it must not come back by itself. Its successor has the
-rollback's run and the model that it took the place of in a tag, by which the next call of an interrupted
-rollback knows what was done already.
+Nothing is copied or deleted: roles change, a small batch of partitions at a time. The model that was taken
+back keeps its tags and gets the role `rolled_back`, by which a promotion knows that it must not come back by
+itself. Its successor is tagged with the rollback's run and the model whose place it took. That mark decides
+who is champion wherever a call was cut short between the two (see `tracking.roles`), and by it the next call
+knows what was done already.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import PROMOTIONS
 from manymodels_spark.stages.promote.champions_index import current_champions, write_index
+from manymodels_spark.stages.promote.decisions import PROMOTIONS_SCHEMA
+from manymodels_spark.stages.promote.outcomes import Outcome
 from manymodels_spark.stages.promote.routing_model import publish
-from manymodels_spark.stages.promote.stage import PROMOTIONS_SCHEMA
 from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
+from manymodels_spark.tracking.roles import rollback_mark, rolled_back_to
 
-OUTCOME = "rolled back"
+# So many partitions have two champions at most, and readers see the right ones within seconds.
+BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -70,22 +73,28 @@ def rollback(
         if found and impossible == len(found):
             raise ManyModelsError(_nothing(to, len(found)))
         if not dry_run:
-            lock.require(lost, report.run_id)
-            swap(repository, changes, mark)
+            for start in range(0, len(changes), BATCH):
+                lock.require(lost, report.run_id)
+                swap(repository, changes[start : start + BATCH], mark)
             _record(job, mark, changes, to)
-            champions = current_champions(repository)
-            write_index(job, champions.values())
-            publish(repository, job.spec, champions.values())
+            _announce(job, repository)
         report.calls = repository.client.total
         report.note = _note(report.counts, to, dry_run)
     return report
+
+
+def _announce(job: Job, repository: ModelRepository) -> None:
+    """Bring what is made of the champions up to date: the index, and the model that routes."""
+    champions = current_champions(repository)
+    write_index(job, champions.values())
+    publish(repository, job.spec, champions.values())
 
 
 def change_of(champion: Registered, models: Sequence[Registered], to: str, mark: str) -> Change | None:
     """What a partition's rollback changes, also where an interrupted call with this mark has begun it; a
     change of the champion to itself where it is there already, None where there is no model to go back to.
     """
-    run_id, _, former = champion.tags.get(t.ROLLBACK, "").partition(" ")
+    run_id, former = rolled_back_to(champion)
     if run_id == mark:
         return Change(next((model for model in models if model.model_id == former), champion), champion)
     target = target_of(champion, models, to)
@@ -117,9 +126,8 @@ def swap(repository: ModelRepository, changes: Sequence[Change], mark: str) -> N
     """
 
     def reinstate(change: Change) -> None:
-        repository.set_tags(
-            change.target.model_id, {t.ROLLBACK: f"{mark} {change.champion.model_id}", t.ROLE: t.CHAMPION}
-        )
+        marked = {t.ROLLBACK: rollback_mark(mark, change.champion), t.ROLE: t.CHAMPION}
+        repository.set_tags(change.target.model_id, marked)
 
     repository.client.map(reinstate, changes)
     repository.client.map(
@@ -154,7 +162,7 @@ def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
             t.key_of(change.target.tags),
             change.target.tags.get(t.SOURCE_MODEL),
             change.target.tags.get(t.JOB),
-            OUTCOME,
+            Outcome.ROLLED_BACK.value,
             f"back to {to}",
             change.target.model_id,
             change.champion.model_id,
@@ -181,13 +189,12 @@ def _recorded(job: Job, run_id: str) -> set[tuple[str, str]]:
 def _nothing(to: str, partitions: int) -> str:
     if to == t.PREVIOUS:
         return (
-            f"none of {partitions} partitions has a former champion: each was promoted once. Nothing was "
-            "changed"
+            f"none of {partitions} partitions has a former champion: each was promoted once. "
+            "Nothing was changed"
         )
     return (
         f"no model of the {partitions} partitions comes from a training run or promotion {to!r}. Expected "
-        "`previous` "
-        "or a run's id, as in the tables `runs` and `promotions`. Nothing was changed"
+        "`previous` or a run's id, as in the tables `runs` and `promotions`. Nothing was changed"
     )
 
 

@@ -1,34 +1,38 @@
-"""Which run is under way: a new one, or one that was interrupted and is to be continued; and never two at
-once.
+"""Which run is under way: a new one, or one that was interrupted and is to be continued; never two at once.
 
 The lock is Delta's own: a run claims its stage by a commit to the table `runs`, and commits have an order
 that all machines agree on. Of two claims, the first one counts and the other withdraws. Stages that change
 the champions are claimed together: while one of them works, none of the others may. While a run works it
-tells so every minute; one that was silent for `EXPIRY`, or whose process on this machine is gone, may be
-continued by anybody.
+writes a heartbeat every minute; one that was silent for `EXPIRY`, or whose process is known to have ended,
+may be continued by anybody.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.lake.tables import RUNS
 from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.runs.owner import OWNER_TYPE, Owner, is_running, this_process
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
 
 RUNNING, WITHDRAWN = "running", "withdrawn"
 CHAMPIONS = ("promote", "rollback", "retire", "index")  # these change the champions, or rest on who they are
-BEAT = timedelta(minutes=1)
+HEARTBEAT = timedelta(minutes=1)
 EXPIRY = timedelta(minutes=10)
+LOCK_COLUMNS = {"signature": "string", "claim": "string", "owner": OWNER_TYPE}
+LOCK_SCHEMA = ", ".join([RUNS_SCHEMA, *(f"{name} {kind}" for name, kind in LOCK_COLUMNS.items())])
+_OLD_OWNER = " owner="  # version 0.1 kept `SIGNATURE owner=HOST:PID CLAIM` in the note
 
 _at_work: set[str] = set()
 
@@ -36,15 +40,29 @@ _at_work: set[str] = set()
 @dataclass(frozen=True)
 class Run:
     """What the table says of the newest run of a stage, or of those that are claimed with it. `seen` is when
-    it was last heard of, in seconds since 1970.
+    it was last heard of, in seconds since 1970; `claim` the id of its claim, None for a heartbeat.
     """
 
     run_id: str
+    stage: str
     status: str
     signature: str
-    owner: str
+    owner: Owner
     seen: float
-    stage: str = ""
+    claim: str | None = None
+
+    @classmethod
+    def of(cls, row: Any) -> Run:
+        """From a row of `with_lock_columns`, also one of version 0.1."""
+        signature, claim, owner = row["signature"], row["claim"], Owner()
+        if row["owner"] is not None:
+            owner = Owner(**row["owner"].asDict())
+        elif _OLD_OWNER in (row["note"] or ""):
+            signature, _, by = str(row["note"]).rpartition(_OLD_OWNER)
+            place, _, claim = by.partition(" ")
+            owner = Owner.parse(place)
+        seen = float(row["seen"])
+        return cls(row["run_id"], row["stage"], row["status"], signature or "", owner, seen, claim or None)
 
 
 @contextmanager
@@ -65,11 +83,11 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     Raises ConcurrentWrite where another process is at work on the same spec's stage, or on one that is
     claimed with it, here or on another machine.
     """
-    job.lake.ensure(RUNS, RUNS_SCHEMA)
+    job.lake.ensure(RUNS, LOCK_SCHEMA)
     before = job.lake.version(RUNS)
     last = newest(job, stage)
     if last is not None and last.status == RUNNING and is_alive(last, time.time()):
-        raise _taken(job, last.stage, last.run_id, last.owner)
+        raise _taken(job, last.stage, last.run_id, str(last.owner))
     resumed = (
         last is not None and last.status != "done" and (last.stage, last.signature) == (stage, signature)
     )
@@ -86,9 +104,12 @@ def interrupted(job: Job, stage: str, signature: str) -> str | None:
 
     if not job.lake.exists(RUNS):
         return None
-    events = job.lake.read(RUNS).filter(F.col("stage") == stage).select("run_id", "status", "note").collect()
-    begun = {str(row["run_id"]) for row in events if str(row["note"]).startswith(f"{signature} owner=")}
-    done = begun & {str(row["run_id"]) for row in events if row["status"] == "done"}
+    events = [
+        Run.of(row)
+        for row in with_lock_columns(job.lake.read(RUNS).filter(F.col("stage") == stage)).collect()
+    ]
+    begun = {event.run_id for event in events if event.status == RUNNING and event.signature == signature}
+    done = begun & {event.run_id for event in events if event.status == "done"}
     return min((run for run in begun if run > max(done, default="")), default=None)
 
 
@@ -98,18 +119,18 @@ def claim(job: Job, stage: str, run_id: str, signature: str, before: int) -> Non
     """
     mark = uuid.uuid4().hex
     token = f"{_claim(stage)}{mark}"
-    _record(job, stage, RUNNING, run_id, f"{signature} owner={owner()} {mark}", token)
+    _record(job, Run(run_id, stage, RUNNING, signature, this_process(), 0.0, mark), token)
     claims = job.lake.notes(RUNS, since=before)
     first = next(note for note in claims if note.startswith(_claim(stage)))
     if first != token:
-        _record(job, stage, WITHDRAWN, run_id, f"another claim came first owner={owner()} {mark}")
+        _record(job, Run(run_id, stage, WITHDRAWN, signature, this_process(), 0.0, mark))
         raise _taken(job, stage, run_id, "another process")
     _at_work.add(run_id)
 
 
 @contextmanager
-def heartbeat(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Iterator[threading.Event]:
-    """Tell every minute that the run is at work; what cannot be told now is told a minute later.
+def heartbeat(job: Job, stage: str, run_id: str, every: timedelta = HEARTBEAT) -> Iterator[threading.Event]:
+    """Record every minute that the run is at work; what cannot be written now is written a minute later.
 
     The event is set where the run was taken over by another process, or could not be heard for so long that
     it may be.
@@ -118,9 +139,10 @@ def heartbeat(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Ite
 
     def record() -> bool:
         last = newest(job, stage)
-        if last is not None and (last.run_id, last.owner) != (run_id, owner()):
+        if last is not None and (last.run_id, last.owner) != (run_id, this_process()):
             return False
-        _record(job, stage, RUNNING, run_id, f"{last.signature if last else ''} owner={owner()}", began=began)
+        signature = last.signature if last else ""
+        _record(job, Run(run_id, stage, RUNNING, signature, this_process(), 0.0), began=began)
         return True
 
     def beat() -> None:
@@ -134,7 +156,7 @@ def heartbeat(job: Job, stage: str, run_id: str, every: timedelta = BEAT) -> Ite
             if time.monotonic() - heard > EXPIRY.total_seconds():
                 lost.set()
 
-    thread = threading.Thread(target=beat, name=f"{stage}-beat", daemon=True)
+    thread = threading.Thread(target=beat, name=f"{stage}-heartbeat", daemon=True)
     thread.start()
     try:
         yield lost
@@ -159,22 +181,40 @@ def newest(job: Job, stage: str) -> Run | None:
     from pyspark.sql import functions as F
 
     events = job.lake.read(RUNS).filter(F.col("stage").isin(*_together(stage)))
-    # As a number: a timestamp would come in the time zone of this machine.
-    facts = events.select("run_id", "stage", "status", "note", F.col("ended_at").cast("double").alias("seen"))
-    rows = facts.orderBy(F.col("run_id").desc(), F.col("seen").desc()).limit(20).collect()
-    withdrawn = {_mark(row["note"]) for row in rows if row["status"] == WITHDRAWN}
-    rows = [
-        row
-        for row in rows
-        if not (row["status"] in (RUNNING, WITHDRAWN) and _mark(row["note"]) in withdrawn - {None})
-    ]
-    mine = [row for row in rows if row["run_id"] == rows[0]["run_id"]]
+    order = (F.col("run_id").desc(), F.col("seen").desc())
+    found = [Run.of(row) for row in with_lock_columns(events).orderBy(*order).limit(20).collect()]
+    withdrawn = {event.claim for event in found if event.status == WITHDRAWN}
+    counted = [event for event in found if event.claim is None or event.claim not in withdrawn]
+    mine = [event for event in counted if event.run_id == counted[0].run_id]
     if not mine:
         return None
-    told = next((str(row["note"] or "") for row in mine if row["status"] == RUNNING), "")
-    signature, _, by = told.rpartition(" owner=")
-    by = by.partition(" ")[0]
-    return Run(mine[0]["run_id"], mine[0]["status"], signature, by, float(mine[0]["seen"]), mine[0]["stage"])
+    # How it ended says nothing of who worked on it: the newest claim or heartbeat does.
+    by = next((event for event in mine if event.status == RUNNING), mine[0])
+    return replace(by, status=mine[0].status, seen=mine[0].seen)
+
+
+def with_lock_columns(events: DataFrame, *more: Column) -> DataFrame:
+    """Rows of `runs` as `Run.of` takes them, and `more`; null in columns that the table does not have yet."""
+    from pyspark.sql import functions as F
+
+    # As a number: a timestamp would come in the time zone of this machine.
+    facts = [F.col(name) for name in ("run_id", "stage", "status", "note")]
+    facts.append(F.col("ended_at").cast("double").alias("seen"))
+    lock = [
+        F.col(name) if name in events.columns else F.lit(None).cast(kind).alias(name)
+        for name, kind in LOCK_COLUMNS.items()
+    ]
+    return events.select(*facts, *lock, *more)
+
+
+def is_alive(run: Run, now: float) -> bool:
+    """Whether the process that works on a run may still do so: the system is asked where it can tell, else
+    the heartbeat decides.
+    """
+    if run.owner == this_process():
+        return run.run_id in _at_work
+    running = is_running(run.owner)
+    return now - run.seen < EXPIRY.total_seconds() if running is None else running
 
 
 def _together(stage: str) -> tuple[str, ...]:
@@ -185,45 +225,17 @@ def _claim(stage: str) -> str:
     return f"claim {_together(stage)[0]} "
 
 
-def _mark(note: str | None) -> str | None:
-    """The mark of a claim, by which its withdrawal names it; None for what is no claim."""
-    return (note or "").rpartition(" owner=")[2].partition(" ")[2] or None
-
-
-def is_alive(run: Run, now: float) -> bool:
-    """Whether the process that opened a run may still work: on this machine it is looked at, elsewhere it
-    must tell.
-    """
-    host, _, pid = run.owner.rpartition(":")
-    if host == socket.gethostname() and pid.isdigit():
-        return run.run_id in _at_work if int(pid) == os.getpid() else Path(f"/proc/{pid}").exists()
-    return now - run.seen < EXPIRY.total_seconds()
-
-
-def owner() -> str:
-    """This process, as other machines know it."""
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _record(
-    job: Job,
-    stage: str,
-    status: str,
-    run_id: str,
-    note: str,
-    token: str | None = None,
-    began: datetime | None = None,
-) -> None:
+def _record(job: Job, run: Run, token: str | None = None, began: datetime | None = None) -> None:
     now = datetime.now(UTC)
-    row: tuple[object, ...] = (run_id, stage, status, began or now, now, 0.0, 0, {}, note)
-    job.lake.append(RUNS, job.spark.createDataFrame([row], RUNS_SCHEMA), note=token)
+    note = "another claim came first" if run.status == WITHDRAWN else ""
+    result: tuple[object, ...] = (run.run_id, run.stage, run.status, began or now, now, 0.0, 0, {}, note)
+    row = (*result, run.signature, run.claim, astuple(run.owner))
+    job.lake.append(RUNS, job.spark.createDataFrame([row], LOCK_SCHEMA), note=token)
 
 
 def _taken(job: Job, stage: str, run_id: str, by: str) -> ConcurrentWrite:
     return ConcurrentWrite(
         f"{stage} of {job.spec.name} is already running (run {run_id}, {by}). Wait for it to end; what it "
-        "commits is "
-        "kept, and a second run then does only what is left. A run on another machine that died is free "
-        "after "
-        f"{EXPIRY.total_seconds() / 60:.0f} minutes"
+        "commits is kept, and a second run then does only what is left. A run on another machine that died "
+        f"is free after {EXPIRY.total_seconds() / 60:.0f} minutes"
     )

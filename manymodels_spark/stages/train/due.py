@@ -34,7 +34,7 @@ _WANTED = ["partition_id", "key", "bucket", "rows", "fingerprint", "problem", "p
 
 @dataclass(frozen=True)
 class Choice:
-    """What a user asked of a training run beside the spec."""
+    """The options of a training run."""
 
     only: str | None = None
     force: bool = False
@@ -87,10 +87,10 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
         str(row["fate"]): int(row["n"])
         for row in marked.groupBy("fate").agg(F.count("*").alias("n")).collect()
     }
-    wanted = marked.filter("fate IN ('todo', 'broken')").select(
+    due = marked.filter("fate IN ('todo', 'broken')").select(
         *_WANTED, F.col("last_seconds").alias("cost"), "fate"
     )
-    found = wanted.orderBy("bucket", "partition_id").toPandas()
+    found = due.orderBy("bucket", "partition_id").toPandas()
     return Selection(
         total=sum(counts.values()),
         unchanged=counts.get("unchanged", 0),
@@ -102,7 +102,7 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
 
 
 def fingerprint(spec_hash: str) -> Column:
-    """The column that says what a partition's model must have been made of."""
+    """The fingerprint that a partition's model must have."""
     from pyspark.sql import functions as F
 
     return F.sha2(F.concat_ws("|", F.col("data_hash"), F.lit(spec_hash)), 256)

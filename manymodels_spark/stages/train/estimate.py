@@ -21,9 +21,9 @@ class Timed:
     """What a sample of fits took, each on a core of its own while all cores were busy.
 
     `expected` are the families' own costs of the same fits, `seconds` what they took in fact; `cold` is what
-    the first fits of a worker cost beyond that (processes, imports), `overhead` what one wave costs beside
-    its fits (reading, shuffle, commit), `between` what one fit costs beside itself, `step` what one small
-    table operation takes.
+    the first fits of a worker cost beyond that (processes, imports), `overhead` what one wave costs apart
+    from its fits (reading, shuffle, commit), `between` what one fit costs around itself, `step` what one
+    small table operation takes.
     """
 
     expected: Sequence[float]

@@ -55,8 +55,9 @@ _META = (
 
 @dataclass(frozen=True)
 class Recorder:
-    """Logs the waves of one training job. `turn` is held while MLflow is told: a lock where it is a file of
-    one writer.
+    """Logs the waves of one training job.
+
+    `write_lock` is held during calls to MLflow: a lock where MLflow is a file, which has one writer.
     """
 
     lake: Lake
@@ -64,7 +65,7 @@ class Recorder:
     repository: ModelRepository
     origin: t.Origin
     mlflow_run: str
-    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    write_lock: AbstractContextManager[object] = field(default_factory=nullcontext)
 
     @observe.traced("log", lambda self, wave, *, resumed=False: {"wave": wave, "resumed": resumed})
     def record(self, wave: int, *, resumed: bool = False) -> int:
@@ -75,20 +76,20 @@ class Recorder:
         fitted = fits.select(*_META).toPandas().sort_values("partition_id")
         if fitted.empty:
             return 0
-        with self.turn:
+        with self.write_lock:
             models = self._create(fitted, wave, resumed)
-        with ThreadPoolExecutor(1, "metrics") as beside:
-            told = beside.submit(self._log_metrics, fitted, models)
+        with ThreadPoolExecutor(1, "metrics") as pool:
+            logged = pool.submit(self._log_metrics, fitted, models)
             damaged = write_files(fits, models, self.template, self.repository)
-            told.result()
+            logged.result()
         if damaged:
             raise PayloadError(
-                f"{len(damaged)} payloads of wave {wave} in table {FITS} are not what their checksums say "
+                f"{len(damaged)} payloads of wave {wave} in table {FITS} do not match their checksums "
                 "(first: partition "
                 f"{min(damaged)}): they were altered or damaged and are not logged. Train these partitions "
                 "again with --force"
             )
-        with self.turn:
+        with self.write_lock:
             self.repository.finalize(model.model_id for model in models.values())
         self._commit(fitted, models, wave)
         return len(fitted)
@@ -100,9 +101,9 @@ class Recorder:
         return self.lake.read(FITS).filter(mine)
 
     def _create(self, fitted: pd.DataFrame, wave: int, resumed: bool) -> dict[str, Registered]:
-        wanted = [self._record(row, wave) for row in records(fitted)]
+        all_records = [self._record(row, wave) for row in records(fitted)]
         present = self.repository.adopt(self.origin.job, wave) if resumed else {}
-        missing = [record for record in wanted if record.partition_id not in present]
+        missing = [record for record in all_records if record.partition_id not in present]
         try:
             return {**present, **self.repository.create(missing, self.mlflow_run)}
         except Exception:
@@ -129,7 +130,7 @@ class Recorder:
         is logged.
         """
         values = [(models[row["partition_id"]].model_id, _metrics(row)) for row in records(fitted)]
-        with self.turn:
+        with self.write_lock:
             self.repository.log_metrics(
                 self.mlflow_run, values, pd.Timestamp(fitted["fitted_at"].max()).value // 1_000_000
             )

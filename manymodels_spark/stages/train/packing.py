@@ -1,9 +1,8 @@
-"""Partitions into waves, and each wave's partitions into tasks of equal expected cost, the heaviest first."""
+"""A wave, and its partitions put into tasks of equal expected cost, the heaviest first."""
 
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -13,7 +12,6 @@ import pandas as pd
 
 from manymodels_spark.families import registry
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.prepare.census import SMALLEST_WAVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,11 +19,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 TASKS_PER_CORE = 4
-# What a wave costs beside its fits, its jobs and commits, is worth it where it keeps all cores busy for so
-# long.
-SMALLEST_SECONDS = 10.0
-SHARE_OF_THE_REST = 3
-MOST_WAVES_BEYOND = 20
 
 
 @dataclass(frozen=True)
@@ -40,28 +33,6 @@ class Wave:
     def buckets(self) -> list[int]:
         """The buckets of silver that hold this wave's rows."""
         return sorted(int(bucket) for bucket in self.members["bucket"].unique())
-
-
-def waves(todo: pd.DataFrame, largest: int, cores: int, first: int = 1) -> list[Wave]:
-    """Cut `todo` (sorted by bucket, `cost` in seconds) into waves of at most `largest` partitions, each of
-    few buckets.
-
-    They get smaller towards the end: while one wave is logged the next one fits, but the last one is waited
-    for.
-    """
-    pieces, start, smallest = list[pd.DataFrame](), 0, _smallest(todo["cost"], cores)
-    while left := len(todo) - start:
-        parts = max(1, min(SHARE_OF_THE_REST, left // smallest))
-        size = min(largest, -(-left // parts))
-        pieces.append(todo.iloc[start : start + size])
-        start += size
-    return [_wave(first + index, piece, cores) for index, piece in enumerate(pieces)]
-
-
-def _smallest(costs: pd.Series[float], cores: int) -> int:
-    """Partitions of a wave that is worth its own jobs and commits."""
-    busy = SMALLEST_SECONDS * cores / max(float(costs.mean()), 1e-3) if len(costs) else 0
-    return max(SMALLEST_WAVE, math.ceil(busy), len(costs) // MOST_WAVES_BEYOND)
 
 
 def expected(rows: Sequence[int] | pd.Series, spec: Spec) -> np.ndarray:
@@ -86,12 +57,6 @@ def pack(costs: np.ndarray, tasks: int) -> np.ndarray:
     rank = np.empty(tasks, dtype=np.int64)
     rank[np.argsort(-totals, kind="stable")] = np.arange(tasks)
     return rank[assigned]
-
-
-def _wave(number: int, members: pd.DataFrame, cores: int) -> Wave:
-    tasks = min(len(members), cores * TASKS_PER_CORE)
-    packed = members.assign(task=pack(members["cost"].to_numpy(float), tasks))
-    return Wave(number, packed, tasks)
 
 
 @lru_cache(maxsize=64)

@@ -28,9 +28,11 @@ from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.runs.job import Job, new_run_id
 from manymodels_spark.stages.train import estimate as e
 from manymodels_spark.stages.train.due import Choice, Selection, select
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, fit_wave, warm
-from manymodels_spark.stages.train.packing import Wave, expected, pack, waves
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_wave import fit_wave, warm
+from manymodels_spark.stages.train.packing import Wave, expected, pack
 from manymodels_spark.stages.train.wave_flow import FITTING
+from manymodels_spark.stages.train.waves import Waves
 from manymodels_spark.tracking.client import Client
 from manymodels_spark.tracking.limits import limits_of
 
@@ -42,8 +44,8 @@ SAMPLE = 20
 CALLS_PER_MODEL = 2
 CALLS_OF_A_RUN = 5
 METRICS_PER_CALL = 1000
-# Small table operations of a training run beside its waves (the ledger, broken partitions, quarantine,
-# counts), and those of each wave (reading back what was committed, writing which models were logged).
+# Small table operations of a training run apart from its waves (the record of runs, broken partitions,
+# quarantine, counts), and those of each wave (reading back what was committed, writing what was logged).
 STEPS, STEPS_OF_A_WAVE = 8, 2
 # In-process stores take no request; making, describing and finalizing a model and writing its files take this
 # long.
@@ -75,7 +77,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Plan:
-    """What `manymodels plan` says. Bytes are of the models only; predictions are rows."""
+    """What `manymodels plan` prints. Bytes are of the models only; predictions are rows."""
 
     partitions: int
     new: int
@@ -125,13 +127,13 @@ def plan(job: Job, choice: Choice | None = None, *, cores: int | None = None, sa
         known=selection.todo["cost"].notna(), cost=expected(selection.todo["rows"], spec)
     )
     fits, timed = _sampled(job, todo, sample)
-    wanted = cores or cores_of(job.spark)
-    planned = waves(todo, spec.limits.partitions_per_wave, wanted)
+    on = cores or cores_of(job.spark)
+    planned = list(Waves(todo, spec.limits.partitions_per_wave, on))
     client = Client.connect(spec.mlflow.development.tracking, spec.mlflow.development.registry)
     log_one = _seconds_to_log(client)
     costs = [wave.members["cost"].to_numpy(float) for wave in planned]
     found = e.estimate(
-        costs, timed, wanted, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE, together=FITTING
+        costs, timed, on, log_one=log_one, steps=STEPS, steps_of_a_wave=STEPS_OF_A_WAVE, together=FITTING
     )
     return _plan(job, selection, todo, _skew(rows), fits, timed, found, _calls(client, spec, len(todo)))
 
@@ -227,7 +229,7 @@ def _wave(number: int, members: pd.DataFrame, cores: int) -> Wave:
 
 
 def _times(fits: pd.DataFrame, chosen: pd.DataFrame, walls: list[float], step: float, cores: int) -> e.Timed:
-    """What the two waves say. Failed fits cost time, too, and count."""
+    """The times of the two waves. Failed fits take time, too, and count."""
     warm = fits[fits["wave"] == 1].merge(chosen[["partition_id", "cost"]], on="partition_id")
     seconds = warm["seconds"].to_numpy(float)
     inside = e.spread(seconds, cores)

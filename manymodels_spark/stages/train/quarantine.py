@@ -11,7 +11,7 @@ from manymodels_spark.frames import records
 from manymodels_spark.lake.queries import latest_fits, prepared_partitions
 from manymodels_spark.lake.tables import FITS, QUARANTINE, Lake
 from manymodels_spark.modeling.results import Failure, FitResult, Status
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, outcome
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA, Member, outcome
 
 EXAMPLES = 3
 _COLUMNS = ("partition_id", "key", "reason", "message", "exception", "advice", "rows", "run_id", "fitted_at")
@@ -85,5 +85,5 @@ def _outcome(run_id: str, row: dict[str, object]) -> dict[str, object]:
     reason = Reason(str(row["problem"]))
     failure = Failure(reason, str(row["problem_detail"] or ADVICE[reason]))
     result = FitResult(Status.FAILED, rows=int(str(row["rows"])), failure=failure)
-    assigned = {name: row[name] for name in ("partition_id", "key", "fingerprint")}
-    return outcome(result, run_id, 0, {**assigned, "task": -1})
+    member = Member(str(row["partition_id"]), str(row["key"]), str(row["fingerprint"]))
+    return outcome(result, run_id, 0, member)

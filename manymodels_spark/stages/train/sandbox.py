@@ -44,7 +44,7 @@ THREADS = (
 
 @contextmanager
 def tidy_imports() -> Iterator[None]:
-    """For imports that make temporary folders (cmdstanpy's does): they are gone afterwards. Nothing uses
+    """For imports that make temporary folders (cmdstanpy's does): they are removed afterwards. Nothing uses
     them.
     """
     before = tempfile.tempdir
@@ -70,7 +70,7 @@ class Sandbox:
     _folder: Path | None = None
 
     def run(self, rows: pd.DataFrame, *args: object) -> FitResult:
-        """The fit's result, or a failure that says how its process ended. Never raises for what the fit
+        """The fit's result, or a failure with how its process ended. Never raises for what the fit
         does.
         """
         if self._child is None:
@@ -134,7 +134,7 @@ class Sandbox:
 def _serve(
     fit: Fit, pipe: Connection, parents: Connection, folder: Path, seconds: float, megabytes: int | None
 ) -> None:
-    """The child's life: fit what comes through the pipe until the parent is gone."""
+    """The child's loop: fit what comes through the pipe until the parent ends."""
     parents.close()
     os.setsid()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
@@ -212,7 +212,7 @@ def _virtual_bytes() -> int:
 
 
 def _sweep() -> None:
-    """Remove folders whose owner is gone: of workers that were killed before they could tidy up."""
+    """Remove folders whose process has ended: of workers that were killed before they could clean up."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event, Lock
@@ -29,17 +29,19 @@ from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.runs.progress_table import Watch
 from manymodels_spark.stages.train.due import Choice, Selection, select
-from manymodels_spark.stages.train.fit_wave import FITS_SCHEMA, fit_wave, warm
+from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
+from manymodels_spark.stages.train.fit_wave import fit_wave, warm
 from manymodels_spark.stages.train.log_models import MODELS_SCHEMA, Recorder
-from manymodels_spark.stages.train.packing import Wave, expected, waves
+from manymodels_spark.stages.train.packing import Wave, expected
 from manymodels_spark.stages.train.quarantine import commit_broken, quarantined, refresh
 from manymodels_spark.stages.train.wave_flow import run_waves
+from manymodels_spark.stages.train.waves import Waves
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository
 from manymodels_spark.tracking.repository import ModelRepository
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 
 def train(job: Job, choice: Choice | None = None) -> StageReport:
@@ -52,8 +54,8 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
     `limits.failures` allows (everything is committed and logged then, too).
     """
     choice, shape = choice or Choice(), spec_hash(job.spec)
-    with ThreadPoolExecutor(1, "mlflow") as beside:
-        opened = beside.submit(open_repository, job.spec.mlflow.development, job.spec)
+    with ThreadPoolExecutor(1, "mlflow") as pool:
+        opened = pool.submit(open_repository, job.spec.mlflow.development, job.spec)
         if not job.lake.exists(
             FITS
         ):  # a first run: nothing can be unchanged, so that the imports need not wait
@@ -65,6 +67,17 @@ def train(job: Job, choice: Choice | None = None) -> StageReport:
         training.go(choice, resumed)
     _check_failures(job.spec, report)
     return report
+
+
+class _StartUp(ThreadPoolExecutor):
+    """What a run makes while its first fits begin: one thread, so that it is made in the order of submission.
+
+    The table of fits, then the row of progress, then the recorder (MLflow's run, the files' template, the
+    table of models).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, "start-up")
 
 
 @dataclass
@@ -80,10 +93,10 @@ class _Training:
     lost: Event
 
     def go(self, choice: Choice, resumed: bool) -> None:
-        """What the first fits need not wait for is made by a thread beside them, in its order."""
-        with ThreadPoolExecutor(1, "beside") as beside:
+        """Select, fit, log and count; what the first fits need not wait for is made while they begin."""
+        with _StartUp() as start_up:
             first = not self.job.lake.exists(FITS)
-            table = beside.submit(self.job.lake.ensure, FITS, FITS_SCHEMA)
+            table = start_up.submit(self.job.lake.ensure, FITS, FITS_SCHEMA)
             selection = select(self.job.lake, choice, self.shape, self.run_id)
             self._require_same_rows()
             table.result()
@@ -92,21 +105,20 @@ class _Training:
                 warm(self.job.spark, self.job.spec, len(selection.todo))
             elif not work and choice.only is None and quarantined(self.job.lake) > selection.quarantined:
                 refresh(self.job.lake)  # some of them are no longer in the data
-            self._count(selection, self._work(selection, resumed, beside) if work else {})
+            self._count(selection, self._work(selection, resumed, start_up) if work else {})
 
-    def _work(self, selection: Selection, resumed: bool, beside: Executor) -> dict[str, int]:
+    def _work(self, selection: Selection, resumed: bool, start_up: _StartUp) -> dict[str, int]:
         """Fit and log what was selected; the run's partitions by status."""
         lake, spec = self.job.lake, self.job.spec
         watch = Watch(self.job, "train", self.run_id, len(selection.todo), selection.skipped)
-        begun, recorder = beside.submit(watch.begin), beside.submit(self._recorder)
+        begun, recorder = start_up.submit(watch.begin), start_up.submit(self._recorder)
         if resumed:
             self._log_unlogged(recorder.result())
         commit_broken(lake, self.run_id, selection.broken)
         first = self._next() if resumed else 1
         todo = _with_costs(selection.todo, spec)
-        outcomes = self._run(
-            waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first), recorder, watch
-        )
+        planned = Waves(todo, spec.limits.partitions_per_wave, cores(self.job.spark), first)
+        outcomes = self._run(planned, recorder, watch)
         begun.result()
         self._close(recorder.result(), outcomes)
         return outcomes
@@ -124,17 +136,18 @@ class _Training:
         spec = self.job.spec
         origin = t.Origin(spec.name, self.shape, self.run_id, self.data_version, __version__, git_commit())
         mlflow_run = self.repository.start_run(f"{spec.name} {self.run_id}", origin.tags())
-        turn = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
+        write_lock = Lock() if self.repository.client.limits.threads == 1 else nullcontext()
         template = template_of(spec, input_example(self.job.lake, spec))
         self.job.lake.ensure(MODELS, MODELS_SCHEMA)
-        return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, turn)
+        return Recorder(self.job.lake, template, self.repository, origin, mlflow_run, write_lock)
 
-    def _run(self, planned: Sequence[Wave], recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
+    def _run(self, planned: Waves, recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
         """All waves, and the run's partitions by status; an error stops what has not begun."""
 
         def fit(wave: Wave) -> None:
             lock.require(self.lost, self.run_id)
             fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
+            planned.fitted(wave)
 
         def log(wave: Wave) -> None:
             lock.require(self.lost, self.run_id)

@@ -29,11 +29,11 @@ def warm_starts(lake: Lake, spec: Spec, partitions: Iterable[str]) -> dict[str, 
 def _payloads(lake: Lake, partitions: list[str]) -> DataFrame:
     from pyspark.sql import functions as F
 
-    wanted = lake.spark.createDataFrame([(partition,) for partition in partitions], "partition_id string")
+    listed = lake.spark.createDataFrame([(partition,) for partition in partitions], "partition_id string")
     champions = (
         lake.read(CHAMPIONS)
         .select("partition_id", "sha256")
-        .join(F.broadcast(wanted), "partition_id", "left_semi")
+        .join(F.broadcast(listed), "partition_id", "left_semi")
     )
     fits = lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", "payload")
     return fits.join(F.broadcast(champions), ["partition_id", "sha256"]).dropDuplicates(["partition_id"])

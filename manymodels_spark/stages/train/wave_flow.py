@@ -1,13 +1,12 @@
-"""The order in which waves are fitted and logged: fits without a pause, and what is fitted is logged beside
-them.
+"""The order in which waves are fitted and logged: fits without a pause, logs at the same time.
 
-It knows neither Spark nor MLflow: what fitting and logging a wave mean is told by two functions.
+It knows neither Spark nor MLflow: two functions fit and log a wave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
 
@@ -15,28 +14,35 @@ from manymodels_spark.stages.train.packing import Wave
 
 # While the last tasks of one wave run, the first of the next one start.
 FITTING = 2
-# While one wave waits for the lake, another one is told to MLflow.
+# While one wave waits for the lake, another one is logged to MLflow.
 LOGGING = 2
 
 Work = Callable[[Wave], object]
 T = TypeVar("T")
 
 
-def run_waves(waves: Sequence[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
-    """Fit every wave and then log it; what `fitted` gives, which is called once all are fitted, beside the
-    last logs.
+def run_waves(waves: Iterator[Wave], fit: Work, log: Work, fitted: Callable[[], T]) -> T:
+    """Fit every wave and then log it. A wave is taken from `waves` when a thread is free to fit it.
 
-    The first error is raised when all that had begun by then has ended. After an error nothing is fitted any
-    more and `fitted` is not called; what was fitted before it is still logged, unless logging is what failed.
+    Returns:
+        What `fitted` gives, which is called once all are fitted, during the last logs.
+
+    Raises:
+        The first error, when all that had begun by then has ended. After an error nothing is fitted any more
+        and `fitted` is not called; what was fitted before is still logged, unless logging is what failed.
+
     """
     errors = _Errors()
     with ThreadPoolExecutor(LOGGING, "log") as loggers, ThreadPoolExecutor(FITTING, "fit") as fitters:
 
-        def one(wave: Wave) -> Future[bool] | None:
-            return loggers.submit(errors.catch, log, wave, "log") if errors.catch(fit, wave, "fit") else None
+        def fit_and_log() -> None:
+            for wave in waves:
+                if not errors.catch(fit, wave, "fit"):
+                    return
+                loggers.submit(errors.catch, log, wave, "log")
 
-        for wave in waves:
-            fitters.submit(one, wave)
+        for _ in range(FITTING):
+            fitters.submit(fit_and_log)
         try:
             fitters.shutdown()
             errors.reraise()

@@ -1,4 +1,4 @@
-"""Commands for people who want to see: `plan`, `status`, `monitor` and `report`."""
+"""Commands that show: `plan`, `status`, `monitor` and `report`."""
 
 from __future__ import annotations
 

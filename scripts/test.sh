@@ -1,0 +1,78 @@
+#!/bin/sh
+# Everything that a change must pass, part by part, with the seconds of each at the end; the first part that fails
+# ends it. `test.sh` leaves out the tests marked `slow`, `test.sh all` runs them too.
+set -eu
+cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+all) CHOSEN="" ;;
+*) CHOSEN="not slow" ;;
+esac
+WORKERS="${WORKERS:-2}"
+PYTHON=.venv/bin/python
+LOGS=.manymodels/tests
+CORE="tests/spark/test_job.py tests/spark/test_command_line.py -m core"
+export MANYMODELS_JARS="${MANYMODELS_JARS:-$PWD/.jars}"
+mkdir -p "$LOGS"
+TIMES="$LOGS/seconds"
+: > "$TIMES"
+
+part() { # NAME COMMAND...: run it and note its seconds
+    name=$1
+    shift
+    echo "== $name"
+    begin=$(date +%s)
+    "$@"
+    echo "$(($(date +%s) - begin)) $name" >> "$TIMES"
+}
+
+report() { # the seconds of each part, however it ended
+    code=$?
+    kill $background 2>/dev/null || true
+    awk 'BEGIN { print "\nseconds  part" } { printf "%7d  %s\n", $1, substr($0, index($0, " ") + 1); all += $1 }
+        END { printf "%7d  all parts, one after the other\n", all }' "$TIMES"
+    [ $code -eq 0 ] || echo "The part that failed is the one above that has no seconds."
+    exit $code
+}
+background=""
+trap report EXIT
+
+lint() { sh scripts/lint.sh; }
+measured() { $PYTHON -m pytest -n "$WORKERS" --cov --cov-append --cov-report= --cov-fail-under=0 "$@"; }
+unit() { measured tests/unit; }
+# Whoever shares a fixture of a module runs on one worker (see tests/conftest.py), all others where there is room.
+stages() { measured tests/e2e tests/integration tests/spark --dist loadgroup -m "$CHOSEN" --durations 15; }
+
+# What else tests use is fetched while the first ones run: a browser, Postgres, Azurite, and an older Spark.
+fetch() { sh scripts/test_services.sh && sh scripts/spark_env.sh 3.5; }
+fetched() {
+    wait "$background" || { cat "$LOGS/fetch"; return 1; }
+    background=""
+    cat "$LOGS/fetch"
+}
+
+# shellcheck disable=SC2086
+other_sessions() { # Spark Connect and Spark 3.5, at once: each is a process with a session of its own
+    MANYMODELS_TEST_REMOTE='local[2]' $PYTHON -m pytest $CORE > "$LOGS/connect" 2>&1 &
+    connect=$!
+    older=0
+    .venv-3.5/bin/python -m pytest $CORE > "$LOGS/spark-3.5" 2>&1 || older=$?
+    newer=0
+    wait $connect || newer=$?
+    echo "Spark Connect:" && cat "$LOGS/connect"
+    echo "Spark 3.5:" && cat "$LOGS/spark-3.5"
+    return $((older + newer))
+}
+
+coverage() { $PYTHON -m coverage report; }
+
+part "environment" sh scripts/bootstrap.sh
+fetch > "$LOGS/fetch" 2>&1 &
+background=$!
+part "lint, types, layers" lint
+$PYTHON -m coverage erase
+part "unit tests" unit
+part "services and Spark 3.5, fetched meanwhile" fetched
+part "tests with Spark, services and processes" stages
+part "core tests on Spark Connect and on Spark 3.5" other_sessions
+part "coverage" coverage
