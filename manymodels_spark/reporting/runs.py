@@ -113,6 +113,7 @@ def general(reason: str) -> str:
     parts = reason.split("; ")
     failed = [part for part in parts if part.startswith("failed: ")]
     number = r"-?\d[\d.]*(?:e[+-]?\d+)?|nan"
+    bound = r"(?=, (?:required|wanted) (?:below|above))"
     texts = [
         re.sub(
             rf"^((?:failed|held): \w+ )(?:{number})(?=, (?:required|wanted) (?:below|above))", r"\1…", part
