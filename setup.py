@@ -10,6 +10,7 @@ exec((HERE / "manymodels_spark" / "_version.py").read_text(), VERSION)
 
 # A platform brings its own Spark and Delta: they are an extra, for machines that have none.
 CORE = [
+    "cachetools>=5.3",
     "click>=8.1",
     "jinja2>=3.1",
     "mlflow>=3.1,<4",
@@ -37,6 +38,7 @@ SERVE = [
     "httptools>=0.6; sys_platform != 'win32'",
     "prometheus-client>=0.20",
     "psutil>=5.9",
+    "pydantic-settings>=2.4",
     "pyjwt[crypto]>=2.8",
     "uvicorn>=0.30",
     "uvloop>=0.20; sys_platform != 'win32'",
@@ -68,6 +70,8 @@ DEV = [
     "matplotlib>=3.8",
     "mypy>=1.11",
     "nbclient>=0.10",
+    "pip-audit>=2.7",
+    "playwright>=1.45",
     "pandas-stubs",
     "pycep-parser>=0.7",
     "coverage[toml]>=7.10",
@@ -78,6 +82,7 @@ DEV = [
     "sqlfluff>=3",
     "sqlglot>=25",
     "types-PyYAML",
+    "types-cachetools",
     "types-psutil",
 ]
 
@@ -121,7 +126,10 @@ setup(
             "manymodels = manymodels_spark.cli:main",
             "manymodels-job = manymodels_spark.cli:job",
         ],
-        "mlflow.artifact_repository": ["abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository"],
+        "mlflow.artifact_repository": [
+            "abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository",
+            "abfss = manymodels_spark.tracking.abfs:AbfssArtifactRepository",
+        ],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -77,6 +77,12 @@ class TooManyAlerts(TooManyFailures):
     """
 
 
+class TooManyUnscored(TooManyFailures):
+    """More partitions lost their forecast than the spec's `limits.unscored` allows. `report` is the stage's
+    report.
+    """
+
+
 class Reason(StrEnum):
     """Why a partition is in quarantine. The list is closed: reports and alerts may rely on it."""
 

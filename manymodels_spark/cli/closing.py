@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from manymodels_spark.cli.common import console
+from manymodels_spark.lake.queries import older_models, unscored_reasons
 from manymodels_spark.lake.tables import CHAMPIONS, QUARANTINE
 
 if TYPE_CHECKING:
@@ -36,29 +38,17 @@ def _stage_table(report: RunReport) -> Table:
 
 def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
     counts = report["train"].counts
-    scored = report["score"].counts
-    lines = [
-        ("", ""),
-        (
-            "partitions",
-            f"{counts['partitions']:,} in = {counts['fitted']:,} fitted + {counts['unchanged']:,} "
-            "unchanged + "
-            f"{counts['quarantined']:,} quarantined",
-        ),
-    ]
+    promoted = report["promote"].counts
+    lines = [("", ""), ("partitions", _partitions(counts))]
     if counts["quarantined"]:
         lines.append(("quarantine", f"{_shares(job, QUARANTINE, 'reason')}     manymodels quarantine {path}"))
-    promoted = report["promote"].counts
     lines += [
         (
             "promoted",
             f"{promoted['promoted']:,} new, {promoted['kept']:,} kept, {promoted['refused']:,} refused",
         ),
         ("champions", f"{promoted['champions']:,}: {_shares(job, CHAMPIONS, 'family')}"),
-        (
-            "scored",
-            f"{scored['scored']:,} partitions, {scored['rows']:,} rows, {scored['unscored']:,} unscored",
-        ),
+        *_scored(job, report["score"].counts),
         ("loaded", report["load"].note),
         (
             "mlflow",
@@ -68,6 +58,32 @@ def _lines(job: Job, report: RunReport, path: str) -> list[tuple[str, str]]:
         ("lake", job.lake.location("")),
         ("report", f"manymodels report {path}     predictions by SQL: {_sql(job)}"),
     ]
+    return lines
+
+
+def _partitions(counts: Mapping[str, int]) -> str:
+    """The partitions that came in, and what became of them: the numbers add up."""
+    inactive = f"{counts['inactive']:,} inactive + " if counts["inactive"] else ""
+    return (
+        f"{counts['partitions']:,} in = {counts['fitted']:,} fitted + {counts['unchanged']:,} unchanged + "
+        f"{inactive}{counts['quarantined']:,} quarantined"
+    )
+
+
+def _scored(job: Job, counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """What was scored, by models of which age, and in colour what was not, by reason."""
+    told = f"{counts['scored']:,} partitions, {counts['rows']:,} rows, {counts['unscored']:,} unscored"
+    older = older_models(job.lake)
+    if older is not None:
+        told += f"   ({older.partitions:,} by models trained until {older.oldest} or later, not until now)"
+    lines = [("scored", told)]
+    if counts["fallback"]:
+        lines.append(("fallback", f"[yellow]{counts['fallback']:,} partitions forecast by the fallback[/]"))
+    if counts["unscored"]:
+        colour = "red" if counts["lost"] else "yellow"
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in unscored_reasons(job.lake).items())
+        lost = f", of them {counts['lost']:,} with a champion" if counts["lost"] else ""
+        lines.append(("unscored", f"[{colour}]{reasons}{lost}[/]"))
     return lines
 
 

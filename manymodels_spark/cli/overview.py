@@ -131,12 +131,14 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
     from manymodels_spark.stages.train.estimate import bars
 
     skew = found.skew
+    inactive = f"{found.inactive:,} inactive + " if found.inactive else ""
     lines = [
         (
             "partitions",
             f"{found.partitions:,} = {found.todo:,} to fit ({found.new:,} new, {found.changed:,} fitted "
             "before) + "
-            f"{found.unchanged:,} unchanged + {found.quarantined:,} in quarantine + {found.broken:,} broken",
+            f"{found.unchanged:,} unchanged + {inactive}{found.quarantined:,} in quarantine + "
+            f"{found.broken:,} broken",
         ),
         *(
             [
@@ -226,9 +228,10 @@ def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
     ]
     if not found.partitions:
         return [*lines, ("partitions", "none yet: run `manymodels run SPEC`")]
+    inactive = f"{found.inactive:,} inactive + " if found.inactive else ""
     counts = (
         f"{found.partitions:,} = {found.unchanged:,} up to date + {found.due:,} to fit + "
-        f"{found.quarantined:,} in quarantine"
+        f"{inactive}{found.quarantined:,} in quarantine"
     )
     lines.append(("partitions", counts))
     if found.live is not None:
@@ -237,6 +240,7 @@ def status_lines(found: SpecStatus) -> list[tuple[str, str]]:
         ("quarantine", found.reasons, "{}     manymodels quarantine SPEC"),
         ("champions", found.families, "{}"),
         ("promoted", found.ages, "{} ago"),
+        ("unscored", found.unscored, "{}     table unscored has the reasons"),
         ("alerts", found.alerts, "{}     manymodels train SPEC --only-degraded"),
     )
     for label, shares, text in listed:

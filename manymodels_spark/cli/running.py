@@ -100,11 +100,12 @@ def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, ever
     "--at", type=click.DateTime(), help="Forecast from this time instead of each partition's last one."
 )
 @click.option("--force", is_flag=True, help="Also where nothing changed since the last scoring.")
-def score(spec: str, only: str | None, at: datetime | None, force: bool) -> None:
+@click.option("--every-row", is_flag=True, help="Of a table, also rows that the model was trained on.")
+def score(spec: str, only: str | None, at: datetime | None, force: bool, every_row: bool) -> None:
     """Predict every partition with its champion."""
     from manymodels_spark.stages.score.stage import score as stage
 
-    stage(job_of(spec), at=at, only=only, force=force)
+    stage(job_of(spec), at=at, only=only, force=force, every_row=every_row)
 
 
 @click.command()
@@ -144,11 +145,18 @@ def stream_score(spec: str, once: bool, every: str) -> None:
 @click.option(
     "--vacuum", metavar="AGE", help="Also remove the files of versions older than this, at least 7d."
 )
-def maintain(spec: str, file_size: int, vacuum: str | None) -> None:
-    """Put the small files of the lake's growing tables together, so that they are quick to read."""
+@click.option(
+    "--payloads",
+    metavar="AGE",
+    default="30d",
+    show_default=True,
+    help="Remove the payloads of models older than this from table fits, as far as MLflow has them.",
+)
+def maintain(spec: str, file_size: int, vacuum: str | None, payloads: str) -> None:
+    """Put the small files of the lake's growing tables together, and remove what is kept twice."""
     from manymodels_spark.stages.maintain.stage import maintain as stage
 
-    stage(job_of(spec), file_megabytes=file_size, vacuum=age(vacuum))
+    stage(job_of(spec), file_megabytes=file_size, vacuum=age(vacuum), payloads=age(payloads))
 
 
 COMMANDS = (run, ingest, prepare, train, promote, score, load, stream_score, maintain)

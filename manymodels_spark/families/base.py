@@ -95,6 +95,9 @@ class Family(ABC, Generic[Model]):
     tasks: ClassVar[frozenset[str]]
     packages: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
+    # Whether rows must be one a step, those that are not known interpolated. False for families that lose
+    # nothing without these rows: what they forecast depends on times, or is the same for every step.
+    every_step: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, options: Any) -> None:

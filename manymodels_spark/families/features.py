@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from manymodels_spark.families import deadline
 from manymodels_spark.families.base import Problem
 from manymodels_spark.families.byte_cache import ByteCache
 from manymodels_spark.families.public_holidays import is_holiday
@@ -54,6 +55,7 @@ class LagFeatures:
         known = self.known(future, problem)
         values, n, block = tail, len(tail), self.lags[0]
         for start in range(0, len(future), block):
+            deadline.check()
             size = min(block, len(future) - start)
             at = n + start + np.arange(size)
             lagged = np.column_stack([values[at - lag] for lag in self.lags])

@@ -54,6 +54,15 @@ def is_holiday(times: pd.DatetimeIndex, place: str) -> NDArray[np.float64]:
     return np.asarray(days.isin(pd.DatetimeIndex(off)), dtype=np.float64)
 
 
+def holidays_between(place: str, first: str, last: str) -> list[pd.Timestamp]:
+    """The holidays of a place from one day to another (ISO text); none where no place is of that name."""
+    if mistake(place):
+        return []
+    years = range(pd.Timestamp(first).year, pd.Timestamp(last).year + 1)
+    found = [day for year in years for day in _of_year(place, year)]
+    return [day for day in found if pd.Timestamp(first) <= day <= pd.Timestamp(last)]
+
+
 @lru_cache(maxsize=512)
 def _of_year(place: str, year: int) -> tuple[pd.Timestamp, ...]:
     import holidays

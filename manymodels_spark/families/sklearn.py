@@ -63,6 +63,8 @@ class Sklearn(Family[Fitted]):
     tasks = frozenset({"forecast", "regression", "classification"})
     packages = ("scikit-learn", "skops")
     Options: ClassVar[type[Options]] = SklearnOptions
+    stored_classes: ClassVar[frozenset[str]] = frozenset()
+    """Dotted names of classes that a subclass's fitted pipelines hold beyond `skops.ALLOWED`."""
 
     def estimator(self, problem: Problem, classify: bool) -> Any:
         """An unfitted estimator."""
@@ -137,7 +139,7 @@ class Sklearn(Family[Fitted]):
     def dump(self, model: Fitted) -> Json:
         """The pipeline as skops has it, and the rest as it is."""
         return {
-            "skops": skops.dump(model.estimator),
+            "skops": skops.dump(model.estimator, self.stored_classes),
             "labels": model.labels,
             "text": model.text,
             **self.dump_series(model),
@@ -153,7 +155,7 @@ class Sklearn(Family[Fitted]):
 
     def load(self, state: Json) -> Fitted:
         """The inverse of `dump`. Raises PayloadError for a type that no pipeline of this package holds."""
-        return self.load_series(skops.load(state["skops"]), state)
+        return self.load_series(skops.load(state["skops"], self.stored_classes), state)
 
     def load_series(self, estimator: Any, state: Json) -> Fitted:
         """A fitted model of its estimator and the rest of its state."""

@@ -16,6 +16,7 @@ import pandas as pd
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, readable
+from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import (
     CHAMPIONS,
     FITS,
@@ -33,7 +34,6 @@ from manymodels_spark.reporting.page import render
 from manymodels_spark.spark.session import cores
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER, TASK_METRICS
 from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.stages.train.due import latest
 from manymodels_spark.stages.train.quarantine import by_reason
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def collect(job: Job) -> r.ReportData:
     )
     if lake.exists(FITS):
         fits = (
-            latest(_present(lake, FITS).drop("payload", "options", "folds"))
+            latest_fits(_present(lake, FITS).drop("payload", "options", "folds"))
             .filter("status <> 'failed'")
             .persist()
         )
@@ -194,7 +194,7 @@ def _partitions(job: Job, run_id: str) -> pd.DataFrame:
     fits = lake.read(FITS).select(
         "partition_id", "run_id", "status", "family", "seconds", "fitted_at", *_values(spec.metric)
     )
-    newest = latest(fits).drop("fitted_at").withColumnRenamed("run_id", "fit_run")
+    newest = latest_fits(fits).drop("fitted_at").withColumnRenamed("run_id", "fit_run")
     joined = base.join(newest, "partition_id", "left").join(_before(fits), "partition_id", "left")
     if lake.exists(PROMOTIONS):
         decided = _last_promotion(lake).select("partition_id", F.col("outcome").alias("decision"))

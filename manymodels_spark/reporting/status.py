@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from manymodels_spark.lake.queries import unscored_reasons
 from manymodels_spark.lake.tables import (
     ALERTS,
     CHAMPIONS,
@@ -57,7 +58,8 @@ class SpecStatus:
     """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on
     older rows.
 
-    `alerts` are those of the newest monitoring by check, with the partitions that have them.
+    `unscored` are the partitions without a forecast by reason, `alerts` those of the newest monitoring by
+    check, with the partitions that have them.
     """
 
     stages: list[StageRow]
@@ -65,12 +67,14 @@ class SpecStatus:
     due: int = 0
     unchanged: int = 0
     quarantined: int = 0
+    inactive: int = 0
     stale: int = 0
     live: Live | None = None
     reasons: list[ShareRow] = field(default_factory=list)
     families: list[ShareRow] = field(default_factory=list)
     ages: list[ShareRow] = field(default_factory=list)
     alerts: list[ShareRow] = field(default_factory=list)
+    unscored: list[ShareRow] = field(default_factory=list)
 
 
 def status(job: Job) -> SpecStatus:
@@ -86,9 +90,11 @@ def status(job: Job) -> SpecStatus:
         due=due,
         unchanged=chosen.unchanged,
         quarantined=chosen.quarantined,
+        inactive=chosen.inactive,
         stale=_stale(lake),
         live=_live(lake, due),
         alerts=_alerts(lake),
+        unscored=[ShareRow(reason, count) for reason, count in unscored_reasons(lake).items()],
         reasons=_reasons(lake),
         families=champions_by_family(lake),
         ages=_ages(lake),

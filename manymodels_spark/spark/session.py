@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +27,11 @@ _DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+_TIME_ZONE = "spark.sql.session.timeZone"
 _EVERYWHERE = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "20000",
-    "spark.sql.session.timeZone": "UTC",
+    _TIME_ZONE: "UTC",
 }
 # Java's JDBC takes a database's times, where they have no zone, to be on the clock of the machine that reads
 # them.
@@ -78,6 +80,25 @@ def sign_in(spark: SparkSession, spec: Spec) -> None:
     for name, value in azure_settings().items():
         if _setting(spark, name) is None:
             spark.conf.set(name, value)
+
+
+def require_utc(spark: SparkSession) -> None:
+    """Set the session's time zone to UTC, in which the lake's times are kept.
+
+    Raises ManyModelsError where the platform does not let it be set: all times would be moved.
+    """
+    from pyspark.errors import PySparkException
+
+    with suppress(PySparkException):
+        if spark.conf.get(_TIME_ZONE, None) == "UTC":
+            return
+        spark.conf.set(_TIME_ZONE, "UTC")
+        if spark.conf.get(_TIME_ZONE, None) == "UTC":
+            return
+    raise ManyModelsError(
+        f"{_TIME_ZONE} of the Spark session is {_setting(spark, _TIME_ZONE)!r} and cannot be set here. Times "
+        f"are kept in UTC: set {_TIME_ZONE} to UTC where the session or cluster is configured"
+    )
 
 
 def get_session(

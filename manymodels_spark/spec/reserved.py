@@ -49,8 +49,14 @@ _BESIDE_KEYS = _BESIDE_ROWS | {
     "request_id",
     "batch",
     "actual",
+    "inactive",
+    "last_demand",
+    "filled_until",
+    "copied_at",
+    "trained_until",
+    "champion_error",
 }
-_BOUND = re.compile(r"(lower|upper)_\d+")
+_BOUND = re.compile(r"(lower|upper|quantile)_\d+(_\d+)?")
 
 
 def clashes(keys: Iterable[str], others: Iterable[str]) -> list[str]:

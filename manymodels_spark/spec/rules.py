@@ -82,5 +82,5 @@ class Monitor(Part):
     bias: Annotated[float, Percent, Field(gt=0)] = 0.25
     coverage: Fraction = 0.15
     stability: Annotated[float, Field(gt=0)] = 0.25
-    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.01  # the share of alerts that may be false
     alerts: Fraction = 0.05

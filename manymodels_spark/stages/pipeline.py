@@ -28,7 +28,9 @@ STAGES: dict[str, Callable[[Job], StageReport]] = {
 
 @dataclass(frozen=True)
 class RunReport:
-    """The reports of a run's stages, in order."""
+    """The reports of a run's stages, in order, and what ends it with exit code 3: too many partitions without
+    a model, or too many that lost their forecast.
+    """
 
     stages: tuple[StageReport, ...]
     too_many_failures: TooManyFailures | None = None
@@ -54,9 +56,10 @@ class RunReport:
 def run(job: Job, stages: Sequence[str] = tuple(STAGES)) -> RunReport:
     """Run stages one after another; by default all, from the source to the warehouse.
 
-    Too many failed partitions do not keep the others from being promoted, scored and loaded: the run goes on,
-    and the report carries the error for the end. Raises TrackingError before the first stage where models are
-    to be promoted to an MLflow that does not answer.
+    Too many failed partitions, or too many that lost their forecast, do not keep the others from being
+    promoted, scored and loaded: the run goes on, and the report carries the error for the end.
+    Raises TrackingError before the first stage where models are to be promoted to an MLflow that does not
+    answer.
     """
     if "promote" in stages:
         reach_production(job.spec)
@@ -66,6 +69,6 @@ def run(job: Job, stages: Sequence[str] = tuple(STAGES)) -> RunReport:
         try:
             reports.append(STAGES[name](job))
         except TooManyFailures as error:
-            failures = error
+            failures = error if failures is None else TooManyFailures(f"{failures}\n{error}", error.report)
             reports.append(error.report)
     return RunReport(tuple(reports), failures)

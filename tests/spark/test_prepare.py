@@ -163,7 +163,7 @@ def test_missing_steps_are_filled_between_first_and_last_only(
         ("b", "01-04 00:00", last_of_b),
     ]
     assert silver(job) == expected
-    assert quality(job, "gaps") == ({} if filled is None else {"a": 2})
+    assert quality(job, "gaps") == {"a": 2}, "under `leave` they are counted, too"
 
 
 def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob, tmp_path: Path) -> None:
@@ -327,14 +327,25 @@ def test_negatives_are_touched_only_where_the_spec_asks(
     assert quality(job, "negatives") == {"a": 1}
 
 
-def test_outliers_are_capped_at_the_fences_and_counted(make_job: MakeJob, tmp_path: Path) -> None:
-    rows = [
-        row("a", d, units)
-        for d, units in zip(days(8), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 1000.0], strict=True)
-    ]
+def test_outliers_are_counted_and_stay_in_silver_where_missing_stays_missing(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    units = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, None, 1000.0]
+    rows = [row("a", d, value) for d, value in zip(days(8), units, strict=True)]
+    rows += [row("seldom", d, 9.0 if n == 3 else 0.0) for n, d in enumerate(days(8))]
     job = prepared(make_job, tmp_path, rows, prepare={"outliers": 2})
-    assert max(line[2] for line in silver(job)) == 6.0 + 2 * (6.0 - 2.0)
-    assert quality(job, "outliers") == {"a": 1}
+    assert [line[2] for line in silver(job)] == [*units, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0]
+    assert quality(job, "outliers") == {"a": 1}, "a zero spread makes no outliers"
+
+
+def test_a_target_that_is_no_number_by_name_is_missing(make_job: MakeJob, tmp_path: Path) -> None:
+    write_csv(tmp_path / "sales.csv", [row("a", d, "NaN" if n == 1 else 2.0) for n, d in enumerate(days(3))])
+    job = make_job()
+    ingest(job)
+    prepare(job)
+    assert [line[2] for line in silver(job)] == [2.0, None, 2.0]
+    assert problems(job) == {"a": None}
+    assert quality(job, "null_target") == {"a": 1}
 
 
 def test_history_keeps_the_newest_rows_and_counts_the_others(make_job: MakeJob, tmp_path: Path) -> None:
@@ -361,19 +372,65 @@ def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_com
     assert len(kept) == 5
 
 
-def test_mixed_zones_become_wall_time_of_the_specs_zone(make_job: MakeJob, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("frequency", "hours"), [("D", ("11", "12", "13")), ("h", ("10", "11", "12"))])
+def test_mixed_zones_become_wall_time_of_the_specs_zone_or_below_a_day_utc(
+    make_job: MakeJob, tmp_path: Path, frequency: str, hours: tuple[str, ...]
+) -> None:
     rows = [
         row("a", "2026-01-01T12:00:00+02:00", 1.0),
-        row("a", "2026-01-01T11:00:00Z", 2.0),
-        row("a", "2026-01-01T13:00:00", 3.0),
+        row("b", "2026-01-01T11:00:00Z", 2.0),
+        row("c", "2026-01-01T13:00:00", 3.0),
     ]
-    columns = {"time": "date", "target": "units", "frequency": "h"}
+    columns = {"time": "date", "target": "units", "frequency": frequency}
     job = prepared(make_job, tmp_path, rows, columns=columns, prepare={"timezone": "Europe/Madrid"})
-    assert [line[1:] for line in silver(job)] == [
-        ("01-01 11:00", 1.0),
-        ("01-01 12:00", 2.0),
-        ("01-01 13:00", 3.0),
+    expected = [(f"01-01 {hour}:00", float(n)) for n, hour in enumerate(hours, 1)]
+    assert [line[1:] for line in silver(job)] == expected
+
+
+@pytest.mark.parametrize("zoned", [True, False])
+def test_both_changes_of_the_clock_leave_every_hour_once(
+    make_job: MakeJob, tmp_path: Path, zoned: bool
+) -> None:
+    autumn = pd.date_range("2026-10-24 22:00", periods=6, freq="h", tz="UTC").tz_convert("Europe/Madrid")
+    spring = pd.date_range("2026-03-28 23:00", periods=4, freq="h", tz="UTC").tz_convert("Europe/Madrid")
+    name = "%Y-%m-%dT%H:%M:%S" + ("%z" if zoned else "")
+    rows = [row("autumn", at.strftime(name), float(n)) for n, at in enumerate(autumn)]
+    rows += [row("spring", at.strftime(name), float(n)) for n, at in enumerate(spring)]
+    columns = {"time": "date", "target": "units", "frequency": "h"}
+    job = prepared(
+        make_job, tmp_path, rows, columns=columns, prepare={"gaps": "zero", "timezone": "Europe/Madrid",
+        "until": "last_row"}
+    )  # fmt: skip
+    assert [line[1] for line in silver(job) if line[0] == "autumn"] == [
+        "10-24 22:00", "10-24 23:00", "10-25 00:00", "10-25 01:00", "10-25 02:00", "10-25 03:00"
+    ]  # fmt: skip
+    assert [line[1:] for line in silver(job) if line[0] == "spring"] == [
+        ("03-28 23:00", 0.0), ("03-29 00:00", 1.0), ("03-29 01:00", 2.0), ("03-29 02:00", 3.0)
+    ]  # fmt: skip
+    assert quality(job, "duplicates") == quality(job, "gaps") == {}
+
+
+def test_the_calendar_is_on_the_same_clock_as_the_rows(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [row("a", f"2026-07-0{day}T22:00:00Z", 1.0, price=1.0) for day in (1, 3)]
+    told = [{"item": "a", "date": f"2026-07-0{day}T22:00:00Z", "price": 7.0} for day in (1, 2, 3)]
+    write_csv(tmp_path / "calendar.csv", told)
+    job = prepared(
+        make_job,
+        tmp_path,
+        rows,
+        columns={"time": "date", "target": "units", "known_future": ["price"]},
+        prepare={
+            "gaps": "zero",
+            "timezone": "Europe/Madrid",
+            "calendar": {"csv": str(tmp_path / "calendar.csv")},
+        },
+    )
+    assert [(line[1], line[3]) for line in silver(job, "price")] == [
+        ("07-02 00:00", 1.0),
+        ("07-03 00:00", 7.0),
+        ("07-04 00:00", 1.0),
     ]
+    assert quality(job, "revised") == {"a": 2}, "rows that differ from what was known ahead"
 
 
 def test_keys_keep_their_type_and_every_character(make_job: MakeJob, tmp_path: Path) -> None:
@@ -437,3 +494,84 @@ def test_rows_of_the_calendar_without_a_usable_date_are_left_out(spark: SparkSes
     assert [(row["partition_id"], str(row["date"]), row["price"]) for row in found] == [
         ("p", "2026-01-02 00:00:00", 1.0)
     ]
+
+
+def test_sparse_demand_is_zero_until_the_newest_row_of_all_and_what_died_is_inactive(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    rows = [
+        *(row("sells", d, 2.0) for d in days(40)),
+        *(row("seldom", d, 1.0) for d in days(40)[:30:7]),
+        row("dead", days(40)[0], 3.0),
+        row("dead", days(40)[2], 3.0),
+    ]
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero", "inactive_after": 20})
+    last = {
+        line["item"]: (f"{line['end']:%m-%d}", line["inactive"], line["rows"])
+        for line in job.lake.read(PARTITIONS).collect()
+    }
+    assert last == {
+        "sells": ("02-09", False, 40),
+        "seldom": ("02-09", False, 40),
+        "dead": ("01-03", True, 3),
+    }
+    write_csv(tmp_path / "sales.csv", [*rows, row("dead", days(41)[40], 1.0)])
+    ingest(job)
+    report = prepare(job)
+    assert (report.counts["partitions"], report.counts["inactive"]) == (3, 0), "its next row revives it"
+    assert len(times(job, "dead")) == 41
+
+
+@pytest.mark.parametrize(
+    ("until", "gaps", "end", "rows"),
+    [
+        ("last_row", "zero", "01-03", 3),
+        ("2026-01-06", "zero", "01-06", 6),
+        ("latest", "forward", "01-09", 9),
+        ("latest", "leave", "01-09", 2),
+        (None, "leave", "01-03", 2),
+    ],
+)
+def test_until_when_a_partition_is_complete_is_what_the_spec_says(
+    make_job: MakeJob, tmp_path: Path, until: str | None, gaps: str, end: str, rows: int
+) -> None:
+    given = [row("a", "2026-01-01", 1.0), row("a", "2026-01-03", 1.0), *(row("b", d, 1.0) for d in days(9))]
+    job = prepared(make_job, tmp_path, given, prepare={"until": until, "gaps": gaps})
+    found = job.lake.read(PARTITIONS).filter("item = 'a'").first()
+    assert found is not None
+    assert (f"{found['end']:%m-%d}", found["rows"]) == (end, rows)
+
+
+def test_closed_steps_are_never_filled(make_job: MakeJob, tmp_path: Path) -> None:
+    # 2026-01-01 is a Thursday; the shop never opens on a Sunday, on Epiphany and on Tuesday the 20th.
+    shut = ("2026-01-06", "2026-01-20")
+    open_days = [d for n, d in enumerate(days(42)) if (n + 3) % 7 != 6 and d not in shut]
+    told = [{"date": d, "shut": "closed" if d == "2026-01-20" else ""} for d in days(60)]
+    write_csv(tmp_path / "calendar.csv", told)
+    rows = [row("a", d, 5.0, shut="") for d in open_days]
+    calendar = {"csv": str(tmp_path / "calendar.csv")}
+    made = {}
+    for name, closed in {
+        "open": {},
+        "auto": "auto",
+        "weekdays": ["sunday"],
+        "holidays": {"weekdays": ["sunday"], "holidays": True},
+        "said": {"weekdays": ["sunday"], "column": "shut"},
+    }.items():
+        job = prepared(
+            make_job,
+            tmp_path,
+            rows,
+            name=name,
+            columns={"time": "date", "target": "units", "holidays": "ES"},
+            prepare={"gaps": "zero", "closed": closed, "calendar": calendar},
+        )
+        made[name] = [at[5:10] for at in times(job) if at.endswith("*")]
+    sundays = ["01-04", "01-11", "01-18", "01-25", "02-01", "02-08"]
+    assert made == {
+        "open": sorted([*sundays, "01-06", "01-20"]),
+        "auto": ["01-06", "01-20"],
+        "weekdays": ["01-06", "01-20"],
+        "holidays": ["01-20"],
+        "said": ["01-06"],
+    }

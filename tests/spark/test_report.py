@@ -222,11 +222,11 @@ def test_a_stage_under_way_is_told_by_its_progress_and_an_abandoned_one_as_such(
             "double, "
             "left_seconds double, at timestamp"
         )
-        told = [
+        recorded = [
             (run_id, "train", done, 1, 2, 10, 0.5, (10 - done) / 0.5, now + timedelta(seconds=done))
             for done in (0, 4)
         ]
-        job.lake.append(PROGRESS, job.spark.createDataFrame(told, schema))
+        job.lake.append(PROGRESS, job.spark.createDataFrame(recorded, schema))
         live = status(job).live
         assert live is not None
         assert (live.run_id, live.done, live.failed, live.skipped, live.total, live.seconds_left) == (

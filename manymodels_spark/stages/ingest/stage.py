@@ -55,7 +55,10 @@ def check_columns(spec: Spec, present: list[str]) -> None:
     columns = spec.columns
     roles = {f"partition_by[{number}]": name for number, name in enumerate(spec.partition_by)}
     roles |= {"columns.target": columns.target}
-    roles |= {"columns.time": columns.time} if columns.time else {}
+    single = {"time": columns.time, "id": columns.id, "group": columns.group}
+    roles |= {f"columns.{role}": name for role, name in single.items() if name is not None}
+    if spec.prepare.closed.column:
+        roles["prepare.closed.column"] = spec.prepare.closed.column
     for part in ("known_future", "features", "static"):
         roles |= {f"columns.{part}[{number}]": name for number, name in enumerate(getattr(columns, part))}
     missing = {role: name for role, name in roles.items() if name not in present}
@@ -159,12 +162,13 @@ def _refresh_calendar(job: Job) -> None:
     if missing:
         raise SourceError(
             f"prepare.calendar: {describe(spec.prepare.calendar)} lacks {', '.join(missing)}. It must have "
-            f"{time} and "
-            "every column of columns.known_future. It has: "
+            f"{time} and every column of columns.known_future. It has: "
             f"{', '.join(n for n in rows.columns if n not in AUDIT)}"
         )
     keys = [name for name in spec.partition_by if name in rows.columns]
-    wanted = rows.select(*(quote(name) for name in [*keys, time, *spec.columns.known_future]))
+    also = [name for name in [spec.prepare.closed.column] if name in rows.columns]
+    names = dict.fromkeys([*keys, time, *spec.columns.known_future, *also])
+    wanted = rows.select(*(quote(str(name)) for name in names))
     found = str(digest(wanted))
     if found != lake.note(CALENDAR):
         lake.overwrite(CALENDAR, wanted, note=found)

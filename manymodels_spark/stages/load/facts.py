@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import WarehouseError
+from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.monitor.stage import ALERTS_SCHEMA
+from manymodels_spark.stages.runs.alerts import ALERTS_SCHEMA
 from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.stages.train.due import latest
 from manymodels_spark.warehouse import views
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _metrics(lake: Lake) -> DataFrame:
     """A row per partition and metric of its newest fit."""
     from pyspark.sql import functions as F
 
-    newest = latest(
+    newest = latest_fits(
         lake.read(FITS).select("partition_id", "run_id", "status", "family", "metrics", "fitted_at")
     )
     exploded = newest.filter("status <> 'failed'").select(

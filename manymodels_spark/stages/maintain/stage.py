@@ -29,6 +29,7 @@ from manymodels_spark.lake.tables import (
     write_lock,
 )
 from manymodels_spark.spark.names import quote
+from manymodels_spark.stages.maintain.payloads import remove_old_payloads
 from manymodels_spark.stages.runs.job import Job, StageReport
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ GROWING: dict[str, tuple[str, ...]] = {
     RUNS: (),
     MONITORING: (),
 }
+PAYLOADS_KEPT = timedelta(days=30)
 _FILE_SIZE = "spark.databricks.delta.optimize.maxFileSize"
-# A vacuum tells of itself in a commit unless told otherwise, and keeps to the table's own age of files.
+# A vacuum writes a commit of its own unless this is off, and keeps to the table's own age of files.
 _QUIETLY = {
     "spark.databricks.delta.vacuum.logging.enabled": "false",
     "spark.databricks.delta.vacuum.retentionWindowIgnore.enabled": "false",
@@ -62,14 +64,32 @@ class Compacted:
     after: int
 
 
-def maintain(job: Job, *, file_megabytes: int = 128, vacuum: timedelta | None = None) -> StageReport:
-    """Put together the files of the growing tables into files of about this size, ordered by what readers
-    look for.
+def maintain(
+    job: Job,
+    *,
+    file_megabytes: int = 128,
+    vacuum: timedelta | None = None,
+    payloads: timedelta | None = PAYLOADS_KEPT,
+) -> StageReport:
+    """Put together the files of the growing tables, ordered by what readers look for, and remove from `fits`
+    what MLflow has, too.
 
-    With `vacuum` the files of versions older than that go, in every table: a load can then bring forward only
-    from younger ones (it loads everything otherwise), and what older models were trained on is gone. Counts:
-    tables, removed (files put together), added. Raises ManyModelsError where `vacuum` is below Delta's safe
-    seven days, ConcurrentWrite where a table was changed meanwhile.
+    Args:
+        job: the spec, session and lake.
+        file_megabytes: the size of the files that are made.
+        vacuum: the files of versions older than this go, in every table: a load can then bring forward only
+            from younger ones (it loads everything otherwise), and what older models were trained on is gone.
+        payloads: payloads of models older than this go from `fits` where MLflow has the model; those of
+            champions and of each partition's newest model stay. None keeps all.
+
+    Returns:
+        A report with the counts tables, removed (files put together), added, and payloads (removed).
+
+    Raises:
+        ManyModelsError: where `vacuum` is below Delta's safe seven days.
+        ConcurrentWrite: where a table was changed meanwhile.
+        TrackingError: where old payloads are there and MLflow cannot be asked.
+
     """
     if vacuum is not None and vacuum < timedelta(days=7):
         raise ManyModelsError(
@@ -77,16 +97,19 @@ def maintain(job: Job, *, file_megabytes: int = 128, vacuum: timedelta | None = 
             "or more"
         )
     with job.stage("maintain") as report, _set(job.spark, {_FILE_SIZE: str(file_megabytes * 2**20)}):
+        gone, report.calls = (0, 0) if payloads is None else remove_old_payloads(job, payloads)
         done = [_compact(job, table) for table in GROWING if job.lake.exists(table)]
         if vacuum is not None:
             _vacuum(job, vacuum)
         report.counts.update(
-            tables=len(done), removed=sum(t.before for t in done), added=sum(t.after for t in done)
+            tables=len(done),
+            removed=sum(table.before for table in done),
+            added=sum(table.after for table in done),
+            payloads=gone,
         )
-        report.note = (
-            ", ".join(f"{t.table} {t.before} -> {t.after} files" for t in done if t.before)
-            or "nothing to put together"
-        )
+        found = [f"{table.table} {table.before} -> {table.after} files" for table in done if table.before]
+        found += [f"{gone:,} payloads removed that MLflow has"] if gone else []
+        report.note = ", ".join(found) or "nothing to put together"
     return report
 
 

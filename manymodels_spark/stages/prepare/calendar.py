@@ -1,4 +1,4 @@
-"""What is known of the days to come (promotions, prices), by partition."""
+"""What is known of the days to come (promotions, prices, closed days), by partition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.stages.prepare.casting import unusable
+from manymodels_spark.stages.prepare.casting import says_closed, without_nan
+from manymodels_spark.stages.prepare.clock import kept_time, unusable
 from manymodels_spark.stages.prepare.grid import ID
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame:
-    """partition_id, time (timestamp) and the known-future columns (double) of the calendar's rows.
+    """partition_id, time (on the spec's clock), the known-future columns (double) and, where the calendar has
+    it, `prepare.closed.column` (boolean) of the calendar's rows.
 
     A calendar may lack partition columns: its rows then hold for all partitions that have the others in
     common. Rows without a time, or with one that no fit could be given, are left out.
@@ -26,6 +28,9 @@ def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> Data
     kinds = {field.name: field.dataType for field in partitions.schema}
     on = [calendar[quote(name)].cast(kinds[name]).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in shared]
     joined = calendar.join(named, on) if on else calendar.crossJoin(named)
-    time, usable = str(spec.columns.time), ~unusable(F.col(quote(str(spec.columns.time))).cast("timestamp"))
-    features = [F.col(quote(name)).cast("double").alias(name) for name in spec.columns.known_future]
-    return joined.filter(usable).select(ID, F.col(quote(time)).cast("timestamp").alias(time), *features)
+    time, closed = str(spec.columns.time), spec.prepare.closed.column
+    moment = kept_time(time, calendar.schema[time].dataType, spec).alias(time)
+    known = [without_nan(F.col(quote(n)).cast("double")).alias(n) for n in spec.columns.known_future]
+    if closed in calendar.columns and closed not in spec.columns.known_future:
+        known.append(says_closed(str(closed)).alias(str(closed)))
+    return joined.select(ID, moment, *known).filter(~unusable(F.col(quote(time))))

@@ -10,86 +10,106 @@ from typing import TYPE_CHECKING
 from manymodels_spark.errors import SourceError
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.prepare.clock import (
+    is_wall_time,
+    kept_time,
+    unusable,
+    with_repeated_hour_apart,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
-NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE = (
-    "_null_key",
-    "_bad_time",
-    "_not_numeric",
-    "_not_finite",
-    "_null_target",
-    "_negative",
-)
+NULL_KEY, BAD_TIME, NOT_NUMERIC = "_null_key", "_bad_time", "_not_numeric"
+NOT_FINITE, NULL_TARGET, NEGATIVE = "_not_finite", "_null_target", "_negative"
 FLAGS = (NULL_KEY, BAD_TIME, NOT_NUMERIC, NOT_FINITE, NULL_TARGET, NEGATIVE)
-ORDER = "_order"
-# pandas counts nanoseconds and holds 1677 to 2262; forecasts need room after the last row.
-EARLIEST, BEYOND = "1700-01-01", "2200-01-01"
-_ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
+ORDER, _WALL_TIME = "_order", "_wall_time"
+_CLOSED = ("true", "1", "1.0", "closed", "yes")
 
 
 def cast_rows(bronze: DataFrame, spec: Spec) -> DataFrame:
-    """Partition columns, time (timestamp, wall time in the spec's zone), target, inputs, `_order` and the
-    flags.
+    """Partition columns, time (timestamp on the spec's clock), target, inputs, the columns that are carried
+    along, `_order` and the flags.
 
-    `_order` says which of two rows of the same time is the later one. Raises SourceError where the type of a
-    column cannot be what the spec says.
+    `_order` says which of two rows of the same time is the later one. Numbers that are NaN are null. Raises
+    SourceError where the type of a column cannot be what the spec says.
     """
     from pyspark.sql import functions as F
 
     columns = spec.columns
     kinds = {field.name: field.dataType for field in bronze.schema}
     target = F.col(quote(columns.target))
-    value = (
-        target.cast("string")
-        if spec.task == "classification"
-        else _number(kinds[columns.target], columns.target)
-    )
+    labels = spec.task == "classification"
+    value = _label(columns.target) if labels else _number(columns.target, kinds[columns.target])
     selected = [*(F.col(quote(name)) for name in spec.partition_by)]
     if columns.time:
-        selected.append(_time(columns.time, kinds[columns.time], spec).alias(columns.time))
+        selected.append(kept_time(columns.time, kinds[columns.time], spec).alias(columns.time))
+        selected.append(is_wall_time(columns.time, kinds[columns.time]).alias(_WALL_TIME))
     selected.append(value.alias(columns.target))
     selected += [_input(name, kinds[name], spec) for name in columns.inputs]
-    flags = _flags(spec, target, value)
+    selected += [_carried(name, spec) for name in carried_columns(spec)]
+    flags = _flags(spec, target, value, kinds[columns.target])
     rows = bronze.select(*selected, _order(bronze, spec), *(flag.alias(name) for name, flag in flags.items()))
-    return rows.withColumn(BAD_TIME, unusable(F.col(quote(columns.time))) if columns.time else F.lit(False))
+    if columns.time is None:
+        return rows.withColumn(BAD_TIME, F.lit(False))
+    apart = with_repeated_hour_apart(rows, spec, _WALL_TIME, ORDER).drop(_WALL_TIME)
+    return apart.withColumn(BAD_TIME, unusable(F.col(quote(columns.time))))
 
 
-def unusable(time: Column) -> Column:
-    """No time, or one that no fit can be given: as a frame of pandas it would stop the task with all its
-    partitions.
+def carried_columns(spec: Spec) -> list[str]:
+    """Columns that silver holds beside keys, time, target and inputs: id, group, and the one that says
+    closed.
     """
+    columns = spec.columns
+    own = {*spec.partition_by, columns.time, columns.target, *columns.inputs}
+    wanted = dict.fromkeys([columns.id, columns.group, spec.prepare.closed.column])
+    return [name for name in wanted if name is not None and name not in own]
+
+
+def says_closed(name: str) -> Column:
+    """Whether a column says that a step is closed: true, 1, `closed` or `yes`."""
     from pyspark.sql import functions as F
 
-    early, late = (F.lit(text).cast("timestamp") for text in (EARLIEST, BEYOND))
-    return time.isNull() | (time < early) | (time >= late)
+    text = F.lower(F.trim(F.col(quote(name)).cast("string")))
+    return F.coalesce(text.isin(*_CLOSED), F.lit(False))
 
 
-def _flags(spec: Spec, target: Column, value: Column) -> dict[str, Column]:
+def without_nan(value: Column) -> Column:
+    """The number, null where it is NaN."""
+    from pyspark.sql import functions as F
+
+    return F.when(~F.isnan(value), value)
+
+
+def _carried(name: str, spec: Spec) -> Column:
+    from pyspark.sql import functions as F
+
+    return says_closed(name).alias(name) if name == spec.prepare.closed.column else F.col(quote(name))
+
+
+def _flags(spec: Spec, target: Column, value: Column, kind: DataType) -> dict[str, Column]:
     from functools import reduce
 
     from pyspark.sql import functions as F
+    from pyspark.sql import types as T
 
-    null_key = reduce(
-        lambda left, right: left | right, (F.col(quote(name)).isNull() for name in spec.partition_by)
-    )
+    nulls = (F.col(quote(name)).isNull() for name in spec.partition_by)
+    null_key = reduce(lambda left, right: left | right, nulls)
     no, number = F.lit(False), spec.task != "classification"
-    infinite = F.coalesce(F.abs(value) == F.lit(float("inf")), no) if number else no
-    missing = value.isNull() | F.isnan(value) if number else value.isNull()
+    is_text = number and isinstance(kind, T.StringType)
     return {
         NULL_KEY: null_key,
-        NOT_NUMERIC: target.isNotNull() & value.isNull() if number else no,
-        NOT_FINITE: infinite,
-        NULL_TARGET: missing,
+        NOT_NUMERIC: F.coalesce(value.isNull() & (F.lower(target) != "nan"), no) if is_text else no,
+        NOT_FINITE: F.coalesce(F.abs(value) == F.lit(float("inf")), no) if number else no,
+        NULL_TARGET: value.isNull(),
         NEGATIVE: F.coalesce(value < 0, no) if number else no,
     }
 
 
 def repaired(rows: DataFrame, spec: Spec) -> DataFrame:
     """The rows without those that the spec lets go, and with the targets that it lets be changed. Flags are
-    gone.
+    gone. Outliers stay: only what a model is trained on is capped (`modeling.outliers`).
     """
     from pyspark.sql import functions as F
 
@@ -99,10 +119,7 @@ def repaired(rows: DataFrame, spec: Spec) -> DataFrame:
         kept = kept.filter(~F.col(NEGATIVE))
     if rules.negatives == "zero":
         kept = kept.withColumn(target, F.when(F.col(NEGATIVE), 0.0).otherwise(F.col(quote(target))))
-    if rules.outliers is not None:
-        value = F.col(quote(target))
-        kept = kept.withColumn(target, F.greatest(F.least(value, F.col("_high")), F.col("_low")))
-    return kept.drop(*FLAGS, "_low", "_high")
+    return kept.drop(*FLAGS)
 
 
 def _tried(name: str, kind: str) -> Column:
@@ -112,36 +129,23 @@ def _tried(name: str, kind: str) -> Column:
     return F.expr(f"try_cast({quote(name)} AS {kind})")
 
 
-def _number(kind: DataType, name: str) -> Column:
+def _label(name: str) -> Column:
+    from pyspark.sql import functions as F
+
+    return F.col(quote(name)).cast("string")
+
+
+def _number(name: str, kind: DataType) -> Column:
     from pyspark.sql import functions as F
     from pyspark.sql import types as T
 
     if isinstance(kind, T.StringType):
-        return _tried(name, "double")
+        return without_nan(_tried(name, "double"))
     if isinstance(kind, (T.NumericType, T.BooleanType, T.NullType)):
-        return F.col(quote(name)).cast("double")
+        return without_nan(F.col(quote(name)).cast("double"))
     raise SourceError(
         f"columns.target: {name!r} is of type {kind.simpleString()}. A number, or text holding numbers, is "
         "expected"
-    )
-
-
-def _time(name: str, kind: DataType, spec: Spec) -> Column:
-    """Dates and times as they stand; text with a zone, and instants, as wall time in the spec's zone."""
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
-    column, zone = F.col(quote(name)), spec.prepare.timezone
-    if isinstance(kind, T.StringType):
-        moment = _tried(name, "timestamp")
-        return F.when(column.rlike(_ZONE), F.from_utc_timestamp(moment, zone)).otherwise(moment)
-    if isinstance(kind, T.TimestampType):
-        return column if zone == "UTC" else F.from_utc_timestamp(column, zone)
-    if isinstance(kind, (T.DateType, T.TimestampNTZType)):
-        return column.cast("timestamp")
-    raise SourceError(
-        f"columns.time: {name!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one "
-        "is expected"
     )
 
 
@@ -152,9 +156,10 @@ def _input(name: str, kind: DataType, spec: Spec) -> Column:
 
     column = F.col(quote(name))
     if spec.task == "forecast" and name in spec.columns.known_future:
-        return (_tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")).alias(
-            name
-        )
+        number = _tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")
+        return without_nan(number).alias(name)
+    if isinstance(kind, (T.FloatType, T.DoubleType)):
+        return without_nan(column).alias(name)
     return (column.cast("double") if isinstance(kind, T.DecimalType) else column).alias(name)
 
 
@@ -163,12 +168,8 @@ def _order(bronze: DataFrame, spec: Spec) -> Column:
     from pyspark.sql import functions as F
 
     watermark = spec.source.watermark
-    first = (
-        F.col(quote(watermark))
-        if watermark and watermark in bronze.columns
-        else F.lit(None).cast("timestamp")
-    )
-    own = F.xxhash64(
-        *(F.col(quote(name)).cast("string") for name in bronze.columns if not name.startswith("_"))
-    )
+    known = watermark is not None and watermark in bronze.columns
+    first = F.col(quote(str(watermark))) if known else F.lit(None).cast("timestamp")
+    own_columns = [name for name in bronze.columns if not name.startswith("_")]
+    own = F.xxhash64(*(F.col(quote(name)).cast("string") for name in own_columns))
     return F.struct(first.alias("w"), F.col("_ingested_at").alias("t"), own.alias("h")).alias(ORDER)

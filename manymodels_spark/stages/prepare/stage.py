@@ -1,65 +1,68 @@
 """Prepare: one clean set of rows per partition, and a record of what was found and done on the way.
 
 Table `silver` has the rows of every partition that can be fitted, `partitions` a row for each one that came
-in (with its problem, where it has one), `quality` a row per partition and check.
+in (with its problem, where it has one, and whether it is inactive), `quality` a row per partition and check.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.lake.queries import prepared_partitions
 from manymodels_spark.lake.tables import BRONZE, CALENDAR, PARTITIONS, QUALITY, SILVER, Lake
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare.calendar import by_partition
-from manymodels_spark.stages.prepare.casting import cast_rows, repaired
+from manymodels_spark.stages.prepare.casting import carried_columns, cast_rows, repaired
 from manymodels_spark.stages.prepare.census import Census, hashed
-from manymodels_spark.stages.prepare.grid import ID, fill_gaps, merge_duplicates, shortened
-from manymodels_spark.stages.prepare.quality import quality
+from manymodels_spark.stages.prepare.closed import ClosedSteps
+from manymodels_spark.stages.prepare.grid import (
+    ID,
+    UNTIL,
+    fill_gaps,
+    merge_duplicates,
+    missing_steps,
+    shortened,
+)
+from manymodels_spark.stages.prepare.quality import outliers, quality, revised
 from manymodels_spark.stages.runs.job import Job, StageReport
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _SHAPING = {"task", "partition_by", "columns", "prepare"}
 # Raised where this code makes other rows of the same bronze: tables of another make are made again.
-_MAKE = 2
+_MAKE = 3
 
 
 def prepare(job: Job) -> StageReport:
     """Bring `silver`, `partitions` and `quality` up to date with `bronze`; nothing is done where nothing
     changed.
 
-    Counts: partitions, broken, rows, filled, copies. Raises SourceError where a column's type cannot be what
-    the spec says; a fault in a partition's rows sets that partition aside and no other.
+    Counts: partitions, inactive, broken, rows, filled, copies. Raises SourceError where a column's type
+    cannot be what the spec says; a fault in a partition's rows sets that partition aside and no other.
     """
     lake, spec = job.lake, job.spec
     with job.stage("prepare") as report:
         bronze = lake.version(BRONZE)
         origin = _origin(lake, spec, bronze)
         if origin == lake.note(PARTITIONS):
-            partitions = lake.read(PARTITIONS).count()
-            report.counts.update(partitions=partitions)
-            report.note = f"{partitions:,} partitions, nothing new"
+            known = prepared_partitions(lake)
+            report.counts.update(partitions=known.count(), inactive=known.filter("inactive").count())
+            report.note = f"{report.counts['partitions']:,} partitions, nothing new"
             return report
-        rows = cast_rows(
-            lake.read(BRONZE, bronze), spec
-        )  # one version: an ingest may commit between two looks at it
+        # One version: an ingest may commit between two looks at it.
+        rows = cast_rows(lake.read(BRONZE, bronze), spec)
         census = Census.of(rows, spec)
         if not census.rows:
             raise SourceError(
                 "table bronze is empty: run `manymodels ingest SPEC` with a source that has rows"
             )
-        sound = census.table.filter("problem IS NULL")
-        regular = _regular(lake, spec, rows, sound, any(person["copies"] for person in census.rows))
-        lake.overwrite(SILVER, _silver(regular, sound, spec), by=["bucket"])
-        touched = census.table.join(_outliers(rows, sound, spec), ID, "left").join(
-            _uncut(regular, spec), ID, "left"
-        )
-        _write_results(lake, spec, touched, origin)
+        _Preparing.of(lake, spec, rows, census).write(origin)
         _count(report, lake, census)
     return report
 
@@ -75,60 +78,78 @@ def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
     return f"bronze={bronze} calendar={calendar} rules={digest}"
 
 
-def _regular(lake: Lake, spec: Spec, rows: DataFrame, sound: DataFrame, repeats: bool) -> DataFrame:
-    """The rows of all sound partitions: corrected, merged where times `repeats`, completed, under their
-    id.
+@dataclass(frozen=True)
+class _Preparing:
+    """One preparation on its way: `clean` rows are typed, corrected and merged, and have their partition's
+    id; `sound` are the partitions that can be fitted.
     """
-    clean = repaired(_placed(rows, sound, spec), spec)
-    repeating = sound.filter("copies > 0") if repeats else None
-    return fill_gaps(merge_duplicates(clean, spec, repeating), spec, _calendar(lake, spec, sound))
+
+    lake: Lake
+    spec: Spec
+    rows: DataFrame
+    census: Census
+    sound: DataFrame
+    clean: DataFrame
+    calendar: DataFrame | None
+    closed: ClosedSteps | None
+
+    @classmethod
+    def of(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> _Preparing:
+        sound = census.table.filter("problem IS NULL")
+        repeats = any(entry["copies"] for entry in census.rows)
+        repeating = sound.filter("copies > 0") if repeats else None
+        clean = merge_duplicates(repaired(_placed(rows, sound, spec), spec), spec, repeating)
+        known = None if spec.prepare.calendar is None else by_partition(lake.read(CALENDAR), sound, spec)
+        closed = ClosedSteps.of(clean, sound, spec, known)
+        return cls(lake, spec, rows, census, sound, clean, known, closed)
+
+    def write(self, origin: str) -> None:
+        """`silver`, `quality`, then `partitions`, whose note says that all of it is done."""
+        lake, spec = self.lake, self.spec
+        regular = fill_gaps(self.clean, spec, self.calendar, self.closed)
+        lake.overwrite(SILVER, _silver(regular, self.sound, spec), by=["bucket"])
+        found = self.census.table.join(_in_silver(lake, spec), ID, "left")
+        lake.overwrite(QUALITY, quality(self._checked(found, regular), spec))
+        lake.overwrite(PARTITIONS, _partitions(found, spec), note=origin)
+
+    def _checked(self, found: DataFrame, regular: DataFrame) -> DataFrame:
+        """The census with what `quality` counts that is not in it: outliers, uncut, missing, revised."""
+        spec = self.spec
+        checked = found.join(outliers(_placed(self.rows, self.sound, spec), self.sound, spec), ID, "left")
+        checked = checked.join(_uncut(regular, spec), ID, "left")
+        if spec.task == "forecast" and spec.prepare.gaps == "leave":
+            checked = checked.join(missing_steps(self.clean, spec, self.closed), ID, "left")
+        if self.calendar is not None and spec.columns.known_future:
+            checked = checked.join(revised(self.lake.read(SILVER), self.calendar, spec), ID, "left")
+        return checked
 
 
 def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
-    """The regular rows, as many as the spec wants, with their bucket and partition columns."""
+    """The regular rows, as many as `prepare.history` keeps, with their bucket and partition columns."""
     from pyspark.sql import functions as F
 
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
-    order = [
-        ID,
-        "bucket",
-        *spec.partition_by,
-        *([spec.columns.time] if spec.columns.time else []),
-        spec.columns.target,
-    ]
-    inputs = [name for name in spec.columns.inputs if name not in order]
+    time = [spec.columns.time] if spec.columns.time else []
+    order = [ID, "bucket", *spec.partition_by, *time, spec.columns.target]
+    others = [name for name in [*spec.columns.inputs, *carried_columns(spec)] if name not in order]
     whole = shortened(regular, spec).join(keys, ID)
-    return whole.select(*(quote(name) for name in [*order, *inputs])).repartition("bucket")
+    return whole.select(*(quote(name) for name in [*order, *others])).repartition("bucket")
 
 
 def _placed(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
-    """The rows of sound partitions, with the partition's id and fences in place of its columns."""
+    """The rows of sound partitions, with the partition's id in place of its columns, and until when it is
+    filled.
+    """
     from pyspark.sql import functions as F
 
-    named = sound.select(
+    named = {name: f"_key_{name}" for name in spec.partition_by}
+    keys = sound.select(
         ID,
-        F.col("low").alias("_low"),
-        F.col("high").alias("_high"),
-        *(F.col(quote(name)).alias(f"_key_{name}") for name in spec.partition_by),
+        F.col("filled_until").alias(UNTIL),
+        *(F.col(quote(name)).alias(alias) for name, alias in named.items()),
     )
-    on = [F.col(quote(name)).eqNullSafe(F.col(quote(f"_key_{name}"))) for name in spec.partition_by]
-    return rows.join(F.broadcast(named), on).drop(
-        *spec.partition_by, *(f"_key_{name}" for name in spec.partition_by)
-    )
-
-
-def _outliers(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
-    """partition_id and the number of targets beyond its fences; empty where the spec has no rule for them."""
-    from pyspark.sql import functions as F
-
-    placed, value = _placed(rows, sound, spec), F.col(quote(spec.columns.target))
-    if spec.prepare.outliers is None:
-        return sound.select(ID, F.lit(0).alias("outliers")).limit(0)
-    return (
-        placed.filter((value < F.col("_low")) | (value > F.col("_high")))
-        .groupBy(ID)
-        .agg(F.count("*").alias("outliers"))
-    )
+    on = [F.col(quote(name)).eqNullSafe(F.col(quote(alias))) for name, alias in named.items()]
+    return rows.join(F.broadcast(keys), on).drop(*spec.partition_by, *named.values())
 
 
 def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
@@ -142,56 +163,62 @@ def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
     return regular.groupBy(ID).agg(F.count("*").alias("uncut"))
 
 
-def _calendar(lake: Lake, spec: Spec, sound: DataFrame) -> DataFrame | None:
-    """The calendar's rows by partition id, where the spec has a calendar."""
-    if spec.prepare.calendar is None:
-        return None
-    return by_partition(lake.read(CALENDAR), sound, spec)
-
-
-def _write_results(lake: Lake, spec: Spec, touched: DataFrame, origin: str) -> None:
-    """`quality`, then `partitions`, whose note says that all of it is done. `touched` is the census with what
-    was done.
-    """
+def _in_silver(lake: Lake, spec: Spec) -> DataFrame:
+    """partition_id, `_rows`, `start`, `_end` and `_hash` of the rows that were written."""
     from pyspark.sql import functions as F
 
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
-    facts = [
-        F.count("*").alias("_rows"),
-        F.min(time).alias("start"),
-        F.max(time).alias("end"),
-        hashed(spec).alias("_hash"),
-    ]
-    found = lake.read(SILVER).groupBy(ID).agg(*facts)
-    joined = touched.join(found, ID, "left")
-    lake.overwrite(QUALITY, quality(joined, spec))
-    lake.overwrite(
-        PARTITIONS,
-        joined.select(
-            ID,
-            "bucket",
-            "key",
-            *(quote(name) for name in spec.partition_by),
-            F.coalesce("_rows", "rows").alias("rows"),
-            "start",
-            "end",
-            F.coalesce("_hash", "raw_hash").alias("data_hash"),
-            "problem",
-            "problem_detail",
-        ),
-        note=origin,
+    facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("_end")]
+    return lake.read(SILVER).groupBy(ID).agg(*facts, hashed(spec).alias("_hash"))
+
+
+def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
+    """Table `partitions`. `end` is the time that forecasts follow: the last row's, or that of
+    `prepare.until` where the steps up to it were left without rows.
+    """
+    from pyspark.sql import functions as F
+
+    return found.select(
+        ID,
+        "bucket",
+        "key",
+        *(quote(name) for name in spec.partition_by),
+        F.coalesce("_rows", "rows").alias("rows"),
+        "start",
+        _end(spec).alias("end"),
+        F.coalesce("_hash", "raw_hash").alias("data_hash"),
+        "problem",
+        "problem_detail",
+        "inactive",
     )
+
+
+def _end(spec: Spec) -> Column:
+    from pyspark.sql import functions as F
+
+    if spec.prepare.gaps == "leave" and spec.prepare.until is not None:
+        return F.greatest(F.col("_end"), F.col("filled_until").cast("timestamp"))
+    return F.col("_end")
 
 
 def _count(report: StageReport, lake: Lake, census: Census) -> None:
     from pyspark.sql import functions as F
 
-    found = lake.read(QUALITY).filter("check = 'gaps'").agg(F.sum("rows").alias("n")).first()
-    filled = int(found["n"] or 0) if found else 0
-    copies = sum(person["copies"] for person in census.rows)
-    broken = sum(person["problem"] is not None for person in census.rows)
-    rows = sum(person["rows"] for person in census.rows)
-    report.counts.update(partitions=len(census.rows), broken=broken, rows=rows, filled=filled, copies=copies)
+    entries = census.rows
+    gaps = lake.read(QUALITY).filter("check = 'gaps' AND action <> 'left out'")
+    found = gaps.agg(F.sum("rows").alias("n")).first()
+    counts = {
+        "partitions": len(entries),
+        "inactive": sum(entry["inactive"] for entry in entries),
+        "broken": sum(entry["problem"] is not None for entry in entries),
+        "rows": sum(entry["rows"] for entry in entries),
+        "filled": int(found["n"] or 0) if found else 0,
+        "copies": sum(entry["copies"] for entry in entries),
+    }
+    report.counts.update(counts)
     report.note = (
-        f"{len(census.rows):,} partitions, {filled:,} gaps filled, {copies:,} duplicates, {broken:,} broken"
+        f"{counts['partitions']:,} partitions, {counts['filled']:,} gaps filled, "
+        f"{counts['copies']:,} duplicates, {counts['broken']:,} broken"
     )
+    if counts["inactive"]:
+        report.note += f", {counts['inactive']:,} inactive"

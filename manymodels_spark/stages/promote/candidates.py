@@ -11,12 +11,12 @@ import pandas as pd
 
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.lake.queries import in_scope, latest_fits
 from manymodels_spark.lake.tables import FITS, MODELS
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.promote.gates import Decision, Facts, Verdict, judge
 from manymodels_spark.stages.promote.outcomes import Outcome
 from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.stages.train.due import in_scope, latest
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.repository import Registered
 
@@ -58,7 +58,7 @@ def candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     models = job.lake.read(MODELS).select(
         "run_id", "partition_id", "model_id", "data_version", "spec_hash", "git_commit"
     )
-    logged = latest(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
+    logged = latest_fits(fits.join(models, ["run_id", "partition_id"])).select(*_CANDIDATE)
     if only is not None:
         logged = logged.join(in_scope(job.lake, only).select("partition_id"), "partition_id", "left_semi")
     return records(logged.orderBy("partition_id").toPandas())

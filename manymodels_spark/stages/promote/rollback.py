@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import PROMOTIONS
 from manymodels_spark.stages.promote.champions_index import current_champions, write_index
 from manymodels_spark.stages.promote.decisions import PROMOTIONS_SCHEMA
@@ -22,7 +23,6 @@ from manymodels_spark.stages.promote.outcomes import Outcome
 from manymodels_spark.stages.promote.routing_model import publish
 from manymodels_spark.stages.runs import lock
 from manymodels_spark.stages.runs.job import Job, StageReport
-from manymodels_spark.stages.train.due import in_scope
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
@@ -51,9 +51,9 @@ def rollback(
     champions. Called again after an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
-    signature = f"only={only} to={to} dry_run={dry_run}"
-    begun = lock.interrupted(job, "rollback", signature)
-    with lock.hold(job, "rollback", signature) as (report, lost):
+    signature = f"only={only} to={to} dry_run="
+    begun = lock.interrupted(job, "rollback", f"{signature}False")  # a dry run shows what is left of it
+    with lock.hold(job, "rollback", f"{signature}{dry_run}") as (report, lost):
         mark = begun or report.run_id
         champions = current_champions(repository)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from manymodels_spark import observe
 from manymodels_spark.display import html_table
 from manymodels_spark.lake.tables import RUNS, Lake
-from manymodels_spark.spark.session import sign_in
+from manymodels_spark.spark.session import require_utc, sign_in
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.runs.partition_events import log_partitions
 
@@ -26,6 +26,8 @@ RUNS_SCHEMA = (
     "run_id string, stage string, status string, started_at timestamp, ended_at timestamp, seconds double, "
     "calls bigint, counts map<string,bigint>, note string"
 )
+
+FIRST_READER = {"enableDeletionVectors": "false", "minReaderVersion": "1", "minWriterVersion": "2"}
 
 
 class Progress(Protocol):
@@ -84,8 +86,14 @@ class Job:
 
     @classmethod
     def of(cls, spec: Spec, spark: SparkSession, progress: Progress | None = None) -> Job:
-        """A job whose tables lie where the spec's `lake` says."""
+        """A job whose tables lie where the spec's `lake` says. Sets the session's time zone to UTC.
+
+        Raises ManyModelsError where the platform does not let that be set.
+        """
+        require_utc(spark)
         sign_in(spark, spec)
+        if getattr(spec.warehouse, "serverless", False):
+            _write_for_first_readers(spark)
         return cls(spec, spark, Lake.of(spark, spec.lake, spec.name), progress or Silent())
 
     @contextmanager
@@ -117,6 +125,14 @@ class Job:
             report.note,
         )
         self.lake.append(RUNS, self.spark.createDataFrame([row], RUNS_SCHEMA))
+
+
+def _write_for_first_readers(spark: SparkSession) -> None:
+    """New tables as Delta's first reader version reads them (writer version 2), which is all that Synapse's
+    serverless endpoint knows; some platforms would switch deletion vectors on.
+    """
+    for name, value in FIRST_READER.items():
+        spark.conf.set(f"spark.databricks.delta.properties.defaults.{name}", value)
 
 
 def new_run_id() -> str:

@@ -1,6 +1,4 @@
-"""The function that executors run to score one partition: a payload and rows in, typed prediction rows
-out.
-"""
+"""What executors run to score one partition: a payload and rows in, typed prediction rows out."""
 
 from __future__ import annotations
 
@@ -11,35 +9,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.errors import ManyModelsError, PayloadError
+from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.cleaning import clean
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.modeling.predict import LoadedPartition
+from manymodels_spark.modeling.update import brought_up_to_date
+from manymodels_spark.spark import credentials
+from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import resolve
+from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR, known_ahead
 from manymodels_spark.tracking import artifacts
 
 if TYPE_CHECKING:
-    from pyspark.sql.types import StructType
+    from pyspark.sql.types import StructField, StructType
 
+# Columns of `scoring` that `predictions` does not have.
+NOT_PREDICTED = ("key", "champion_error", "error")
 Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
 def scored_schema(spec: Spec, silver: StructType) -> StructType:
-    """The columns of `predictions`, with the partition columns typed as in the source, and `error` at the
-    end.
-    """
+    """The columns of `predictions`, partition columns typed as in the source, and then `NOT_PREDICTED`."""
     from pyspark.sql import types as T
 
     number = T.StringType() if spec.task == "classification" else T.DoubleType()
-    step = T.StructField(str(spec.columns.time), T.TimestampType())
     fields = [
         T.StructField("partition_id", T.StringType()),
         *(T.StructField(name, silver[name].dataType) for name in spec.partition_by),
         T.StructField("cutoff", T.TimestampType()),
-        step if spec.task == "forecast" else T.StructField("row", T.LongType()),
+        T.StructField("trained_until", T.TimestampType()),
+        *_row_fields(spec, silver),
         T.StructField("prediction", number),
         *(T.StructField(name, T.DoubleType()) for name in interval_columns(spec)),
         T.StructField("fallback", T.BooleanType()),
@@ -47,10 +50,26 @@ def scored_schema(spec: Spec, silver: StructType) -> StructType:
         T.StructField("data_version", T.LongType()),
         T.StructField("run_id", T.StringType()),
         T.StructField("scored_at", T.TimestampType()),
-        T.StructField("key", T.StringType()),
-        T.StructField("error", T.StringType()),
+        *(T.StructField(name, T.StringType()) for name in NOT_PREDICTED),
     ]
     return T.StructType(fields)
+
+
+def _row_fields(spec: Spec, silver: StructType) -> list[StructField]:
+    """What says which step or row a prediction is of: a forecast's time, or a table's time, id and number."""
+    from pyspark.sql import types as T
+
+    time = [T.StructField(str(spec.columns.time), T.TimestampType())] if spec.columns.time else []
+    if spec.task == "forecast":
+        return time
+    names = [name for name in row_names(spec) if name != spec.columns.time]
+    return [*time, *(T.StructField(n, silver[n].dataType) for n in names), T.StructField("row", T.LongType())]
+
+
+def row_names(spec: Spec) -> list[str]:
+    """The columns of silver, beside the partition's own, by which a table's row is known: its time and id."""
+    names = dict.fromkeys([spec.columns.time, spec.columns.id])
+    return [name for name in names if name is not None and name not in spec.partition_by]
 
 
 def interval_columns(spec: Spec) -> list[str]:
@@ -69,8 +88,11 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
     tracking = production(spec)
+    in_azure = (spec.mlflow.production.artifacts or "").startswith(SCHEMES)
+    handed = credentials.hand_out() if in_azure else None
 
     def score_slot(partitions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        credentials.use(handed)
         nothing = rows.iloc[:0]
         by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
         outcomes = [
@@ -108,12 +130,14 @@ def outcome(
         "partition_id": own["partition_id"],
         "key": own["key"],
         "cutoff": own["cutoff"],
+        "model_id": own["model_id"],
         "scored_at": pd.Timestamp.now("UTC").tz_localize(None),
+        "champion_error": own.get("champion_error"),
         "error": None,
     }
     try:
-        payload, model = _model(spec, own, rows, key, tracking)
-        return Outcome({**facts, **model}, _predict(spec, payload, own["cutoff"], rows))
+        model, predicted = _predicted_by(spec, own, rows, key, tracking)
+        return Outcome({**facts, **model}, predicted)
     except Exception as error:
         return Outcome({**facts, "error": _reason(error)}, None)
 
@@ -141,9 +165,7 @@ def _predicted(outcomes: list[Outcome], name: str) -> pd.Series[Any]:
 
 
 def _repeated(outcomes: list[Outcome], name: str, counts: list[int]) -> pd.Series[Any]:
-    """A fact of each partition, once a row; times become a column of times, which Spark tells in its own
-    zone.
-    """
+    """A fact of each partition, once a row; times become a column of times, which Spark reads in its zone."""
     values = pd.Series([outcome.facts.get(name) for outcome in outcomes], dtype=object)
     return values.infer_objects().repeat(counts).reset_index(drop=True)
 
@@ -166,35 +188,61 @@ def production(spec: Spec) -> str | None:
         return None
 
 
-def _model(
+Answer = tuple[dict[str, Any], pd.DataFrame]
+
+
+def _predicted_by(
     spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey, tracking: str | None
-) -> tuple[bytes, dict[str, object]]:
-    """The payload to predict with and what the output says of it: the champion, or the spec's fallback."""
+) -> Answer:
+    """What the output says of the model, and its predictions: the champion's, or those of the fallback."""
     if isinstance(own["problem"], str):
         raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
-    if isinstance(own["model_id"], str):
-        named = {
-            "family": own["family"],
-            "model_id": own["model_id"],
-            "sha256": own["sha256"],
-            "fallback": False,
-        }
-        return _verified(own, tracking), named
+    if not isinstance(own["model_id"], str):
+        return _by_fallback(spec, own, rows, key)
+    loaded = LoadedPartition(_verified(own, tracking))
+    named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"]}
+    facts = {**named, "fallback": False, "trained_until": loaded.cutoff}
+    return facts, predictions_of(loaded, spec, own, rows)
+
+
+def _by_fallback(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey) -> Answer:
+    """The predictions of the spec's fallback, fitted to the partition's own rows.
+
+    Where it lacks what is known ahead, it does without: a plain forecast is better than none.
+    """
     if spec.fallback is None:
-        raise Unscored("no_champion", "no model of this partition passed the gates. See table promotions")
+        raise _no_model(own, "no model of this partition passed the gates. See table promotions")
+    try:
+        return _fitted_fallback(spec, own, rows, key)
+    except FitError as error:
+        if error.reason != Reason.MISSING_FEATURE or not spec.columns.known_future:
+            raise _no_model(own, f"the fallback failed: {error}") from error
+    columns = spec.columns.model_copy(update={"known_future": []})
+    return _fitted_fallback(spec.model_copy(update={"columns": columns}), own, rows, key)
+
+
+def _fitted_fallback(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey) -> Answer:
     plain = spec.model_copy(update={"candidates": [spec.fallback], "combine": "best"})
-    history = rows[rows[spec.columns.time] <= own["cutoff"]] if spec.task == "forecast" else rows
+    history = rows[~rows[FROM_CALENDAR]] if FROM_CALENDAR in rows else rows
+    if spec.task == "forecast":
+        history = history[history[spec.columns.time] <= own["cutoff"]]
     result = fit_partition(history, plain, key)
-    if result.payload is None:
-        raise Unscored(
-            "no_champion", f"and the fallback failed: {result.failure.message if result.failure else ''}"
-        )
-    return result.payload, {
-        "family": result.family,
-        "model_id": None,
-        "sha256": result.sha256,
-        "fallback": True,
-    }
+    if result.payload is None or result.failure is not None:
+        raise _no_model(own, f"the fallback failed: {result.failure.message if result.failure else ''}")
+    loaded = LoadedPartition(result.payload)
+    named = {"family": result.family, "model_id": None, "sha256": result.sha256}
+    facts = {**named, "fallback": True, "trained_until": loaded.cutoff}
+    return facts, predictions_of(loaded, spec, own, rows)
+
+
+def _no_model(own: dict[str, Any], message: str) -> Unscored:
+    """Why there is nothing to predict with: what became of the champion, of the last fit, or `message`."""
+    if isinstance(own.get("champion_error"), str):
+        reason, _, said = own["champion_error"].partition(": ")
+        return Unscored(reason, f"{said}; and {message}")
+    if isinstance(own.get("fit_reason"), str):
+        return Unscored("no_champion", f"its last fit failed ({own['fit_reason']}: {own['fit_message']})")
+    return Unscored("no_champion", message)
 
 
 def _verified(own: dict[str, Any], tracking: str | None) -> bytes:
@@ -207,15 +255,47 @@ def _verified(own: dict[str, Any], tracking: str | None) -> bytes:
     return payload
 
 
-def _predict(spec: Spec, payload: bytes, cutoff: pd.Timestamp, rows: pd.DataFrame) -> pd.DataFrame:
-    levels = spec.backtest.intervals
-    if spec.task == "forecast" and pd.isna(cutoff):
-        return predict_partition(payload, future=rows, levels=levels)
-    if spec.task == "forecast":
-        future = rows if spec.columns.known_future else None
-        return predict_partition(payload, future=future, horizon=spec.horizon, since=cutoff, levels=levels)
-    predicted = predict_partition(payload, future=rows, levels=levels)
-    return predicted.assign(row=range(len(predicted)))
+def predictions_of(
+    loaded: LoadedPartition, spec: Spec, own: dict[str, Any], rows: pd.DataFrame
+) -> pd.DataFrame:
+    """The model's predictions: the horizon after the cutoff, or a prediction for each row that is due."""
+    cutoff, levels = own["cutoff"], spec.backtest.intervals
+    if spec.task != "forecast":
+        return _of_table(loaded, spec, rows)
+    if pd.isna(cutoff):
+        return loaded.predict(future=rows, levels=levels)
+    if loaded.cutoff is not None and loaded.cutoff > cutoff and cutoff < own["end"]:
+        raise Unscored("trained_later", f"the model was trained until {loaded.cutoff}, after {cutoff}")
+    ahead = spec.columns.known_future or spec.prepare.closed.column
+    known = known_ahead(rows, spec, loaded.cutoff, cutoff) if ahead else None
+    current = _up_to_date(loaded, spec, rows, cutoff)
+    return current.predict(future=known, horizon=spec.horizon, since=cutoff, levels=levels)
+
+
+def _up_to_date(
+    loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame, cutoff: pd.Timestamp
+) -> LoadedPartition:
+    """The model as of the cutoff where its families can do that, by the rows since its training."""
+    time = rows[str(spec.columns.time)]
+    since = rows[(time > loaded.cutoff) & (time <= cutoff)]
+    since = since[~since[FROM_CALENDAR].astype(bool)] if FROM_CALENDAR in since else since
+    if since.empty:
+        return loaded
+    try:
+        return brought_up_to_date(loaded, clean(since, spec))
+    except FitError:  # no row of them has a target
+        return loaded
+
+
+def _of_table(loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame) -> pd.DataFrame:
+    due = rows[rows[DUE].astype(bool)] if DUE in rows else rows
+    names = row_names(spec)
+    due = due.assign(_id=due[names].astype(str).agg("|".join, axis=1)) if names and len(due) else due
+    due = due.sort_values([*(n for n in names if n == spec.columns.time), "_id"]) if "_id" in due else due
+    predicted = loaded.predict(future=due, levels=spec.backtest.intervals).reset_index(drop=True)
+    known = {name: due[name].reset_index(drop=True) for name in names}
+    known |= {name: values.astype(object) for name, values in known.items() if name != spec.columns.time}
+    return predicted.assign(row=range(len(predicted)), **known)
 
 
 def _reason(error: Exception) -> str:

@@ -22,6 +22,7 @@ from manymodels_spark.spark.workers import cogrouped
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import Kafka, Stream, resolve
 from manymodels_spark.stages.runs.job import Job, StageReport
+from manymodels_spark.stages.score.inputs import with_champions
 from manymodels_spark.stages.score.score_task import (
     Outcome,
     Scorer,
@@ -30,7 +31,6 @@ from manymodels_spark.stages.score.score_task import (
     production,
     scored_schema,
 )
-from manymodels_spark.stages.score.stage import with_champions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from manymodels_spark.errors import ManyModelsError, Reason
-from manymodels_spark.lake.tables import ALERTS, FITS, MODELS, PARTITIONS, Lake
+from manymodels_spark.errors import Reason
+from manymodels_spark.lake.queries import in_scope, latest_fits
+from manymodels_spark.lake.tables import ALERTS, FITS, MODELS, Lake
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ class Selection:
 
     `todo` (to fit: partition_id, key, bucket, rows, fingerprint, cost in seconds of the last fit or NaN) and
     `broken` (found unfit by prepare: partition_id, key, rows, fingerprint, problem, problem_detail) have a
-    row each; `unchanged` and `quarantined` (failed before, on the same rows) are counts.
+    row each; `unchanged`, `inactive` and `quarantined` (failed before, on the same rows) are counts.
     """
 
     total: int
@@ -63,6 +64,12 @@ class Selection:
     quarantined: int
     todo: pd.DataFrame
     broken: pd.DataFrame
+    inactive: int = 0
+
+    @property
+    def skipped(self) -> int:
+        """Partitions that need no fit."""
+        return self.unchanged + self.inactive + self.quarantined
 
 
 def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection:
@@ -90,25 +97,8 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
         quarantined=counts.get("quarantined", 0),
         todo=found[found["fate"] == "todo"][_TODO],
         broken=found[found["fate"] == "broken"][_BROKEN],
+        inactive=counts.get("inactive", 0),
     )
-
-
-def in_scope(lake: Lake, only: str | None) -> DataFrame:
-    """The prepared partitions that `only` (SQL over the partition columns) selects."""
-    from pyspark.errors import AnalysisException, ParseException
-
-    partitions = lake.read(PARTITIONS)
-    if only is None:
-        return partitions
-    try:
-        chosen = partitions.filter(only)
-        chosen.schema  # noqa: B018  (Spark Connect resolves a condition only on use)
-    except (AnalysisException, ParseException) as error:
-        problem = str(error).strip().splitlines()[0]  # the lines below it show Spark's plan of the query
-        raise ManyModelsError(
-            f"--only {only!r} is no condition on {', '.join(partitions.columns)}: {problem}"
-        ) from error
-    return chosen
 
 
 def fingerprint(spec_hash: str) -> Column:
@@ -116,15 +106,6 @@ def fingerprint(spec_hash: str) -> Column:
     from pyspark.sql import functions as F
 
     return F.sha2(F.concat_ws("|", F.col("data_hash"), F.lit(spec_hash)), 256)
-
-
-def latest(fits: DataFrame) -> DataFrame:
-    """The newest row of every partition."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    newest = Window.partitionBy("partition_id").orderBy(F.col("fitted_at").desc(), F.col("run_id").desc())
-    return fits.withColumn("_rank", F.row_number().over(newest)).filter("_rank = 1").drop("_rank")
 
 
 def _last_fits(lake: Lake, run_id: str) -> DataFrame:
@@ -141,7 +122,7 @@ def _last_fits(lake: Lake, run_id: str) -> DataFrame:
         fits = fits.join(logged, ["run_id", "partition_id"], "left").filter(mine_or_failed | F.col("logged"))
     else:
         fits = fits.filter(mine_or_failed)
-    return latest(fits).select("partition_id", *(F.col(name).alias(f"last_{name}") for name in _LAST))
+    return latest_fits(fits).select("partition_id", *(F.col(name).alias(f"last_{name}") for name in _LAST))
 
 
 def _alerted(lake: Lake) -> DataFrame:
@@ -154,7 +135,9 @@ def _alerted(lake: Lake) -> DataFrame:
 
 
 def _fate(choice: Choice, run_id: str) -> Column:
-    """What becomes of a partition: done, broken, todo, quarantined (still, for its rows) or unchanged."""
+    """What becomes of a partition: done, inactive, broken, todo, quarantined (still, for its rows) or
+    unchanged.
+    """
     from pyspark.sql import functions as F
 
     same = F.col("last_fingerprint").eqNullSafe(F.col("fingerprint"))
@@ -170,7 +153,6 @@ def _fate(choice: Choice, run_id: str) -> Column:
         due = F.col("alerted_at").isNotNull() & ~F.coalesce(
             F.col("last_fitted_at") > F.col("alerted_at"), F.lit(False)
         )
-    fate = F.when(F.col("last_run_id").eqNullSafe(F.lit(run_id)), "done").when(
-        broken & same & failed, "quarantined"
-    )
+    fate = F.when(F.col("last_run_id").eqNullSafe(F.lit(run_id)), "done").when(F.col("inactive"), "inactive")
+    fate = fate.when(broken & same & failed, "quarantined")
     return fate.when(broken, "broken").when(due, "todo").when(failed, "quarantined").otherwise("unchanged")

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from manymodels_spark.errors import FitError
+from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import RUNS
-from manymodels_spark.modeling.backtest import folds_of
 from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.modeling.folds import folds_of
 from manymodels_spark.spark.session import cores as cores_of
 from manymodels_spark.spec.metric_names import TASK_METRICS
 from manymodels_spark.spec.model import Spec
@@ -26,7 +27,7 @@ from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.packaging.requirements import template_of
 from manymodels_spark.stages.runs.job import Job, new_run_id
 from manymodels_spark.stages.train import estimate as e
-from manymodels_spark.stages.train.due import Choice, Selection, in_scope, select
+from manymodels_spark.stages.train.due import Choice, Selection, select
 from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 from manymodels_spark.stages.train.fit_wave import fit_wave, warm
 from manymodels_spark.stages.train.packing import Wave, expected, pack
@@ -96,6 +97,7 @@ class Plan:
     mlflow_bytes: int
     prediction_rows: int
     others: dict[str, float] = field(default_factory=dict)
+    inactive: int = 0
 
     @property
     def todo(self) -> int:
@@ -155,6 +157,7 @@ def _plan(
         new=len(todo) - known,
         changed=known,
         unchanged=selection.unchanged,
+        inactive=selection.inactive,
         quarantined=selection.quarantined,
         broken=len(selection.broken),
         too_short=too_short(todo["rows"].tolist(), spec),

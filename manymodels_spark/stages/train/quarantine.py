@@ -8,9 +8,9 @@ import pandas as pd
 
 from manymodels_spark.errors import ADVICE, Reason
 from manymodels_spark.frames import records
-from manymodels_spark.lake.tables import FITS, PARTITIONS, QUARANTINE, Lake
+from manymodels_spark.lake.queries import latest_fits, prepared_partitions
+from manymodels_spark.lake.tables import FITS, QUARANTINE, Lake
 from manymodels_spark.modeling.results import Failure, FitResult, Status
-from manymodels_spark.stages.train.due import latest
 from manymodels_spark.stages.train.fit_task import FITS_SCHEMA, Member, outcome
 
 EXAMPLES = 3
@@ -27,14 +27,16 @@ def commit_broken(lake: Lake, run_id: str, broken: pd.DataFrame) -> None:
 
 
 def refresh(lake: Lake) -> None:
-    """Rewrite the `quarantine` table from the latest outcome of every partition that is still in the data."""
+    """Rewrite the `quarantine` table from the latest outcome of every partition that is still in the data and
+    active.
+    """
     from pyspark.sql import functions as F
 
     if not lake.exists(FITS):
         return
-    present = lake.read(PARTITIONS).select("partition_id")
+    present = prepared_partitions(lake).filter("NOT inactive").select("partition_id")
     kept = lake.read(FITS).select("status", *_COLUMNS)
-    failed = latest(kept).filter(F.col("status") == str(Status.FAILED)).drop("status")
+    failed = latest_fits(kept).filter(F.col("status") == str(Status.FAILED)).drop("status")
     lake.overwrite(QUARANTINE, failed.join(present, "partition_id", "left_semi"))
 
 

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 def train(job: Job, choice: Choice | None = None) -> StageReport:
     """Fit, log and account for the partitions that `choice` selects.
 
-    Counts: partitions, fitted, fallback, unchanged, quarantined; they add up, or ManyModelsError is raised.
+    Counts: partitions, fitted, fallback (of the fitted), unchanged, inactive, quarantined; they add up, or
+    ManyModelsError is raised.
     Raises TrackingError before any fit where MLflow cannot be reached, ConcurrentWrite where another process
     trains or prepares meanwhile, and TooManyFailures at the end where more partitions failed than
     `limits.failures` allows (everything is committed and logged then, too).
@@ -109,9 +110,7 @@ class _Training:
     def _work(self, selection: Selection, resumed: bool, start_up: _StartUp) -> dict[str, int]:
         """Fit and log what was selected; the run's partitions by status."""
         lake, spec = self.job.lake, self.job.spec
-        watch = Watch(
-            self.job, "train", self.run_id, len(selection.todo), selection.unchanged + selection.quarantined
-        )
+        watch = Watch(self.job, "train", self.run_id, len(selection.todo), selection.skipped)
         begun, recorder = start_up.submit(watch.begin), start_up.submit(self._recorder)
         if resumed:
             self._log_unlogged(recorder.result())
@@ -197,14 +196,17 @@ class _Training:
             "fitted": outcomes.get(Status.FITTED, 0) + outcomes.get(Status.FALLBACK, 0),
             "fallback": outcomes.get(Status.FALLBACK, 0),
             "unchanged": selection.unchanged,
+            "inactive": selection.inactive,
             "quarantined": outcomes.get(Status.FAILED, 0) + selection.quarantined,
         }
         self.report.counts.update(counts)
         self.report.calls = self.repository.client.total
+        inactive = f"{counts['inactive']} inactive, " if counts["inactive"] else ""
         self.report.note = (
-            f"{counts['fitted']} fitted, {counts['unchanged']} unchanged, {counts['quarantined']} quarantined"
+            f"{counts['fitted']} fitted, {counts['unchanged']} unchanged, "
+            f"{inactive}{counts['quarantined']} quarantined"
         )
-        accounted = counts["fitted"] + counts["unchanged"] + counts["quarantined"]
+        accounted = sum(counts[name] for name in ("fitted", "unchanged", "inactive", "quarantined"))
         if accounted != counts["partitions"]:
             raise ManyModelsError(
                 f"{counts['partitions']} partitions came in, but {accounted} are accounted for "
