@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -38,6 +38,9 @@ PAUSE = 2.0
 LONGEST_PAUSE = 1.0
 # A search shows the first champions: a page for tens of thousands would take longer than anybody waits.
 PAGE = 200
+BULK_PAGE = 1000
+# Finding so many one by one takes as long as a few pages of all.
+FEW = 50
 
 
 class MlflowChampions:
@@ -49,7 +52,7 @@ class MlflowChampions:
 
     def __init__(self, where: Repository, spec: Spec, pause: float = PAUSE) -> None:
         self._where, self._spec, self._pause = where, spec, pause
-        self._repository: ModelRepository | None = None
+        self._repositories: dict[bool, ModelRepository | None] = {}
         self._lock = threading.Lock()
         self._failed_at = -pause
         self._why = ""
@@ -63,7 +66,24 @@ class MlflowChampions:
         """See ChampionSource. One call of the server's search."""
         query = self._query(PARTITION=partition_id)
         found = self._ask(lambda repository: list(_ready(repository, query)))
-        return max(found, key=lambda one: (one.created, one.model_id), default=None)
+        return max(found, key=_age, default=None)
+
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """See ChampionSource. Few are asked for one by one, many by reading all of the spec's champions: a
+        page of the server's search holds up to 1,000 of them.
+        """
+        if len(partition_ids) < FEW:
+            found = ((one, self.find(one)) for one in partition_ids)
+            return {one: champion for one, champion in found if champion is not None}
+        wanted, newest = frozenset(partition_ids), dict[str, Champion]()
+        for champion in self._ask(self._all, in_bulk=True):
+            known = newest.get(champion.partition_id)
+            if champion.partition_id in wanted and (known is None or _age(known) < _age(champion)):
+                newest[champion.partition_id] = champion
+        return newest
+
+    def _all(self, repository: ModelRepository) -> list[Champion]:
+        return list(_ready(repository, self._query()))
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
@@ -108,12 +128,14 @@ class MlflowChampions:
             f" AND name ILIKE '{before}%{slug}%'" for slug in filter(None, map(_slug, words_of(text)))
         )
 
-    def _ask(self, question: Callable[[ModelRepository], list[Champion]]) -> list[Champion]:
+    def _ask(
+        self, question: Callable[[ModelRepository], list[Champion]], in_bulk: bool = False
+    ) -> list[Champion]:
         """The answer, or SourceDown without waiting where the last question failed a moment ago."""
         if time.monotonic() - self._failed_at < self._pause:
             raise SourceDown(self._why)
         try:
-            repository = self._connected()
+            repository = self._connected(in_bulk)
             return [] if repository is None else question(repository)
         except Exception as error:
             self._failed_at = time.monotonic()
@@ -124,18 +146,20 @@ class MlflowChampions:
             )
             raise SourceDown(self._why) from error
 
-    def _connected(self) -> ModelRepository | None:
-        """The repository, None while the production MLflow holds no experiment of this spec."""
+    def _connected(self, in_bulk: bool) -> ModelRepository | None:
+        """The repository, None while the production MLflow holds no experiment of this spec. One for bulk
+        reads gets pages as large as the server gives them.
+        """
         with self._lock:
-            if self._repository is None:
-                self._repository = self._connect()
-            return self._repository
+            if self._repositories.get(in_bulk) is None:
+                self._repositories[in_bulk] = self._connect(BULK_PAGE if in_bulk else PAGE)
+            return self._repositories[in_bulk]
 
-    def _connect(self) -> ModelRepository | None:
-        client = self._client()
+    def _connect(self, page: int) -> ModelRepository | None:
+        client = self._client(page)
         if self._registered:
             # Versions are found whatever experiment they come from; only what makes them wants one.
-            return RegistryRepository(client, "", self._spec.name, page=PAGE)
+            return RegistryRepository(client, "", self._spec.name, page=page)
         name = experiment_name(self._where, self._spec.name, client.uri)
         found = client.call(client.mlflow.get_experiment_by_name, name)
         if found is None:
@@ -146,7 +170,7 @@ class MlflowChampions:
             )
         return ModelRepository(client, str(found.experiment_id), self._spec.name)
 
-    def _client(self) -> Client:
+    def _client(self, page: int) -> Client:
         """A client that makes nothing and has little patience."""
         registry = self._where.registry if self._registered else None
         for written in filter(None, (self._where.tracking, registry)):
@@ -159,10 +183,14 @@ class MlflowChampions:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", SECONDS)
         client = Client.connect(self._where.tracking, self._where.registry)
         client.attempts = ATTEMPTS
-        client.limits = replace(client.limits, page=min(PAGE, client.limits.page))
+        client.limits = replace(client.limits, page=min(page, client.limits.page))
         # A server may ask for a minute's patience, which nobody at the other end has.
         client.sleep = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
         return client
+
+
+def _age(champion: Champion) -> tuple[int, str]:
+    return champion.created, champion.model_id
 
 
 def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:
