@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachetools import TTLCache
+
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving import sizes
@@ -72,7 +74,7 @@ class ModelCache:
         self.bytes = 0
         self._clock, self._resident = clock, resident
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._negative: OrderedDict[str, tuple[float, ManyModelsError]] = OrderedDict()
+        self._negative: TTLCache[str, ManyModelsError] = TTLCache(NEGATIVES, settings.negative_ttl, clock)
         self._loading: dict[str, Future[Entry]] = {}
         # Models whose time-to-live is over and that were asked for since; one sweep looks at all of them.
         self._refreshing: set[str] = set()
@@ -119,9 +121,9 @@ class ModelCache:
             return _done(entry)
         with self._lock:
             known = self._negative.get(partition_id)
-            if known is not None and known[0] > self._clock():
+            if known is not None:
                 self.counts["negative_hits"] += 1
-                return _failed(known[1])
+                return _failed(known)
             waiting = self._loading.get(partition_id)
             if waiting is not None:
                 self.counts["joined"] += 1
@@ -226,10 +228,7 @@ class ModelCache:
         if isinstance(error, SourceDown):
             return
         with self._lock:
-            self._negative[partition_id] = (self._clock() + self.settings.negative_ttl, error)
-            self._negative.move_to_end(partition_id)
-            while len(self._negative) > NEGATIVES:
-                self._negative.popitem(last=False)
+            self._negative[partition_id] = error
 
     def _sweep(self) -> None:
         """Ask the source again for all models whose time is over, in one go, and swap what has changed."""
