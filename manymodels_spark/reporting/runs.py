@@ -115,10 +115,7 @@ def general(reason: str) -> str:
     number = r"-?\d[\d.]*(?:e[+-]?\d+)?|nan"
     bound = r"(?=, (?:required|wanted) (?:below|above))"
     texts = [
-        re.sub(
-            rf"^((?:failed|held): \w+ )(?:{number})(?=, (?:required|wanted) (?:below|above))", r"\1…", part
-        )
-        for part in failed or parts
+        re.sub(rf"^((?:failed|held): \w+ )(?:{number}){bound}", r"\1…", part) for part in failed or parts
     ]
     texts = [
         re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})( \(.*\), by)", r"\1…\2…\3", text) for text in texts
