@@ -1,8 +1,8 @@
 """The headline's workload by prophet-batch's process pool: the same fits and forecasts, in plain files.
 
 Run by `benchmarks.headline` in an environment of its own; this package is not imported here. Every series is
-fitted without its last fold, forecast over it, fitted on all rows, and forecast ahead, without intervals (which
-prophet-batch would sample). Nothing is shuffled, kept or tracked.
+fitted without its last fold, forecast over it, fitted on all rows, and forecast ahead, without intervals
+(which prophet-batch would sample). Nothing is shuffled, kept or tracked.
 
     python peer_batch.py FOLDER HORIZON CORES
 """
