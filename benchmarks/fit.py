@@ -5,13 +5,14 @@
 
 Partitions are daily and share their dates, as those of a table mostly do; the first one of a family and size
 is not counted, the figure is the median of the others. Each is split into the time inside the family's own
-methods, metrics, conformal intervals, the payload, and the rest (cleaning, folds, records). Only this
-process's CPU counts, so that Stan's is not in it: families here do without.
+methods, cleaning, metrics, conformal intervals, the payload, and the rest (folds, copies of rows, records).
+Only this process's CPU counts, so that Stan's is not in it: families here do without.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -42,9 +43,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 # Slower families are measured on fewer partitions.
 PARTITIONS, FEW, SLOW = 25, 3, 0.1
 PARTS = {
-    "metrics": ("backtest.judge", "fit.judge", "fit.mean_metrics", "fit.rank", "fit.leave_one_fold_out"),
-    "conformal": ("fit.calibrate", "fit.coverage"),
-    "payload": ("fit.seal", "fit.sha256"),
+    "metrics": ("backtest.Backtest.judge", "backtest.pooled", "fit.pooled", "fit.rank"),
+    "conformal": ("held_out.HeldOut.intervals", "held_out.HeldOut.metrics"),
+    "cleaning": ("fit.clean", "fit.grid_of"),
+    "payload": ("fit.seal", "fit.sha256", "fit.document_of"),
 }
 METHODS = ("fit", "refit", "predict", "dump")
 
@@ -127,15 +129,16 @@ def split(frame: pd.DataFrame, spec: Spec, key: PartitionKey, name: str) -> dict
 @contextmanager
 def metered(meter: Meter, name: str) -> Iterator[None]:
     """The family's methods and the parts of a fit with their time counted."""
-    module, cls = "manymodels_spark.modeling", registry.family(name)
+    cls = registry.family(name)
     with ExitStack() as stack:
         for part, names in PARTS.items():
             for path in names:
-                place = __import__(f"{module}.{path.split('.')[0]}", fromlist=["_"])
-                attribute = path.split(".")[1]
-                if hasattr(place, attribute):
-                    timed = meter.of(part, getattr(place, attribute))
-                    stack.enter_context(patch.object(place, attribute, timed))
+                module, *inner, attribute = path.split(".")
+                place = importlib.import_module(f"manymodels_spark.modeling.{module}")
+                for one in inner:
+                    place = getattr(place, one)
+                timed = meter.of(part, getattr(place, attribute))
+                stack.enter_context(patch.object(place, attribute, timed))
         for method in METHODS:
             timed = meter.of("family", getattr(cls, method))
             stack.enter_context(patch.object(cls, method, timed))

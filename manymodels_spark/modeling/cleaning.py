@@ -41,10 +41,11 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         frame = frame.iloc[np.argsort(_hashes(frame), kind="stable")]
     values = frame[columns.target]
     target = _labels(values) if spec.task == "classification" else _numbers(values, spec)
-    frame, known = frame.assign(**{columns.target: target}), target.notna().to_numpy()
+    frame = frame if target is values else frame.assign(**{columns.target: target})
+    known = target.notna().to_numpy()
     if spec.task == "forecast":
         first, last = np.flatnonzero(known)[[0, -1]]
-        frame = frame.iloc[first : last + 1]
+        frame = frame if last - first == len(frame) - 1 else frame.iloc[first : last + 1]
     elif not known.all():
         frame = frame[known]
     return _with_inputs(frame, spec)
@@ -73,7 +74,8 @@ def _hashes(frame: pd.DataFrame) -> NDArray[Any]:
 
 
 def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
-    times = _times(frame[time], spec.prepare.timezone)
+    given = frame[time]
+    times = _times(given, spec.prepare.timezone)
     if times.isna().any():
         if spec.prepare.bad_times == "quarantine":
             raise FitError(
@@ -87,7 +89,7 @@ def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
     copies = int((values[1:] == values[:-1]).sum())
     if copies and spec.task == "forecast":
         raise FitError(Reason.DUPLICATE_TIMES, f"{copies} duplicate timestamps in column {time}")
-    frame = frame.assign(**{time: times})
+    frame = frame if times is given else frame.assign(**{time: times})
     # Rows of a table may share a time, and come in the same order whatever theirs was.
     return frame.iloc[np.lexsort((_hashes(frame), values))] if copies else frame
 
@@ -126,7 +128,7 @@ def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
                 f"{int(lost.sum())} of {len(values)} targets are not numbers, e.g. {example!r}",
             )
         values = numbers
-    values = values.astype(np.float64)
+    values = values if values.dtype == np.float64 else values.astype(np.float64)
     array = values.to_numpy()
     if np.isinf(array).any():
         if spec.prepare.not_finite == "quarantine":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,6 +30,11 @@ class Numbers:
     scale: float = math.nan
     square: float = math.nan
 
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Every metric of this fold by itself."""
+        return _known(_of_numbers([self]))
+
     @classmethod
     def of(cls, actual: Floats, predicted: Floats, past: Floats, season: int) -> Numbers:
         """Of actuals and predictions, and the training targets (NaN where unknown; none for regressions)."""
@@ -45,6 +51,11 @@ class Classes:
     predicted: Floats
     classes: Sequence[str]
 
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Every metric of this fold by itself."""
+        return _known(_of_classes([self]))
+
 
 Judged = Numbers | Classes
 
@@ -55,9 +66,15 @@ def pooled(folds: Sequence[Judged]) -> dict[str, float]:
     The area under the ROC curve is a mean over the folds, since scores of different models are not ordered
     among each other; all others are of the pooled rows (Forman, Scholz 2010).
     """
+    if len(folds) == 1:
+        return dict(folds[0].metrics)
     numbers = [fold for fold in folds if isinstance(fold, Numbers)]
     classes = [fold for fold in folds if isinstance(fold, Classes)]
     found = _of_numbers(numbers) if numbers else _of_classes(classes) if classes else {}
+    return _known(found)
+
+
+def _known(found: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
