@@ -34,7 +34,7 @@ from manymodels_spark import ManyModels, Spec
 from manymodels_spark.families import registry
 from manymodels_spark.families.base import Problem
 from manymodels_spark.families.checked_spec import load_spec
-from manymodels_spark.modeling.fit import label
+from manymodels_spark.modeling.candidates import label
 from manymodels_spark.simulate import expected_units, sales_of
 from manymodels_spark.simulate.sales import plan
 from manymodels_spark.spec.model import Candidate

@@ -57,7 +57,7 @@ class LagFeatures:
     def _known(self, rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
         columns = [rows[name].to_numpy(dtype=np.float64) for name in self.known_future]
         if self.calendar and problem.time is not None:
-            times = pd.DatetimeIndex(rows[problem.time])
+            times = problem.local(pd.DatetimeIndex(rows[problem.time]))
             columns += calendar(times, problem.frequency)
             columns += (
                 [is_holiday(times, self.holidays)]

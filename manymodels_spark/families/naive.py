@@ -67,6 +67,7 @@ class Naive(SeasonalNaive):
     """Repeats the last value."""
 
     name = "naive"
+    every_step = False
     Options: ClassVar[type[Options]] = Options  # type: ignore[assignment]
 
     def _season(self, problem: Problem) -> int:
@@ -77,6 +78,7 @@ class Mean(Family[float]):
     """Predicts the mean of the training rows."""
 
     name = "mean"
+    every_step = False
     tasks = frozenset({"forecast", "regression"})
 
     def cost(self, rows: int) -> float:

@@ -75,6 +75,7 @@ class ProphetFamily(Family[StoredProphet]):
     """One Prophet model per partition; intervals come from the backtest, so none are sampled here."""
 
     name = "prophet"
+    every_step = False
     tasks = frozenset({"forecast"})
     packages = ("prophet", "cmdstanpy", "holidays")
     Options = ProphetOptions

@@ -181,6 +181,7 @@ class SES(Stats):
 
     name, library = "ses", "SimpleExponentialSmoothingOptimized"
     updated = staticmethod(statsforecast_update.simple)
+    every_step = False
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""
@@ -209,6 +210,7 @@ class Croston(Stats):
     """Croston's method for intermittent demand; `variant` sba corrects its bias (Syntetos, Boylan 2005)."""
 
     name, library = "croston", "CrostonClassic"
+    every_step = False
 
     class Options(Options):
         """`variant`: classic, sba or optimized; `last`: fit on the last so many rows only."""
@@ -231,6 +233,7 @@ class TSB(Stats):
     """Teunter, Syntetos and Babai (2011), for demand that may end."""
 
     name, library = "tsb", "TSB"
+    every_step = False
 
     class Options(Options):
         """Smoothing of demand's size and of its probability; `last`: fit on the last so many rows only."""

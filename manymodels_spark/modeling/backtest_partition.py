@@ -1,5 +1,4 @@
-"""The backtest of one partition once more, for someone who wants to see it: every candidate's prediction of
-every fold.
+"""The backtest of one partition once more, to look at: every candidate's prediction of every fold.
 
 A run keeps the champions' predictions of their folds; those of all candidates would outweigh the models. A
 fit is pure, so the same rows and spec give the same predictions again. Pure pandas, as the fit itself.
@@ -12,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.families.base import Problem
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.modeling.backtest import Fold, Trial
+from manymodels_spark.modeling.backtest import Backtest, Trial
+from manymodels_spark.modeling.candidates import backtest_of, grid_of, trials_of
 from manymodels_spark.modeling.cleaning import clean
-from manymodels_spark.modeling.fit import problem_of, trials_of
+from manymodels_spark.modeling.fit import problem_of
 from manymodels_spark.modeling.selection import combination, how_of, rank, size_of
 from manymodels_spark.spec.model import Spec
 
@@ -28,24 +27,26 @@ def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.
     fold (1 is the latest), the time column (or `row`, the place among the rows given), actual and prediction.
     A combination of candidates is a candidate of its own.
 
-    Raises FitError where the rows allow no fold. A candidate that failed is left out.
+    Steps that are closed or have no row have none here. A candidate that failed is left out.
+
+    Raises:
+        FitError: where the rows allow no fold.
+
     """
     problem = problem_of(rows, spec, key)
     with np.errstate(all="ignore"):
-        cleaned = clean(rows.reset_index(drop=True), spec)
-        trials, folds, _ = trials_of(cleaned, spec, problem)
-    ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(cleaned))
+        grid = grid_of(clean(rows.reset_index(drop=True), spec), spec, problem)
+        backtest = backtest_of(grid, spec, problem)
+        trials, _ = trials_of(backtest, spec)
+    ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(grid.rows))
     if not ranked:
         return pd.DataFrame(
             columns=["candidate", CHAMPION, "fold", problem.time or "row", "actual", "prediction"]
         )
-    named = {trial.name: _predicted(trial, folds) for trial in ranked}
+    named = {trial.name: _predicted(trial, backtest) for trial in ranked}
     best, combined = _champion(ranked, spec)
-    named |= combined
-    tables = [
-        _table(name, values, cleaned, folds, problem).assign(champion=name == best)
-        for name, values in named.items()
-    ]
+    named |= {name: [backtest.bounds.applied(fold) for fold in folds] for name, folds in combined.items()}
+    tables = [_table(name, values, backtest).assign(champion=name == best) for name, values in named.items()]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -58,31 +59,28 @@ def _champion(ranked: Sequence[Trial], spec: Spec) -> tuple[str, dict[str, list[
     return name, {name: combination(members, spec)}
 
 
-def _predicted(trial: Trial, folds: Sequence[Fold]) -> list[np.ndarray]:
-    """What the trial said of each fold; for classes the likeliest one."""
+def _predicted(trial: Trial, backtest: Backtest) -> list[np.ndarray]:
+    """What the trial said of each fold, within the bounds; for classes the likeliest one."""
     if not any(trial.classes):
-        return list(trial.predictions)
+        return [backtest.bounds.applied(fold) for fold in trial.predictions]
     return [
         np.asarray(classes, dtype=object)[predicted.argmax(axis=1)]
         for predicted, classes in zip(trial.predictions, trial.classes, strict=True)
     ]
 
 
-def _table(
-    name: str, predictions: Sequence[np.ndarray], rows: pd.DataFrame, folds: Sequence[Fold], problem: Problem
-) -> pd.DataFrame:
-    parts = []
-    for number, (fold, predicted) in enumerate(zip(folds, predictions, strict=True), start=1):
-        test = rows.iloc[fold.test]
+def _table(name: str, predictions: Sequence[np.ndarray], backtest: Backtest) -> pd.DataFrame:
+    parts, problem, rows = [], backtest.problem, backtest.grid.rows
+    for number, (fold, predicted) in enumerate(zip(backtest.folds, predictions, strict=True), start=1):
+        known = backtest.grid.known[fold.test]
+        test = rows.iloc[fold.test[known]]
         place = (
             {"row": test.index.to_numpy()}
             if problem.time is None
             else {problem.time: test[problem.time].to_numpy()}
         )
-        actual = test[problem.target].to_numpy()
+        actual, values = test[problem.target].to_numpy(), predicted[known]
         parts.append(
-            pd.DataFrame(
-                {"candidate": name, "fold": number, **place, "actual": actual, "prediction": predicted}
-            )
+            pd.DataFrame({"candidate": name, "fold": number, **place, "actual": actual, "prediction": values})
         )
     return pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.spec.clock import kept_zone
 from manymodels_spark.spec.model import Spec
 
 _NUMBERS = (int, float, str, Decimal, np.number, np.bool_)
@@ -18,39 +19,48 @@ _ZONE = re.compile(r":\d\d(\.\d+)?\s*(Z|UTC|GMT|[+-]\d\d:?(\d\d)?)$", re.IGNOREC
 
 
 def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """Rows sorted by time, with a float target without NaN (or labels as text), and only the columns that
-    count.
+    """Rows sorted by time, with a float target (or labels as text), and only the columns that count.
 
-    Rows without a target are left out. Rows of a table without times come in an order of their own, the same
-    for the same rows in any order: folds are drawn by position. Raises FitError with the reason where the
-    partition cannot be fitted.
+    Rows of a table without a target are left out. A series begins and ends with a row that has one; between
+    them it is NaN where it is not known. Rows of a table without times come in an order of their own, the
+    same for the same rows in any order: folds are drawn by position.
+
+    Raises:
+        FitError: with the reason, where the partition cannot be fitted.
+
     """
-    columns = spec.columns
-    wanted = [*([columns.time] if columns.time else []), columns.target, *columns.inputs]
+    wanted = _columns(spec)
     missing = [name for name in wanted if name not in rows]
     if missing:
         raise FitError(
             Reason.MISSING_FEATURE, f"column {', '.join(missing)} is missing in the partition's rows"
         )
-    frame = rows[wanted]
+    frame, columns = rows[wanted], spec.columns
     if columns.time:
         frame = _in_order(frame, columns.time, spec)
     else:
         frame = frame.iloc[np.argsort(_hashes(frame), kind="stable")]
-    target = (
-        _labels(frame[columns.target])
-        if spec.task == "classification"
-        else _numbers(frame[columns.target], spec)
-    )
+    values = frame[columns.target]
+    target = _labels(values) if spec.task == "classification" else _numbers(values, spec)
     frame, known = frame.assign(**{columns.target: target}), target.notna().to_numpy()
-    frame = frame if known.all() else frame[known]
+    if spec.task == "forecast":
+        first, last = np.flatnonzero(known)[[0, -1]]
+        frame = frame.iloc[first : last + 1]
+    elif not known.all():
+        frame = frame[known]
     return _with_inputs(frame, spec)
 
 
+def _columns(spec: Spec) -> list[str]:
+    """What a fit reads of the rows, without repeats."""
+    columns = spec.columns
+    also = spec.prepare.closed.column if spec.task == "forecast" else columns.group
+    named = [columns.time, columns.target, *columns.inputs, also]
+    return list(dict.fromkeys(name for name in named if name))
+
+
 def require_classes(rows: pd.DataFrame, spec: Spec) -> None:
-    """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class only: a fallback may
-    do.
-    """
+    """Raises FitError(ONE_CLASS) where clean rows of a classification hold one class: a fallback may do."""
     if spec.task == "classification" and rows[spec.columns.target].nunique() < 2:
         raise FitError(
             Reason.ONE_CLASS, f"all {len(rows)} rows are of class {rows[spec.columns.target].iat[0]!r}"
@@ -64,28 +74,29 @@ def _hashes(frame: pd.DataFrame) -> NDArray[Any]:
 
 
 def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
-    times = _times(frame[time], spec.prepare.timezone)
+    times = _times(frame[time], kept_zone(spec))
     if times.isna().any():
         if spec.prepare.bad_times == "quarantine":
             raise FitError(
                 Reason.BAD_TIMES, f"{int(times.isna().sum())} of {len(times)} rows have no valid {time}"
             )
         frame, times = frame[times.notna().to_numpy()], times.dropna()
-    if not times.is_monotonic_increasing:
-        order = np.argsort(times.to_numpy(), kind="stable")
-        frame, times = frame.iloc[order], times.iloc[order]
     values = times.to_numpy()
-    if copies := int((values[1:] == values[:-1]).sum()):
-        raise FitError(Reason.DUPLICATE_TIMES, f"{copies} rows repeat a {time} that is there already")
-    return frame.assign(**{time: times})
+    if not times.is_monotonic_increasing:
+        order = np.argsort(values, kind="stable")
+        frame, times, values = frame.iloc[order], times.iloc[order], values[order]
+    copies = int((values[1:] == values[:-1]).sum())
+    if copies and spec.task == "forecast":
+        raise FitError(Reason.DUPLICATE_TIMES, f"{copies} duplicate timestamps in column {time}")
+    frame = frame.assign(**{time: times})
+    # Rows of a table may share a time, and come in the same order whatever theirs was.
+    return frame.iloc[np.lexsort((_hashes(frame), values))] if copies else frame
 
 
 def _times(values: pd.Series, timezone: str) -> pd.Series:
-    """Times without zone: those with one are turned into the spec's timezone, others are taken to be in it
-    already.
+    """Times without zone: those with one are converted to the spec's, others are taken to be in it already.
 
-    Text and mixed zones are read; what cannot be read is NaT, and so are bare numbers, whose unit nobody
-    knows.
+    Text and mixed zones are read; what cannot be read is NaT, and so are bare numbers, of unknown unit.
     """
     if pd.api.types.is_numeric_dtype(values):
         return pd.Series(pd.NaT, index=values.index, dtype="datetime64[ns]")
@@ -113,7 +124,7 @@ def _numbers(values: pd.Series, spec: Spec) -> pd.Series:
             example = values[lost].iloc[0]
             raise FitError(
                 Reason.NOT_NUMERIC,
-                f"{int(lost.sum())} of {len(values)} targets are no numbers, e.g. {example!r}",
+                f"{int(lost.sum())} of {len(values)} targets are not numbers, e.g. {example!r}",
             )
         values = numbers
     values = values.astype(np.float64)

@@ -2,19 +2,23 @@
 step.
 
 Residuals grow with the step ahead, and few folds give few residuals per step. So a smooth scale is fitted
-over the steps, residuals are divided by it and pooled, and the quantile with the finite-sample correction
-(Vovk et al. 2005; Lei et al. 2018) is multiplied by the scale again.
+over the steps, residuals are divided by it and pooled, and quantiles with the finite-sample correction
+(Vovk et al. 2005; Lei et al. 2018) are multiplied by the scale again.
 
-Two things would make such intervals too narrow, and both are answered with Student's t: residuals of one fold
-that follow each other (a random walk's) hold less information than their number says, and a handful of
-residuals has no 95 % quantile at all.
+Intervals are symmetric quantiles of the residuals' size, or quantiles of the signed residuals (equal tails,
+as in Romano et al. 2019), weighted by how sure it is that the residuals are skewed or biased at all.
+
+Three things would make such intervals too narrow. Residuals of one fold that follow each other (a random
+walk's), and folds that overlap, hold less information than their number says; a handful of residuals has no
+95 % quantile at all. All are answered with Student's t at the number of residuals that they are worth.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,64 +27,160 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 # A scale that residuals can be divided by, whatever their unit.
 _SMALLEST = 1e-290
+# Kept beside the levels asked for, so that others can be answered later.
+_LEVELS = (50, 80, 90, 95, 99)
+# Chi-squared of two statistics up to which residuals count as symmetric: twice what chance alone gives.
+_CHANCE = 4.0
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Half-widths: `intercept + slope * sqrt(step)` times the level's quantile; step 1 is the first one
-    ahead.
+    """Offsets from the prediction at step h: `intercept + slope * sqrt(h)` times a quantile.
+
+    `quantiles` has the lower (never positive) and the upper one (never negative) of each level,
+    `probabilities` those of single probabilities that a spec asked for, of either sign. Step 1 is the first
+    one ahead.
     """
 
     intercept: float
     slope: float
-    quantiles: dict[int, float]
+    quantiles: dict[int, tuple[float, float]]
+    probabilities: dict[float, float] = field(default_factory=dict)
 
-    def half_width(self, steps: Floats, level: int) -> Floats:
-        """Half-widths at the steps, shape (len(steps),).
+    def offsets(self, steps: Floats, level: int) -> tuple[Floats, Floats]:
+        """What to add to predictions for the ends of an interval, each of shape (len(steps),).
 
         Levels between those known are interpolated, level 0 having no width. Above the highest nothing is
         known: NaN.
         """
         known = sorted(self.quantiles)
-        quantile = np.interp(level, [0, *known], [0.0, *(self.quantiles[k] for k in known)], right=math.nan)
-        return np.asarray(self._scale(steps) * quantile, dtype=np.float64)
+        lower, upper = (
+            np.interp(level, [0, *known], [0.0, *(self.quantiles[k][side] for k in known)], right=math.nan)
+            for side in (0, 1)
+        )
+        scale = self._scale(steps)
+        return scale * lower, scale * upper
+
+    def quantile(self, steps: Floats, probability: float) -> Floats:
+        """What to add to predictions for a quantile, shape (len(steps),); NaN where it was not asked for."""
+        return self._scale(steps) * self.probabilities.get(probability, math.nan)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON holds them."""
-        levels = {str(level): value for level, value in self.quantiles.items()}
-        return {"intercept": self.intercept, "slope": self.slope, "quantiles": levels}
+        return {
+            "intercept": self.intercept,
+            "slope": self.slope,
+            "quantiles": {str(level): list(pair) for level, pair in self.quantiles.items()},
+            "probabilities": {str(one): value for one, value in self.probabilities.items()},
+        }
 
     @classmethod
     def of_dict(cls, values: dict[str, Any]) -> Intervals:
-        """The inverse of `as_dict`."""
-        levels = {int(level): float(value) for level, value in values["quantiles"].items()}
-        return cls(float(values["intercept"]), float(values["slope"]), levels)
+        """The inverse of `as_dict`. Format 1 had one half-width a level and no probabilities."""
+        levels = {int(level): _pair(value) for level, value in values["quantiles"].items()}
+        single = {float(one): float(value) for one, value in values.get("probabilities", {}).items()}
+        return cls(float(values["intercept"]), float(values["slope"]), levels, single)
 
     def _scale(self, steps: Floats) -> Floats:
         return np.asarray(self.intercept + self.slope * np.sqrt(steps), dtype=np.float64)
 
 
-def calibrate(residuals: Sequence[Floats], levels: Sequence[int], *, stepwise: bool) -> Intervals:
-    """Intervals from residuals (actual minus predicted), one array per fold.
+def _pair(value: Any) -> tuple[float, float]:
+    if isinstance(value, list):
+        return float(value[0]), float(value[1])
+    return -float(value), float(value)
 
-    `stepwise` says that position i of a fold is step i + 1 ahead; else all residuals are of one kind. Beside
-    `levels` those are kept that let `half_width` answer any from 1 to 99.
+
+def calibrate(
+    residuals: Sequence[Floats],
+    levels: Sequence[int],
+    *,
+    stepwise: bool,
+    probabilities: Sequence[float] = (),
+    first: int = 1,
+    distinct: float = 1.0,
+) -> Intervals:
+    """Intervals from residuals (actual minus predicted), one array per fold, NaN where nothing is known.
+
+    Args:
+        residuals: of each fold, shape (steps,).
+        levels: percentages from 1 to 99; others are kept beside them, so that any level can be answered.
+        stepwise: whether position i of a fold is step `first + i` ahead; else all residuals are of one kind.
+        probabilities: of single quantiles.
+        first: the step ahead of each fold's first residual: 1, or more after a gap.
+        distinct: different times over all residuals, below 1 where folds overlap.
+
     """
-    errors = np.abs(np.concatenate(residuals))
-    steps = np.concatenate([np.arange(1, len(fold) + 1, dtype=np.float64) for fold in residuals])
-    intercept, slope = _growth(steps, errors) if stepwise else (1.0, 0.0)
-    scale = intercept + slope * np.sqrt(steps)
-    ordered = np.sort(errors / scale)
-    ends = np.cumsum([len(fold) for fold in residuals])[:-1]
-    count = (
-        _independent(np.split(np.concatenate(residuals) / scale, ends)) if stepwise else float(len(ordered))
-    )
-    wanted = sorted({*levels, 50, 80, 90, 95, 99})
-    # Student's part may rise less steeply than the residuals' own: a higher level is never narrower.
-    values = np.maximum.accumulate([_quantile(ordered, level / 100, count) for level in wanted])
+    steps = [np.arange(first, first + len(fold), dtype=np.float64) for fold in residuals]
+    known = ~np.isnan(np.concatenate(residuals))
+    every, at = np.concatenate(residuals)[known], np.concatenate(steps)[known]
+    intercept, slope = _growth(at, np.abs(every)) if stepwise else (1.0, 0.0)
+    scaled = every / (intercept + slope * np.sqrt(at))
+    worth = float(len(scaled))
+    if stepwise:
+        parts = [
+            fold / (intercept + slope * np.sqrt(ahead)) for fold, ahead in zip(residuals, steps, strict=True)
+        ]
+        worth = _independent(parts, distinct)
+    made = _Quantiles(np.sort(scaled), np.sort(np.abs(scaled)), worth)
     return Intervals(
-        intercept, slope, {level: float(value) for level, value in zip(wanted, values, strict=True)}
+        intercept,
+        slope,
+        made.pairs(sorted({*levels, *_LEVELS})),
+        {probability: made.signed_or_not(probability) for probability in probabilities},
     )
+
+
+@dataclass(frozen=True)
+class _Quantiles:
+    """Quantiles of scaled residuals: `signed` and `sizes` in order, `worth` so many independent ones."""
+
+    signed: Floats
+    sizes: Floats
+    worth: float
+
+    def pairs(self, levels: Sequence[int]) -> dict[int, tuple[float, float]]:
+        """The lower and upper quantile of each level, in order of levels: a higher one is never narrower,
+        though Student's part may rise less steeply than the residuals' own.
+        """
+        ends = [0.5 - level / 200 for level in levels]
+        lower = np.minimum.accumulate([min(self.signed_or_not(end), 0.0) for end in ends])
+        upper = np.maximum.accumulate([max(self.signed_or_not(1 - end), 0.0) for end in ends])
+        return {level: (float(a), float(b)) for level, a, b in zip(levels, lower, upper, strict=True)}
+
+    def signed_or_not(self, probability: float) -> float:
+        """The quantile of a probability: of the signed residuals by their weight, else of their size."""
+        level = abs(2 * probability - 1)
+        size = _quantile(self.sizes, level, self.worth) if level > 0 else 0.0
+        symmetric = math.copysign(size, probability - 0.5)
+        if self._weight == 0:
+            return symmetric
+        return self._weight * self._signed(probability) + (1 - self._weight) * symmetric
+
+    @cached_property
+    def _weight(self) -> float:
+        """How far the signs are to be believed, from 0 to 1: positive-part shrinkage (James, Stein 1961) of
+        the residuals' skewness and bias, by what chance gives with as many independent ones.
+        """
+        spread = float(self.signed.std())
+        if self.worth < 3 or spread <= 1e-12 * float(self.sizes[-1]):
+            return 0.0
+        centred = (self.signed - self.signed.mean()) / spread
+        skewness = float((centred**3).mean()) ** 2 * self.worth / 6
+        bias = (float(self.signed.mean()) / spread) ** 2 * self.worth
+        return max(0.0, 1 - _CHANCE / max(skewness + bias, _CHANCE))
+
+    def _signed(self, probability: float) -> float:
+        if probability < 0.5:
+            return -_Quantiles(-self.signed[::-1], self.sizes, self.worth)._signed(1 - probability)
+        count, level = len(self.signed), 2 * probability - 1
+        middle = float(np.median(self.signed))
+        widened = _student(level, self.worth) / _student(level, count) if level > 0 else 1.0
+        rank = math.ceil((count + 1) * probability)
+        if rank <= count:
+            return middle + (float(self.signed[rank - 1]) - middle) * widened
+        beyond = max(float(self.signed[-1]) - middle, _spread(self.signed - middle) * _student(level, count))
+        return middle + beyond * widened
 
 
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
@@ -96,20 +196,23 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     return mean - slope * float(root.mean()), slope
 
 
-def _independent(folds: Sequence[Floats]) -> float:
-    """How many independent residuals the folds are worth, by their first autocorrelation; at least one a
-    fold.
+def _independent(folds: Sequence[Floats], distinct: float) -> float:
+    """How many independent residuals the folds are worth, by their first autocorrelation and by how many of
+    them are of different times; at least one for each fold's length of different times.
     """
-    total = sum(float(np.square(fold).sum()) for fold in folds)
-    count = sum(len(fold) for fold in folds)
-    pairs = count - len(folds)
+    known = [~np.isnan(fold) for fold in folds]
+    values = [np.nan_to_num(fold) for fold in folds]
+    count = sum(int(mask.sum()) for mask in known)
+    least = max(len(folds) * distinct, 1.0)
+    total = sum(float(np.square(fold).sum()) for fold in values)
+    pairs = sum(int((mask[1:] & mask[:-1]).sum()) for mask in known)
     if total == 0 or pairs < 2:
-        return float(count)
-    found = sum(float((fold[1:] * fold[:-1]).sum()) for fold in folds) / total
+        return max(count * distinct, least)
+    found = sum(float((fold[1:] * fold[:-1]).sum()) for fold in values) / pairs / (total / count)
     # Independent residuals show this much by chance.
-    chance = 1 / math.sqrt(pairs)
-    correlation = min(max((found - chance) / (1 - chance), 0.0), 1.0)
-    return max(count * (1 - correlation) / (1 + correlation), float(len(folds)))
+    chance = 1 / math.sqrt(pairs * distinct)
+    correlation = min(max((found - chance) / (1 - chance), 0.0), 1.0) if chance < 1 else 0.0
+    return max(count * distinct * (1 - correlation) / (1 + correlation), least)
 
 
 def _quantile(ordered: Floats, level: float, independent: float) -> float:
@@ -118,8 +221,12 @@ def _quantile(ordered: Floats, level: float, independent: float) -> float:
     widened = _student(level, independent) / _student(level, count)
     if rank <= count:
         return float(ordered[rank - 1]) * widened
-    spread = math.sqrt(float(np.square(ordered).mean()) * (1 + 1 / count))
-    return max(float(ordered[-1]), spread * _student(level, count)) * widened
+    return max(float(ordered[-1]), _spread(ordered) * _student(level, count)) * widened
+
+
+def _spread(residuals: Floats) -> float:
+    count = len(residuals)
+    return math.sqrt(float(np.square(residuals).mean()) * (1 + 1 / count))
 
 
 def _student(level: float, freedom: float) -> float:
@@ -128,16 +235,3 @@ def _student(level: float, freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(max(freedom, 1.0), (1 + level) / 2))
-
-
-def coverage(residuals: Sequence[Floats], level: int, *, stepwise: bool) -> float:
-    """Share of each fold's residuals inside intervals made from the other folds; NaN with one fold."""
-    if len(residuals) < 2:
-        return math.nan
-    shares = []
-    for left_out, fold in enumerate(residuals):
-        others = [other for index, other in enumerate(residuals) if index != left_out]
-        made = calibrate(others, [level], stepwise=stepwise)
-        steps = np.arange(1, len(fold) + 1, dtype=np.float64)
-        shares.append(float((np.abs(fold) <= made.half_width(steps, level)).mean()))
-    return float(np.mean(shares))

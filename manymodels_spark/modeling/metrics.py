@@ -34,7 +34,7 @@ def wape(actual: Floats, predicted: Floats) -> float:
     """Weighted absolute percentage error: sum of |error| over sum of |actual|, as a fraction (Kolassa, Schütz
     2007).
     """
-    return _ratio(float(np.abs(actual - predicted).sum()), float(np.abs(actual).sum()))
+    return ratio(float(np.abs(actual - predicted).sum()), float(np.abs(actual).sum()))
 
 
 def smape(actual: Floats, predicted: Floats) -> float:
@@ -47,15 +47,23 @@ def smape(actual: Floats, predicted: Floats) -> float:
 
 
 def mase(actual: Floats, predicted: Floats, train: Floats, season: int = 1) -> float:
-    """Mean absolute error over that of the seasonal naive forecast inside `train` (Hyndman, Koehler 2006)."""
-    return _ratio(mae(actual, predicted), float(np.abs(_differences(train, season)).mean()))
+    """Mean absolute error over that of the seasonal naive forecast inside `train` (Hyndman, Koehler 2006).
+
+    `train` may have NaN where a step is not known.
+    """
+    return ratio(mae(actual, predicted), scales(train, season)[0])
 
 
 def rmsse(actual: Floats, predicted: Floats, train: Floats, season: int = 1) -> float:
-    """Root of the squared error over that of the seasonal naive forecast inside `train` (M5 competition,
-    2020).
-    """
-    return _ratio(rmse(actual, predicted), float(math.sqrt(np.square(_differences(train, season)).mean())))
+    """Root of the squared error over that of the seasonal naive forecast inside `train` (M5, 2020)."""
+    return ratio(rmse(actual, predicted), math.sqrt(scales(train, season)[1]))
+
+
+def scales(train: Floats, season: int) -> tuple[float, float]:
+    """Mean absolute and mean squared difference of values one season apart; 0 where no two are known."""
+    apart = train[season:] - train[:-season]
+    known = apart[~np.isnan(apart)]
+    return (float(np.abs(known).mean()), float(np.square(known).mean())) if len(known) else (0.0, 0.0)
 
 
 def pinball(actual: Floats, predicted: Floats, quantile: float = 0.5) -> float:
@@ -113,8 +121,10 @@ def auc(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) ->
     return float(np.mean(known)) if known else math.nan
 
 
-def of_numbers(actual: Floats, predicted: Floats, train: Floats, season: int) -> dict[str, float]:
-    """All metrics of a forecast or a regression at once."""
+def of_numbers(
+    actual: Floats, predicted: Floats, train: Floats | None = None, season: int = 1
+) -> dict[str, float]:
+    """All metrics of a forecast or a regression at once; `mase` and `rmsse` where `train` has two values."""
     plain: dict[str, Callable[[Floats, Floats], float]] = {
         "wape": wape,
         "smape": smape,
@@ -125,32 +135,18 @@ def of_numbers(actual: Floats, predicted: Floats, train: Floats, season: int) ->
         "r2": r2,
     }
     values = {name: function(actual, predicted) for name, function in plain.items()}
-    if len(train) > 1:
+    if train is not None and len(train) > 1:
         lag = season if len(train) > season else 1
         values["mase"] = mase(actual, predicted, train, lag)
         values["rmsse"] = rmsse(actual, predicted, train, lag)
     return values
 
 
-def of_classes(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) -> dict[str, float]:
-    """All metrics of a classification at once. `probabilities` has shape (n, len(classes))."""
-    guess = [classes[index] for index in probabilities.argmax(axis=1)]
-    return {
-        "logloss": logloss(actual, probabilities, classes),
-        "accuracy": accuracy(actual, guess),
-        "f1": f1(actual, guess),
-        "auc": auc(actual, probabilities, classes),
-    }
-
-
-def _ratio(error: float, scale: float) -> float:
+def ratio(error: float, scale: float) -> float:
+    """Error over scale; 0 where there is no error, NaN where only the scale is 0."""
     if scale > 0:
         return error / scale
     return 0.0 if error == 0 else math.nan
-
-
-def _differences(train: Floats, season: int) -> Floats:
-    return train[season:] - train[:-season] if len(train) > season else np.zeros(1)
 
 
 def _auc_of(positive: NDArray[np.bool_], score: Floats) -> float:

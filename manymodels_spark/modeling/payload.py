@@ -14,7 +14,9 @@ import orjson
 
 from manymodels_spark.errors import PayloadError
 
-FORMAT = 1
+# 1: symmetric intervals, rows as steps. 2: closed steps, bounds, signed quantiles. Older ones predict as
+# before: what they lack has a default.
+FORMAT = 2
 _LEVEL = 6
 
 
@@ -29,25 +31,22 @@ def open_payload(
 ) -> dict[str, Any]:
     """The document in a payload.
 
-    Raises PayloadError where the checksum is wrong, the bytes are damaged, the format is of a newer version,
-    or a member would have to be unpickled and `allow_pickle` is not set.
+    Raises:
+        PayloadError: where the checksum is wrong, the bytes are damaged, the format is of a newer version, or
+            a member would have to be unpickled and `allow_pickle` is not set.
+
     """
     if expected_sha256 is not None and sha256(data) != expected_sha256:
         raise PayloadError(
             f"the payload's SHA-256 is {sha256(data)[:12]}…, {expected_sha256[:12]}… is expected: not loaded"
         )
     try:
-        document = orjson.loads(zlib.decompress(data))
+        document: dict[str, Any] = orjson.loads(zlib.decompress(data))
     except (zlib.error, orjson.JSONDecodeError) as error:
         raise PayloadError(
             f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again"
         ) from error
-    if not isinstance(document, dict) or document.get("manymodels") not in range(1, FORMAT + 1):
-        found = document.get("manymodels") if isinstance(document, dict) else None
-        raise PayloadError(
-            f"the payload has format {found}, and this version reads formats 1 to {FORMAT}. "
-            "Install a newer manymodels-spark"
-        )
+    _require_format(document)
     if not isinstance(document.get("members"), list):
         raise PayloadError(
             "the payload has no members, so there is no model in it. Train the partition again"
@@ -55,6 +54,17 @@ def open_payload(
     if not allow_pickle and any(member.get("pickled") for member in document["members"]):
         raise PayloadError("the payload holds a pickled model, and loading pickles was not allowed")
     return document
+
+
+def _require_format(document: Any) -> None:
+    found = document.get("manymodels") if isinstance(document, dict) else None
+    if not isinstance(found, int) or found < 1:
+        raise PayloadError("the payload names no format: it is not a model of manymodels-spark")
+    if found > FORMAT:
+        raise PayloadError(
+            f"the payload has format {found}, and this version reads up to {FORMAT}. Install a newer "
+            f"manymodels-spark"
+        )
 
 
 def sha256(data: bytes) -> str:

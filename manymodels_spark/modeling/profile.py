@@ -83,17 +83,23 @@ class Profile:
         }
 
 
-def profile(values: Floats, seasons: Sequence[int]) -> Profile:
-    """The profile of a series in order, one value per step, without NaN. `seasons` are the lengths to look
-    for.
+def profile(values: Floats, seasons: Sequence[int], known: NDArray[np.bool_] | None = None) -> Profile:
+    """The profile of a series.
+
+    Args:
+        values: in order, one per step, without NaN; steps that are not `known` interpolated.
+        seasons: the lengths to look for, in steps.
+        known: which steps count for the class of demand, shape (len(values),); by default all.
+
     """
     values = np.asarray(values, dtype=np.float64)
-    demand = values[values != 0]
-    interval = len(values) / len(demand) if len(demand) else math.nan
+    seen = values if known is None else values[known]
+    demand = seen[seen != 0]
+    interval = len(seen) / len(demand) if len(demand) else math.nan
     variation = _variation(demand)
     found = [] if len(values) < 2 or np.ptp(values) == 0 else _found(values, seasons)
     return Profile(
-        kind=_kind(values, interval, variation),
+        kind=_kind(seen, interval, variation),
         rows=len(values),
         interval=interval,
         variation=variation,

@@ -34,7 +34,7 @@ class Score:
 @dataclass(frozen=True)
 class FoldPrediction:
     """What the champion predicted of one fold: the time of its first row, and a value for it and each row
-    after it.
+    with a target after it.
     """
 
     start: str
@@ -51,7 +51,7 @@ class Failure:
 
     @property
     def advice(self) -> str:
-        """What a person can do about it."""
+        """What can be done about it."""
         return ADVICE[self.reason]
 
 
@@ -59,10 +59,17 @@ class Failure:
 class FitResult:
     """The outcome of one partition: a payload with its scores, or a failure; never both, never neither.
 
-    `family` is the champion's name (`prophet`, `mean_best_3`), `families` those inside its payload, `metrics`
-    its means over the folds and `folds`, of forecasts, its predictions of each, latest first. `seconds` is
-    the whole fit's wall time and `family_seconds` the part spent inside families' own fit and predict.
-    `started_from` is the checksum of the payload that a warm start was given. Times are ISO 8601 text.
+    `rows` are those with a target. `family` is the champion's name (`prophet`, `mean_best_3`), `families`
+    those inside its payload and `folds`, of forecasts, its predictions of each, latest first.
+
+    `metrics` are those to publish: of the choice that the other folds would have made, over all folds
+    together. They are `optimistic` where there was a choice but a fold has no others apart from it (one fold,
+    or folds that overlap): then the choice was judged by what it was made by. `scores` are each candidate's
+    own.
+
+    `seconds` is the whole fit's wall time and `family_seconds` the part spent inside families' own fit and
+    predict. `started_from` is the checksum of the payload that a warm start was given. Times are ISO 8601
+    text.
     """
 
     status: Status
@@ -73,6 +80,7 @@ class FitResult:
     families: tuple[str, ...] = ()
     options: dict[str, object] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    optimistic: bool = False
     scores: tuple[Score, ...] = ()
     folds: tuple[FoldPrediction, ...] = ()
     start: str | None = None

@@ -7,13 +7,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from manymodels_spark.modeling.backtest import Trial, mean_metrics
+from manymodels_spark.modeling.backtest import Trial
 from manymodels_spark.modeling.ensemble import HOWS, combined, weights_of
+from manymodels_spark.modeling.judged import Judged, mean_size_of_bias, pooled
 from manymodels_spark.modeling.metrics import Floats
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
 from manymodels_spark.spec.model import Spec
 
 IN_THE_TARGETS_UNIT = frozenset({"mae", "rmse", "bias", "pinball"})
+Folds = frozenset[int]
 
 
 def size_of(spec: Spec) -> int:
@@ -27,14 +29,21 @@ def how_of(spec: Spec) -> str:
     return how if how in HOWS else "mean"
 
 
-def rank(trials: Sequence[Trial], metric: str, rows: int, without: int | None = None) -> list[Trial]:
+def rank(trials: Sequence[Trial], metric: str, rows: int, by: Folds | None = None) -> list[Trial]:
     """Trials by the metric, best first; equal ones by the cheaper family, then in the spec's order.
 
     Equal are those that less than a millionth of a millionth tells apart, of the targets' mean size for
     metrics in their unit. Where the metric cannot be computed (all actuals are zero, say), the root mean
-    squared error decides. `without` is the position of a fold that does not count.
+    squared error decides.
+
+    Args:
+        trials: without those that failed.
+        metric: one of `spec.metric_names`.
+        rows: of the partition, for the families' costs.
+        by: positions of the folds that count, by default all.
+
     """
-    values = {id(trial): _means(trial, without) for trial in trials}
+    values = {id(trial): _metrics(trial, by) for trial in trials}
     use = metric if any(metric in found for found in values.values()) else "rmse"
 
     def order(trial: Trial) -> tuple[float, float]:
@@ -44,11 +53,11 @@ def rank(trials: Sequence[Trial], metric: str, rows: int, without: int | None = 
     return sorted(trials, key=order)
 
 
-def shares_of(members: Sequence[Trial], spec: Spec, without: int | None = None) -> list[float]:
-    """Each member's weight: by its loss in the backtest where the spec says so, else equal."""
+def shares_of(members: Sequence[Trial], spec: Spec, by: Folds | None = None) -> list[float]:
+    """Each member's weight: by its loss on the folds `by` where the spec says so, else equal."""
     if how_of(spec) != "weighted":
         return [1 / len(members)] * len(members)
-    values = [_means(member, without) for member in members]
+    values = [_metrics(member, by) for member in members]
     use = spec.metric if all(spec.metric in found for found in values) else "rmse"
     return weights_of([_loss(use, found.get(use, math.nan)) for found in values])
 
@@ -60,34 +69,43 @@ def combination(members: Sequence[Trial], spec: Spec) -> list[Floats]:
     return [combined([member.predictions[k] for member in members], how_of(spec), shares) for k in folds]
 
 
-def leave_one_fold_out(trials: Sequence[Trial], spec: Spec, rows: int) -> list[Floats]:
-    """Each fold's prediction by the champion that the other folds alone would have made of these trials.
+def leave_one_fold_out(
+    trials: Sequence[Trial], spec: Spec, rows: int, apart: Sequence[Folds]
+) -> tuple[list[Floats], list[Trial]]:
+    """Each fold's prediction by the champion that the folds apart from it would have made of these trials.
 
-    A choice looks better on the folds that it was made by than on any others: intervals from these
-    predictions' errors are as wide as the choice deserves. With one fold there are no others, and the choice
-    stands.
+    A choice looks better on the folds that it was made by than on any others: a minimum over candidates is
+    biased downwards, the more the noisier they are (Cawley, Talbot 2010). The metrics and the intervals of
+    these predictions are those that the choice deserves. Where no fold is apart (with one fold, or with folds
+    that all overlap) the choice stands, and its metrics are too good.
+
+    Args:
+        trials: without those that failed.
+        spec: says the metric and the combination.
+        rows: of the partition.
+        apart: for each fold the positions of those that share no row with it (`folds.apart`).
+
+    Returns:
+        The predictions of each fold, and the best member of each fold's champion.
+
     """
-    folds = range(len(trials[0].predictions))
-    found = []
-    for fold in folds:
-        without = fold if len(folds) > 1 else None
-        members = rank(trials, spec.metric, rows, without)[: size_of(spec)]
-        found.append(
-            combined([m.predictions[fold] for m in members], how_of(spec), shares_of(members, spec, without))
-        )
-    return found
+    found, firsts = [], []
+    for fold, others in enumerate(apart):
+        by = others or None
+        members = rank(trials, spec.metric, rows, by)[: size_of(spec)]
+        shares = shares_of(members, spec, by)
+        found.append(combined([member.predictions[fold] for member in members], how_of(spec), shares))
+        firsts.append(members[0])
+    return found, firsts
 
 
-def _means(trial: Trial, without: int | None) -> dict[str, float]:
-    """Each metric's mean over the folds that count; of a bias its size's, lest folds that miss on both sides
-    look perfect.
-    """
-    folds = [found for position, found in enumerate(trial.metrics) if position != without]
-    return mean_metrics(
-        [{**found, "bias": abs(found["bias"])} if "bias" in found else found for found in folds]
-    )
+def _metrics(trial: Trial, by: Folds | None) -> dict[str, float]:
+    """The metrics over the folds that count; of a bias its mean size."""
+    folds: list[Judged] = [one for number, one in enumerate(trial.judged) if by is None or number in by]
+    found = pooled(folds)
+    return {**found, "bias": mean_size_of_bias(folds)} if "bias" in found else found
 
 
 def _loss(metric: str, value: float) -> float:
-    """The metric's value turned so that less is better."""
+    """The metric's value with its sign such that less is better."""
     return -value if metric in HIGHER_IS_BETTER else value

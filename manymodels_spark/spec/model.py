@@ -52,6 +52,11 @@ class Backtest(Part):
     rule_out: bool = False
 
 
+def percent(probability: float) -> str:
+    """A probability as names of columns and metrics have it: 0.1 is `10`, 0.975 is `97_5`."""
+    return f"{probability * 100:.10g}".replace(".", "_")
+
+
 class Predict(Part):
     """The shape of predictions: bounds, whole numbers, and quantiles to write beside the intervals.
 
@@ -62,6 +67,11 @@ class Predict(Part):
     maximum: float | None = None
     integer: bool = False
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = []
+
+    @property
+    def quantile_columns(self) -> dict[str, float]:
+        """The column of each quantile and its probability: `quantile_10` is that of 0.1."""
+        return {f"quantile_{percent(one)}": one for one in self.quantiles}
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -56,7 +56,7 @@ _BESIDE_KEYS = _BESIDE_ROWS | {
     "trained_until",
     "champion_error",
 }
-_BOUND = re.compile(r"(lower|upper)_\d+")
+_BOUND = re.compile(r"(lower|upper|quantile)_\d+(_\d+)?")
 
 
 def clashes(keys: Iterable[str], others: Iterable[str]) -> list[str]:

@@ -18,8 +18,11 @@ from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import registry
 from manymodels_spark.families.base import Problem
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.modeling.backtest import Fold, folds_of, try_family
+from manymodels_spark.modeling.backtest import Backtest
 from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.folds import Fold, folds_of
+from manymodels_spark.modeling.grid import table
+from manymodels_spark.modeling.judged import pooled
 from manymodels_spark.spec.model import Candidate
 
 HERE = Path("unused")
@@ -62,12 +65,14 @@ def test_after_a_gap_each_test_row_is_predicted_from_the_row_before_the_gap(gap:
     backtest = {"folds": 2, "gap": gap}
     spec = make_spec(HERE, horizon=horizon, candidates=["naive"], backtest=backtest)
     found = folds_of(rows, spec, seed=3)
-    trial = try_family("naive", registry.build(Candidate(family="naive")), rows, found, Problem.of(spec))
+    trial = Backtest(table(rows), found, Problem.of(spec)).tried(
+        "naive", registry.build(Candidate(family="naive"))
+    )
     assert trial.error is None
-    for fold, predicted, metrics in zip(found, trial.predictions, trial.metrics, strict=True):
+    for fold, predicted, judged in zip(found, trial.predictions, trial.judged, strict=True):
         errors = rows["units"].to_numpy()[fold.test] - predicted
         assert list(errors) == list(range(gap + 1, gap + horizon + 1))
-        assert metrics["mae"] == np.mean(errors)
+        assert pooled([judged])["mae"] == np.mean(errors)
     result = fit_partition(rows, spec, PartitionKey.of({"store": 1}))
     assert result.metrics["mae"] == gap + (horizon + 1) / 2
     assert [fold.predictions for fold in result.folds] == [list(values) for values in trial.predictions]

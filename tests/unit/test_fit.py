@@ -4,6 +4,7 @@ candidate chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -19,11 +20,13 @@ from hypothesis import strategies as st
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import registry
+from manymodels_spark.families.base import Problem
 from manymodels_spark.families.naive import Mean
 from manymodels_spark.families.statsforecast import Theta
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.backtest import Trial
 from manymodels_spark.modeling.fit import fit_partition
+from manymodels_spark.modeling.judged import Classes, Judged, Numbers
 from manymodels_spark.modeling.payload import open_payload, sha256
 from manymodels_spark.modeling.predict import predict_partition
 from manymodels_spark.modeling.results import FitResult, Status
@@ -290,26 +293,41 @@ def test_order_index_types_and_rows_without_target_do_not_change_the_model(rows:
     assert odd.cutoff == plain.cutoff == "2026-03-01T00:00:00"
 
 
-def test_times_without_a_zone_are_taken_as_local_and_others_are_turned_into_local_ones() -> None:
-    hours = pd.date_range("2026-10-24", periods=60, freq="h", tz="UTC").tz_convert("Europe/Madrid")
+@pytest.mark.parametrize(
+    ("frequency", "cutoff"), [("D", "2026-12-21T19:00:00"), ("h", "2026-10-26T11:00:00")]
+)
+def test_times_with_a_zone_become_local_ones_and_below_a_day_those_of_utc_and_others_stay(
+    frequency: str, cutoff: str
+) -> None:
+    start = "2026-10-24" if frequency == "h" else "2026-10-24 00:00"
+    times = pd.date_range(start, periods=60, freq=frequency, tz="UTC")
     spec = forecast(
-        columns={"time": "date", "target": "units", "frequency": "h"}, prepare={"timezone": "America/Lima"}
+        columns={"time": "date", "target": "units", "frequency": frequency},
+        prepare={"timezone": "America/Lima"},
     )
-    zoned = fit_partition(series().assign(date=hours), spec, KEY)
-    text = fit_partition(series().assign(date=[time.isoformat() for time in hours]), spec, KEY)
-    local = fit_partition(
-        series().assign(date=hours.tz_convert("America/Lima").tz_localize(None).astype(str)), spec, KEY
-    )
-    assert zoned.cutoff == text.cutoff == local.cutoff == "2026-10-26T06:00:00"
+    text = [time.isoformat() for time in times.tz_convert("Europe/Madrid")]
+    kept = times.tz_convert("UTC" if frequency == "h" else "America/Lima").tz_localize(None)
+    found = [fit_partition(series().assign(date=given), spec, KEY).cutoff for given in (times, text, kept)]
+    assert found == [cutoff] * 3
 
 
-def test_an_hour_that_the_clock_repeats_is_two_hours_in_utc_and_a_duplicate_in_local_time() -> None:
+def test_an_hour_that_the_clock_repeats_is_two_hours() -> None:
     hours = pd.date_range("2026-10-24", periods=60, freq="h", tz="UTC").tz_convert("Europe/Madrid")
     columns = {"time": "date", "target": "units", "frequency": "h"}
-    rows = series().assign(date=hours)
-    assert fit_partition(rows, forecast(columns=columns), KEY).status is Status.FITTED
-    local = forecast(columns=columns, prepare={"timezone": "Europe/Madrid"})
-    assert failed(fit_partition(rows, local, KEY)) is Reason.DUPLICATE_TIMES
+    spec = forecast(columns=columns, prepare={"timezone": "Europe/Madrid"})
+    result = fit_partition(series().assign(date=hours), spec, KEY)
+    assert (result.status, result.rows) == (Status.FITTED, 60)
+
+
+def test_the_hour_of_a_day_is_the_local_one_on_both_sides_of_a_change_of_the_clock() -> None:
+    problem = Problem.of(
+        forecast(
+            columns={"time": "date", "target": "units", "frequency": "h"},
+            prepare={"timezone": "Europe/Madrid"},
+        )
+    )
+    opening = pd.DatetimeIndex(["2026-10-24 07:00", "2026-10-26 08:00"])  # nine o'clock in Madrid
+    assert problem.local(opening).hour.tolist() == [9, 9]
 
 
 @pytest.mark.parametrize(
@@ -428,8 +446,8 @@ def test_the_best_candidate_by_the_metric_is_the_champion_and_every_candidate_ha
     by_name = {score.candidate: score for score in result.scores}
     assert by_name["seasonal_naive"].metrics["wape"] < by_name["mean"].metrics["wape"]
     assert len(by_name["mean"].folds) == 2
-    assert by_name["mean"].metrics["wape"] == pytest.approx(
-        np.mean([fold["wape"] for fold in by_name["mean"].folds])
+    assert by_name["mean"].metrics["mae"] == pytest.approx(
+        np.mean([fold["mae"] for fold in by_name["mean"].folds])
     )
     assert by_name[own("Broken")].error == "ZeroDivisionError: no good"
     assert result.metrics["wape"] == by_name["seasonal_naive"].metrics["wape"]
@@ -447,8 +465,20 @@ def test_the_reference_is_measured_even_where_it_is_no_candidate() -> None:
     assert 0 < result.metrics["seasonal_naive_wape"] < result.metrics["wape"]
 
 
-def _trial(name: str, **metrics: float) -> Trial:
-    return Trial(name, registry.build(Candidate(family=name)), [], [metrics])
+def _trial(name: str, metric: str, *values: float, size: float = 1.0) -> Trial:
+    """A trial whose folds have these values of a metric."""
+    judged = [_judged(metric, value) for value in values]
+    return Trial(name, registry.build(Candidate(family=name)), [], judged, size=size)
+
+
+def _judged(metric: str, value: float) -> Judged:
+    if metric == "accuracy":
+        right = round(10 * value)
+        return Classes(["a"] * 10, np.eye(2)[[0] * right + [1] * (10 - right)], ["a", "b"])
+    if metric == "r2":
+        return Numbers(np.array([0.0, 2.0]), np.array([0.0, 2.0]) + math.sqrt(1 - value))
+    actual = np.full(3, 0.0 if metric == "rmse" else 1.0)
+    return Numbers(actual, actual + value)
 
 
 @pytest.mark.parametrize(
@@ -464,7 +494,7 @@ def _trial(name: str, **metrics: float) -> Trial:
 def test_candidates_are_ranked_by_the_metrics_sense_and_ties_go_to_the_cheaper(
     metric: str, values: dict[str, float], order: list[str]
 ) -> None:
-    trials = [_trial(name, **{metric: value}) for name, value in values.items()]
+    trials = [_trial(name, metric, value) for name, value in values.items()]
     assert [trial.name for trial in rank(trials, metric, 1000)] == order
 
 
@@ -479,17 +509,13 @@ def test_the_unit_of_the_targets_does_not_change_the_choice(metric: str, unit: f
 
 @pytest.mark.parametrize("unit", [1e-13, 1.0, 1e13])
 def test_what_only_rounding_tells_apart_is_a_tie(unit: float) -> None:
-    trials = [_trial("theta", mae=1e-15 * unit), _trial("naive", mae=3e-15 * unit)]
-    for trial in trials:
-        trial.size = unit
-    assert [trial.name for trial in rank(trials, "mae", 1000)] == ["naive", "theta"]
+    errors = {"theta": 1e-15, "naive": 3e-15}
+    trials = [_trial(name, "rmse", error * unit, size=unit) for name, error in errors.items()]
+    assert [trial.name for trial in rank(trials, "rmse", 1000)] == ["naive", "theta"]
 
 
 def test_biases_of_folds_that_cancel_each_other_do_not_win() -> None:
-    wild, steady = (
-        Trial(name, registry.build(Candidate(family=name)), [], [{"bias": bias} for bias in biases])
-        for name, biases in (("naive", [100.0, -100.0]), ("theta", [1.0, 1.0]))
-    )
+    wild, steady = _trial("naive", "bias", 100.0, -100.0), _trial("theta", "bias", 1.0, 1.0)
     assert [trial.name for trial in rank([wild, steady], "bias", 100)] == ["theta", "naive"]
     spec = forecast(combine="weighted_best_2", backtest={"folds": 2, "metric": "bias"})
     assert shares_of([steady, wild], spec) == pytest.approx([1.0, 0.0], abs=1e-3)
@@ -506,12 +532,12 @@ def test_where_the_metric_cannot_be_computed_the_squared_error_decides() -> None
     rows = series().assign(units=[*np.arange(1.0, 46), *np.zeros(15)])
     result = fit_partition(rows, forecast(candidates=["naive", "mean"], backtest={"folds": 1}), KEY)
     assert result.family == "naive"
-    trials = [_trial("mean", rmse=2.0), _trial("naive", rmse=3.0)]
+    trials = [_trial("mean", "rmse", 2.0), _trial("naive", "rmse", 3.0)]
     assert [trial.name for trial in rank(trials, "wape", 10)] == ["mean", "naive"]
 
 
 def test_a_trial_without_the_metric_ranks_behind_those_with_it() -> None:
-    trials = [_trial("naive", rmse=1.0), _trial("theta", wape=9.0)]
+    trials = [_trial("naive", "rmse", 1.0), _trial("theta", "wape", 9.0)]
     assert [trial.name for trial in rank(trials, "wape", 10)] == ["theta", "naive"]
 
 

@@ -108,7 +108,24 @@ def test_where_more_is_better_the_margin_points_upwards() -> None:
     assert not decide(rules, facts(accuracy=0.85), facts(accuracy=0.8), "accuracy").passed
 
 
-def test_any_wants_one_of_them_and_all_wants_each() -> None:
+@pytest.mark.parametrize(
+    ("own", "champion", "passed"),
+    [
+        (-0.52, -0.50, False),
+        (-0.50, -0.50, False),
+        (-0.474, -0.50, True),
+        (0.01, -0.50, True),
+        (0.53, 0.5, True),
+    ],
+)
+def test_where_more_is_better_a_margin_on_a_negative_metric_points_upwards_too(
+    own: float, champion: float, passed: bool
+) -> None:
+    rules = {"all": [{"better_than": "champion", "by": "5%"}]}
+    assert decide(rules, facts(r2=own), facts(r2=champion), "r2").passed is passed
+
+
+def test_any_requires_one_of_them_and_all_requires_each() -> None:
     two = [{"metric": "wape", "below": 0.3}, {"rows": 1000}]
     assert decide({"any": two}, facts(wape=0.2)).passed
     assert not decide({"all": two}, facts(wape=0.2)).passed
@@ -137,4 +154,4 @@ def test_a_users_own_function_decides() -> None:
 
 def test_the_reason_names_what_failed_first_with_its_numbers() -> None:
     decision = decide({"all": [{"rows": 10}, {"metric": "wape", "below": 0.35}]}, facts(wape=0.5))
-    assert decision.reason == "failed: wape 0.5, wanted below 0.35; held: 100 rows, at least 10"
+    assert decision.reason == "failed: wape 0.5, required below 0.35; held: 100 rows, at least 10"

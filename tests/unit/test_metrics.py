@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from manymodels_spark.modeling import metrics
+from manymodels_spark.modeling.judged import Classes, pooled
 from manymodels_spark.spec.metric_names import TASK_METRICS
 
 ACTUAL = np.array([10.0, 20.0, 0.0, 30.0])
@@ -153,7 +154,7 @@ def test_class_metrics_agree_with_scikit_learn(classes: int, seed: int, size: in
     raw = np.round(raw, 1) + 0.1 if ties else raw
     probabilities = raw / raw.sum(axis=1, keepdims=True)
     guess = [names[i] for i in probabilities.argmax(axis=1)]
-    found = metrics.of_classes(actual, probabilities, names)
+    found = pooled([Classes(actual, probabilities, names)])
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(actual, guess))
     assert found["f1"] == pytest.approx(reference.f1_score(actual, guess, average="macro", zero_division=0))
     assert found["logloss"] == pytest.approx(reference.log_loss(actual, probabilities, labels=names))
@@ -227,7 +228,7 @@ def test_all_metrics_that_a_spec_may_name_are_computed() -> None:
     forecast = metrics.of_numbers(ACTUAL, PREDICTED, TRAIN, 2)
     assert set(TASK_METRICS["forecast"]) <= set(forecast)
     assert set(TASK_METRICS["regression"]) <= set(metrics.of_numbers(ACTUAL, PREDICTED, np.empty(0), 1))
-    assert set(metrics.of_classes(LABELS, PROBABILITIES, CLASSES)) == set(TASK_METRICS["classification"])
+    assert set(pooled([Classes(LABELS, PROBABILITIES, CLASSES)])) == set(TASK_METRICS["classification"])
     assert forecast["mase"] == metrics.mase(ACTUAL, PREDICTED, TRAIN, 2)
 
 

@@ -127,11 +127,19 @@ def test_bytes_that_are_no_payload_are_refused_without_a_checksum_too(data: byte
 
 
 @pytest.mark.parametrize(
-    "document", [[], {}, {"manymodels": 2, "members": []}, {"manymodels": "1", "members": []}, None, 3]
+    "document", [[], {}, {"manymodels": 0, "members": []}, {"manymodels": "1", "members": []}, None, 3]
 )
-def test_a_format_of_another_version_is_refused_with_advice(document: Any) -> None:
-    with pytest.raises(PayloadError, match="newer manymodels-spark"):
+def test_a_document_that_names_no_format_is_no_model(document: Any) -> None:
+    with pytest.raises(PayloadError, match="not a model of manymodels-spark"):
         open_payload(zlib.compress(orjson.dumps(document)))
+
+
+def test_a_newer_format_is_refused_by_name_and_the_former_one_is_read() -> None:
+    members: dict[str, Any] = {"members": []}
+    newer = zlib.compress(orjson.dumps({"manymodels": FORMAT + 1, **members}))
+    with pytest.raises(PayloadError, match=f"format {FORMAT + 1}, .* reads up to {FORMAT}. Install"):
+        open_payload(newer)
+    assert open_payload(zlib.compress(orjson.dumps({"manymodels": 1, **members})))["members"] == []
 
 
 def test_a_document_without_members_is_refused() -> None:

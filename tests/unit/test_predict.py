@@ -244,7 +244,7 @@ def test_of_two_rows_for_one_time_the_later_one_counts(with_price: LoadedPartiti
 @pytest.mark.parametrize(
     ("future", "said"),
     [
-        (None, "wants price of the steps to predict, and none were given"),
+        (None, "requires price of the steps to predict, and none were given"),
         (pd.DataFrame({"date": pd.date_range("2026-03-02", periods=7)}), "column price is missing"),
         (
             pd.DataFrame({"date": pd.date_range("2026-03-02", periods=5), "price": 5.0}),

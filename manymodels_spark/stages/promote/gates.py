@@ -16,6 +16,9 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
 from manymodels_spark.spec.rules import Gate, Promote
 
+# Two metrics that only the last digits of their floats tell apart are equal.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -99,9 +102,9 @@ def _threshold(gate: Gate, candidate: Facts) -> Verdict:
     value = candidate.metrics.get(str(gate.metric), math.nan)
     if gate.below is not None:
         held = _size(str(gate.metric), value) < gate.below
-        return Verdict(str(gate.metric), held, f"{gate.metric} {value:.4g}, wanted below {gate.below:g}")
+        return Verdict(str(gate.metric), held, f"{gate.metric} {value:.4g}, required below {gate.below:g}")
     bound = gate.above if gate.above is not None else math.inf
-    return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g}, wanted above {bound:g}")
+    return Verdict(str(gate.metric), value > bound, f"{gate.metric} {value:.4g}, required above {bound:g}")
 
 
 def _beats_champion(gate: Gate, metric: str, candidate: Facts, champion: Facts | None) -> Verdict:
@@ -143,10 +146,9 @@ def _better(
     own = candidate.metrics.get(metric, math.nan)
     if reference is None or math.isnan(reference):
         return Verdict(f"better_than {name}", name == "champion", f"no {name} to compare with")
-    if metric in HIGHER_IS_BETTER:
-        held = own >= reference * (1 + gate.by)
-    else:
-        held = _size(metric, own) <= _size(metric, reference) * (1 - gate.by)
+    gain = own - reference if metric in HIGHER_IS_BETTER else _size(metric, reference) - _size(metric, own)
+    # A share of the reference's size: of a negative one the product itself would allow a loss.
+    held = gain >= gate.by * abs(reference) - _ROUNDING * abs(reference)
     return Verdict(
         f"better_than {name}", held, f"{metric} {own:.4g}, {name} {reference:.4g} ({where}), by {gate.by:.1%}"
     )

@@ -18,8 +18,8 @@ import pandas as pd
 from manymodels_spark.errors import FitError
 from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import RUNS
-from manymodels_spark.modeling.backtest import folds_of
 from manymodels_spark.modeling.fingerprint import spec_hash
+from manymodels_spark.modeling.folds import folds_of
 from manymodels_spark.spark.session import cores as cores_of
 from manymodels_spark.spec.metric_names import TASK_METRICS
 from manymodels_spark.spec.model import Spec
