@@ -75,10 +75,10 @@ class MlflowChampions:
         if len(partition_ids) < FEW:
             found = ((one, self.find(one)) for one in partition_ids)
             return {one: champion for one, champion in found if champion is not None}
-        wanted, newest = frozenset(partition_ids), dict[str, Champion]()
+        asked, newest = frozenset(partition_ids), dict[str, Champion]()
         for champion in self._ask(self._all, in_bulk=True):
             known = newest.get(champion.partition_id)
-            if champion.partition_id in wanted and (known is None or _age(known) < _age(champion)):
+            if champion.partition_id in asked and (known is None or _age(known) < _age(champion)):
                 newest[champion.partition_id] = champion
         return newest
 
@@ -158,7 +158,7 @@ class MlflowChampions:
     def _connect(self, page: int) -> ModelRepository | None:
         client = self._client(page)
         if self._registered:
-            # Versions are found whatever experiment they come from; only what makes them wants one.
+            # Versions are found whatever experiment they come from; only what makes them requires one.
             return RegistryRepository(client, "", self._spec.name, page=page)
         name = experiment_name(self._where, self._spec.name, client.uri)
         found = client.call(client.mlflow.get_experiment_by_name, name)
