@@ -33,13 +33,7 @@ def hostile_requests(partitions: list[dict[str, Any]], row: dict[str, Any]) -> l
     wide = {"horizon": 10_000, "intervals": list(range(1, 21))}
     rows = {"columns": row["columns"], "data": [[71.123456, 4.5, 0.71234]] * 250_000}
     score = [
-        b"",
-        b"{",
-        b"null",
-        b"[]",
-        b'{"items": []}',
-        b'{"a": NaN}',
-        b"\xff\xfe\x00",
+        *(b"", b"{", b"null", b"[]", b'{"items": []}', b'{"a": NaN}', b"\xff\xfe\x00"),
         b"[" * 100_000,
         b'{"partition":' * 5000,
         b'"' + b"x" * 7_000_000 + b'"',

@@ -23,6 +23,7 @@ from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving import sizes
 from manymodels_spark.serving.disk import DiskTier
+from manymodels_spark.serving.futures import done, failed, running
 from manymodels_spark.serving.loader import Loader, Opened
 from manymodels_spark.serving.settings import MIB, ServingSettings
 from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition
@@ -118,23 +119,23 @@ class ModelCache:
         """
         entry = self.get(partition_id)
         if entry is not None:
-            return _done(entry)
+            return done(entry)
         with self._lock:
             known = self._negative.get(partition_id)
             if known is not None:
                 self.counts["negative_hits"] += 1
-                return _failed(known)
+                return failed(known)
             waiting = self._loading.get(partition_id)
             if waiting is not None:
                 self.counts["joined"] += 1
                 return waiting
             if len(self._loading) >= self.settings.pending_loads:
                 self.counts["busy"] += 1
-                return _failed(
+                return failed(
                     Busy(f"{len(self._loading)} models are being loaded already. Ask again in a moment")
                 )
             self.counts["misses"] += 1
-            future = _running()
+            future: Future[Entry] = running()
             self._loading[partition_id] = future
         self._pool.submit(self._fill, partition_id, future)
         return future
@@ -297,22 +298,3 @@ def _unusable(error: Exception) -> PayloadError:
     return PayloadError(
         f"the model cannot be opened ({type(error).__name__}). Train and promote the partition again"
     )
-
-
-def _running() -> Future[Entry]:
-    """A future that cannot be cancelled: one client that goes away must not fail the others."""
-    future: Future[Entry] = Future()
-    future.set_running_or_notify_cancel()
-    return future
-
-
-def _done(entry: Entry) -> Future[Entry]:
-    future = _running()
-    future.set_result(entry)
-    return future
-
-
-def _failed(error: ManyModelsError) -> Future[Entry]:
-    future = _running()
-    future.set_exception(error)
-    return future

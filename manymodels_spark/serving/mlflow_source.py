@@ -154,7 +154,7 @@ class MlflowChampions:
     def _connect(self, page: int) -> ModelRepository | None:
         client = self._client(page)
         if self._registered:
-            # Versions are found whatever experiment they come from; only what makes them wants one.
+            # Versions are found whatever experiment they come from; only what makes them requires one.
             return RegistryRepository(client, "", self._spec.name, page=page)
         name = experiment_name(self._where, self._spec.name, client.uri)
         found = client.call(client.mlflow.get_experiment_by_name, name)
