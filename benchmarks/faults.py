@@ -3,7 +3,7 @@ wave a kill.
 
     make bench-faults                                                  1,000 partitions, 20 kills
     make bench-faults ARGS="--partitions 60 --kills 5 --wave 12"       the same, sooner
-    make bench-faults ARGS="--everywhere"                              each step of the other stages
+    make bench-faults ARGS="--everywhere"                              the other stages, step by step
 
 Training runs as the command line in a process of its own, with `mlflow server` beside it. At random points of
 its work a Python worker, the driver, its JVM or the MLflow server gets SIGKILL; the server comes back after a

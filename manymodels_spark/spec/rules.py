@@ -82,5 +82,5 @@ class Monitor(Part):
     bias: Annotated[float, Percent, Field(gt=0)] = 0.2
     coverage: Fraction = 0.15
     stability: Annotated[float, Field(gt=0)] = 0.25
-    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.02  # the share of alerts that may be false
+    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.05  # the share of alerts that may be false
     alerts: Fraction = 0.05
