@@ -12,7 +12,8 @@ made is held against what the simulated days brought, also those after the last 
 - `promised_over_realised`: the error that fits report over that of their forecasts, both in units, summed
   over all forecasts of champions for open days on which the item was on sale; `_with_dead` also over days on
   which it was not any more.
-- `coverage_80`, `coverage_95`: share of the same days' sales inside the interval, fallbacks included.
+- `coverage_80`, `coverage_95`: share of the same days' sales in the interval, fallbacks included; a series
+  too short for a fold has a forecast without an interval, and `without_interval` is the share of those.
 - `inactive_found`: share of dead items that the last night calls inactive, of those without a sale for four
   weeks of open days; `inactive_wrong` counts active ones that it calls so.
 - `negative`: predictions with a value or a bound below zero.
@@ -251,11 +252,14 @@ def judged(rows: pd.DataFrame) -> dict[str, float]:
         "negative": int((rows[numbers] < 0).any(axis=1).sum()),
         "judged": len(alive),
         "fallback_share": float(alive["fallback"].mean()),
+        "without_interval": float(alive["lower_80"].isna().mean()),
     }
 
 
 def _inside(rows: pd.DataFrame, level: int) -> float:
-    return float(rows["units"].between(rows[f"lower_{level}"], rows[f"upper_{level}"]).mean())
+    """The share of what came inside the interval, of forecasts that have one."""
+    known = rows[rows[f"lower_{level}"].notna()]
+    return float(known["units"].between(known[f"lower_{level}"], known[f"upper_{level}"]).mean())
 
 
 def _promise(rows: pd.DataFrame) -> float:

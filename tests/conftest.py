@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,13 @@ SMALL = {"spark.sql.shuffle.partitions": "2"}
 # Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. On Spark
 # Connect, on Spark 3.5 and in the processes that tests start they are compiled, as everywhere else.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+with suppress(ImportError):  # not where only the core runs
+    from hypothesis import settings
+
+    # How long an example takes says nothing on a machine with other work.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +75,13 @@ def _shares(item: pytest.Function) -> bool:
     return any(
         definition.scope == "module" for name in item.fixturenames for definition in found.get(name, ())
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_credential_of_another_test() -> None:
+    from manymodels_spark.spark import credentials
+
+    credentials.forget()
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(repository, "set_tags", after(tags_given, repository.set_tags))
         rollback(job)
-    rollback(job, dry_run=True)  # to see what is left
+    assert rollback(job, dry_run=True).counts["rolled_back"] == PARTITIONS  # to see what is left
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(taking_back, "write_index", dies)
         rollback(job)
