@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import make_spec
+from lakes import KEPT
 
 from manymodels_spark.stages.runs.job import Job
 
@@ -50,6 +51,7 @@ def spark() -> Iterator[SparkSession]:
     session = get_session("manymodels-tests", "local[2]", azure=azure, **settings)
     yield session
     session.stop()
+    KEPT.clear()
 
 
 def _measured() -> dict[str, str]:
