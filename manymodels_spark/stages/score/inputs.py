@@ -96,7 +96,7 @@ class NeededRows:
         wanted = self._of_forecast() if self.spec.task == "forecast" else F.col("_bare") | F.col(DUE)
         rows = placed.select("*", *marks).filter(wanted)
         rows = rows.select(*map(quote, silver.columns), FROM_CALENDAR, DUE)
-        if self.spec.task == "forecast" and self.spec.columns.known_future and self.lake.exists(CALENDAR):
+        if self.spec.task == "forecast" and self._is_known_ahead and self.lake.exists(CALENDAR):
             return union([rows, self._of_calendar(spans)])
         return rows
 
@@ -112,9 +112,14 @@ class NeededRows:
         wanted = past & ~F.col("_bare") & (time > since)
         if self.spec.fallback is not None:
             wanted = wanted | (past & F.col("_bare"))
-        if self.spec.columns.known_future:
+        if self._is_known_ahead:
             wanted = wanted | (time > F.col("cutoff"))
         return wanted
+
+    @property
+    def _is_known_ahead(self) -> bool:
+        """Whether predictions need anything of the days to come: inputs, or whether they are closed."""
+        return bool(self.spec.columns.known_future or self.spec.prepare.closed.column)
 
     def _due(self) -> Column:
         """Whether a table's row is to be predicted: it has no label, or came after what the model knows."""
@@ -135,6 +140,11 @@ class NeededRows:
         known = by_partition(self.lake.read(CALENDAR), in_scope(self.lake, None), self.spec)
         since = F.coalesce(F.col("trained_until"), F.least("end", "cutoff"))
         time = F.col(quote(str(self.spec.columns.time)))
-        names = [str(self.spec.columns.time), *self.spec.columns.known_future]
+        named = [
+            str(self.spec.columns.time),
+            *self.spec.columns.known_future,
+            self.spec.prepare.closed.column,
+        ]
+        names = [name for name in dict.fromkeys(named) if name in known.columns]
         rows = known.join(F.broadcast(spans), ID).filter(time > since)
         return rows.select(ID, *map(quote, names), F.lit(True).alias(FROM_CALENDAR))

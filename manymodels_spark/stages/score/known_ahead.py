@@ -17,7 +17,8 @@ FROM_CALENDAR, DUE = "_from_calendar", "_due"
 def known_ahead(
     rows: pd.DataFrame, spec: Spec, trained_until: pd.Timestamp | None, cutoff: pd.Timestamp
 ) -> pd.DataFrame:
-    """The time and the known-future columns of every step that anything is known of, sorted by time.
+    """The time, the known-future columns and the one that says closed (`prepare.closed.column`) of every step
+    that anything is known of, sorted by time.
 
     Args:
         rows: a partition's rows of silver, and of the calendar where column `_from_calendar` is true.
@@ -27,18 +28,21 @@ def known_ahead(
             no row, takes the values of the step before it, as training does.
 
     Returns:
-        Columns time and known-future (float); a step after the cutoff may still lack values.
+        Columns time, known-future (float) and, where the rows have it, the one that says closed; a step after
+        the cutoff may still lack values.
 
     """
     time, names = str(spec.columns.time), list(spec.columns.known_future)
     if FROM_CALENDAR in rows:
         rows = rows.sort_values(FROM_CALENDAR, ascending=False, kind="stable")
     # `last` skips missing values: a price that silver lacks is the calendar's.
-    known = rows.groupby(time)[names].last().astype("float64").sort_index()
+    says_closed = [name for name in [spec.prepare.closed.column] if name in rows and name not in names]
+    known = rows.groupby(time)[[*names, *says_closed]].last().sort_index()
+    known = known.astype(dict.fromkeys(names, "float64"))
     if trained_until is None or trained_until >= cutoff:
         return known.reset_index()
     steps = pd.date_range(trained_until, cutoff, freq=pandas_step(spec.columns.frequency))
     whole = known.reindex(known.index.union(steps[steps > trained_until]))
     past = whole.index <= cutoff
-    whole.loc[past] = whole.loc[past].ffill().bfill()
+    whole.loc[past, names] = whole.loc[past, names].ffill().bfill()
     return whole.rename_axis(time).reset_index()

@@ -12,11 +12,9 @@ import pandas as pd
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.modeling.cleaning import clean
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.modeling.update import brought_up_to_date
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR, known_ahead
@@ -262,7 +260,7 @@ def predictions_of(
     if loaded.cutoff is not None and loaded.cutoff > cutoff and cutoff < own["end"]:
         raise Unscored("trained_later", f"the model was trained until {loaded.cutoff}, after {cutoff}")
     known = None
-    if spec.columns.known_future:
+    if spec.columns.known_future or spec.prepare.closed.column:
         known = known_ahead(rows, spec, loaded.cutoff, cutoff)
     current = _up_to_date(loaded, spec, rows, cutoff)
     return current.predict(future=known, horizon=spec.horizon, since=cutoff, levels=levels)
@@ -275,12 +273,7 @@ def _up_to_date(
     time = rows[str(spec.columns.time)]
     since = rows[(time > loaded.cutoff) & (time <= cutoff)]
     since = since[~since[FROM_CALENDAR].astype(bool)] if FROM_CALENDAR in since else since
-    if since.empty:
-        return loaded
-    try:
-        return brought_up_to_date(loaded, clean(since, spec))
-    except FitError:  # no row of them has a target
-        return loaded
+    return loaded.updated(since)
 
 
 def _of_table(loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame) -> pd.DataFrame:
