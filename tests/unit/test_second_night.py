@@ -79,6 +79,14 @@ def test_a_passed_step_without_a_row_takes_what_was_known_before_and_one_to_come
     }
 
 
+def test_what_says_that_a_step_is_closed_is_known_too(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, prepare={"closed": {"column": "shut"}})
+    since = history(31)[28:].assign(shut=[False, True, False])
+    told = pd.DataFrame({"date": pd.date_range("2026-01-31", "2026-02-02"), "shut": [True, True, False]})
+    known = known_ahead(rows_of(since, told), spec, TRAINED, NOW).set_index("date")["shut"]
+    assert known.index[known].strftime("%m-%d").tolist() == ["01-30", "02-01"]
+
+
 def test_a_champion_older_than_the_newest_row_keeps_its_forecast(tmp_path: Path) -> None:
     spec = priced(tmp_path)
     told = pd.DataFrame({"date": pd.date_range("2026-02-01", "2026-02-07"), "price": 1.0})

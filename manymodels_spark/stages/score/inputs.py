@@ -96,7 +96,7 @@ class NeededRows:
         wanted = self._of_forecast() if self.spec.task == "forecast" else F.col("_bare") | F.col(DUE)
         rows = placed.select("*", *marks).filter(wanted)
         rows = rows.select(*map(quote, silver.columns), FROM_CALENDAR, DUE)
-        if self.spec.task == "forecast" and self._is_known_ahead and self.lake.exists(CALENDAR):
+        if self._looks_ahead() and self.lake.exists(CALENDAR):
             return union([rows, self._of_calendar(spans)])
         return rows
 
@@ -112,14 +112,14 @@ class NeededRows:
         wanted = past & ~F.col("_bare") & (time > since)
         if self.spec.fallback is not None:
             wanted = wanted | (past & F.col("_bare"))
-        if self._is_known_ahead:
+        if self._looks_ahead():
             wanted = wanted | (time > F.col("cutoff"))
         return wanted
 
-    @property
-    def _is_known_ahead(self) -> bool:
-        """Whether predictions need anything of the days to come: inputs, or whether they are closed."""
-        return bool(self.spec.columns.known_future or self.spec.prepare.closed.column)
+    def _looks_ahead(self) -> bool:
+        """Whether a forecast needs columns of the steps that it predicts."""
+        columns, closed = self.spec.columns, self.spec.prepare.closed.column
+        return self.spec.task == "forecast" and bool(columns.known_future or closed)
 
     def _due(self) -> Column:
         """Whether a table's row is to be predicted: it has no label, or came after what the model knows."""
@@ -140,11 +140,7 @@ class NeededRows:
         known = by_partition(self.lake.read(CALENDAR), in_scope(self.lake, None), self.spec)
         since = F.coalesce(F.col("trained_until"), F.least("end", "cutoff"))
         time = F.col(quote(str(self.spec.columns.time)))
-        named = [
-            str(self.spec.columns.time),
-            *self.spec.columns.known_future,
-            self.spec.prepare.closed.column,
-        ]
-        names = [name for name in dict.fromkeys(named) if name in known.columns]
+        ahead = [self.spec.columns.time, *self.spec.columns.known_future, self.spec.prepare.closed.column]
+        names = [name for name in dict.fromkeys(ahead) if name in known.columns]
         rows = known.join(F.broadcast(spans), ID).filter(time > since)
-        return rows.select(ID, *map(quote, names), F.lit(True).alias(FROM_CALENDAR))
+        return rows.select(ID, *(quote(str(name)) for name in names), F.lit(True).alias(FROM_CALENDAR))

@@ -259,9 +259,8 @@ def predictions_of(
         return loaded.predict(future=rows, levels=levels)
     if loaded.cutoff is not None and loaded.cutoff > cutoff and cutoff < own["end"]:
         raise Unscored("trained_later", f"the model was trained until {loaded.cutoff}, after {cutoff}")
-    known = None
-    if spec.columns.known_future or spec.prepare.closed.column:
-        known = known_ahead(rows, spec, loaded.cutoff, cutoff)
+    ahead = spec.columns.known_future or spec.prepare.closed.column
+    known = known_ahead(rows, spec, loaded.cutoff, cutoff) if ahead else None
     current = _up_to_date(loaded, spec, rows, cutoff)
     return current.predict(future=known, horizon=spec.horizon, since=cutoff, levels=levels)
 
