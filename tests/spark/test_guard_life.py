@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks import guard
 
 
+@pytest.mark.slow  # ten nights of every stage, ten and more seconds each
 def test_ten_nights_of_a_chain_are_as_good_as_the_first(spark: SparkSession, tmp_path: Path) -> None:
     found = guard.of_nights(spark, tmp_path / "life")
     assert guard.crossed(found) == []
