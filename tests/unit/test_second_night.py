@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 
 from manymodels_spark.families.naive import SeasonalNaive
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.cleaning import columns_of_fit
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.spec import Spec
@@ -144,6 +145,12 @@ def test_steps_without_a_row_do_not_keep_a_model_from_being_brought_up_to_date(
 
 
 CLOSED = {"closed": {"column": "shut"}}
+
+
+def test_a_wave_reads_the_column_that_says_closed_and_the_one_that_groups_folds(tmp_path: Path) -> None:
+    assert columns_of_fit(priced(tmp_path, prepare=CLOSED)) == ["date", "units", "price", "shut"]
+    table = priced(tmp_path, task="regression", columns={**PRICED, "group": "truck"})
+    assert columns_of_fit(table) == ["date", "units", "price", "truck"]
 
 
 def test_closed_steps_to_come_are_known_from_the_calendar_and_predicted_as_zero(tmp_path: Path) -> None:
