@@ -29,7 +29,7 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
         FitError: with the reason, where the partition cannot be fitted.
 
     """
-    wanted = _columns(spec)
+    wanted = columns_of_fit(spec)
     missing = [name for name in wanted if name not in rows]
     if missing:
         raise FitError(
@@ -52,8 +52,8 @@ def clean(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     return _with_inputs(frame, spec)
 
 
-def _columns(spec: Spec) -> list[str]:
-    """What a fit reads of the rows, without repeats."""
+def columns_of_fit(spec: Spec) -> list[str]:
+    """The columns that a fit reads of a partition's rows, without repeats."""
     columns = spec.columns
     also = spec.prepare.closed.column if spec.task == "forecast" else columns.group
     named = [columns.time, columns.target, *columns.inputs, also]

@@ -14,6 +14,7 @@ from pyspark.sql import types as T
 
 from manymodels_spark.families.naive import SeasonalNaive
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.cleaning import columns_of_fit
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.spec import Spec
@@ -109,7 +110,7 @@ def test_a_model_is_brought_up_to_date_without_a_refit_and_left_as_it_was(
     assert payload is not None
     loaded, newer = LoadedPartition(payload), history(42)[28:].assign(units=lambda rows: rows["units"] + 50)
     updating(monkeypatch, lambda self, model, rows, problem: self.fit(rows, problem))
-    current = loaded.updated(newer)
+    current = loaded.updated(newer[["date", "units"]])
     assert current.cutoff == pd.Timestamp("2026-02-11")
     assert current.predict(horizon=7)["prediction"].between(60, 66).all()
     assert loaded.cutoff == TRAINED
@@ -129,6 +130,53 @@ def test_a_model_that_cannot_be_brought_up_to_date_predicts_as_it_was(
     updating(monkeypatch, update)
     loaded = LoadedPartition(payload)
     assert loaded.updated(history(31)[28:]) is loaded
+
+
+def test_steps_without_a_row_do_not_keep_a_model_from_being_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = fit_partition(history(28), make_spec(tmp_path), KEY).payload
+    assert payload is not None
+    given: list[pd.DataFrame] = []
+    updating(monkeypatch, lambda self, model, rows, problem: given.append(rows) or model)
+    LoadedPartition(payload).updated(history(42)[30:])
+    assert list(given[0]["date"]) == list(pd.date_range("2026-01-29", "2026-02-11"))
+    assert given[0]["units"].tolist()[:2] == [10.0, 11.0], "as the model predicts them"
+
+
+CLOSED = {"closed": {"column": "shut"}}
+
+
+def test_a_wave_reads_the_column_that_says_closed_and_the_one_that_groups_folds(tmp_path: Path) -> None:
+    assert columns_of_fit(priced(tmp_path, prepare=CLOSED)) == ["date", "units", "price", "shut"]
+    table = priced(tmp_path, task="regression", columns={**PRICED, "group": "truck"})
+    assert columns_of_fit(table) == ["date", "units", "price", "truck"]
+
+
+def test_closed_steps_to_come_are_known_from_the_calendar_and_predicted_as_zero(tmp_path: Path) -> None:
+    spec = priced(tmp_path, prepare=CLOSED)
+    silver = history(31).assign(shut=False)
+    told = pd.DataFrame({"date": pd.date_range("2026-01-30", "2026-02-07"), "price": 1.0}).assign(
+        shut=lambda rows: rows["date"].isin(pd.to_datetime(["2026-01-31", "2026-02-03"]))
+    )
+    known = known_ahead(rows_of(silver[28:], told), spec, TRAINED, NOW).set_index("date")["shut"]
+    assert known[known.eq(True)].index.tolist() == [pd.Timestamp("2026-02-03")], "silver counts for the past"
+    found = scored(spec, champion(spec, silver[:28]), rows_of(silver[28:], told))
+    assert found["error"].isna().all(), found["error"].iloc[0]
+    shut = found.set_index("date")["prediction"] == 0
+    assert shut[shut].index.tolist() == [pd.Timestamp("2026-02-03")]
+
+
+def test_a_partition_that_is_closed_since_its_last_row_is_forecast_from_now_on(tmp_path: Path) -> None:
+    spec = priced(tmp_path, prepare=CLOSED)
+    silver = history(28).assign(shut=False)
+    told = pd.DataFrame({"date": pd.date_range("2026-01-29", "2026-02-07"), "price": 1.0}).assign(
+        shut=lambda rows: rows["date"] < pd.Timestamp("2026-02-02")
+    )
+    found = scored(spec, champion(spec, silver), rows_of(silver[:0], told)).set_index("date")["prediction"]
+    assert list(found.index) == list(pd.date_range("2026-02-01", periods=7))
+    assert found.iloc[0] == 0
+    assert found.iloc[1:].between(9, 17).all()
 
 
 def test_a_champion_is_not_asked_for_a_time_before_its_training_ended(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def _in_silver(lake: Lake, spec: Spec) -> DataFrame:
 
 def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
     """Table `partitions`. `end` is the time that forecasts follow: the last row's, or that of
-    `prepare.until` where the steps up to it were left without rows.
+    `prepare.until` where the steps up to it are without rows, being left so or closed.
     """
     from pyspark.sql import functions as F
 
@@ -196,7 +196,7 @@ def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
 def _end(spec: Spec) -> Column:
     from pyspark.sql import functions as F
 
-    if spec.prepare.gaps == "leave" and spec.prepare.until is not None:
+    if spec.prepare.closed or (spec.prepare.gaps == "leave" and spec.prepare.until is not None):
         return F.greatest(F.col("_end"), F.col("filled_until").cast("timestamp"))
     return F.col("_end")
 

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from manymodels_spark import observe
 from manymodels_spark.frames import records
 from manymodels_spark.lake.tables import FITS, SILVER, Lake
+from manymodels_spark.modeling.cleaning import columns_of_fit
 from manymodels_spark.spark.grouped_map import grouped_map
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spark.session import cores
@@ -80,13 +81,11 @@ def _rows(lake: Lake, spec: Spec, wave: Wave, version: int | None) -> DataFrame:
 
     Grouping by slot and number moves nothing more: rows spread by slot alone already lie together.
     """
-    columns = spec.columns
-    seen = dict.fromkeys([*([columns.time] if columns.time else []), columns.target, *columns.inputs])
     silver = lake.read(SILVER, version).filter(F.col("bucket").isin(wave.buckets))
     rows = silver.join(F.broadcast(_assignment(lake.spark, wave)), "partition_id").repartition(
         wave.tasks, SLOT
     )
-    return rows.select(SLOT, NUMBER, *(quote(name) for name in seen))
+    return rows.select(SLOT, NUMBER, *(quote(name) for name in columns_of_fit(spec)))
 
 
 def _assignment(spark: SparkSession, wave: Wave) -> DataFrame:
