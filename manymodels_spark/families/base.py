@@ -105,9 +105,7 @@ class Family(ABC, Generic[Model]):
 
     @property
     def warm_start(self) -> bool:
-        """Whether the fit on all rows begins at the partition's present champion, `problem.start`, where it
-        has one.
-        """
+        """Whether the fit on all rows begins at the present champion's state, `problem.start`."""
         return False
 
     def min_rows(self, problem: Problem) -> int:
@@ -120,9 +118,7 @@ class Family(ABC, Generic[Model]):
 
     @abstractmethod
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Model:
-        """A model of these rows. Raises FitError with a reason, or any exception, which becomes
-        `fit_failed`.
-        """
+        """A model of these rows. Raises FitError with a reason; any other exception is a `fit_failed`."""
 
     def refit(self, model: Model, rows: pd.DataFrame, problem: Problem) -> Model:
         """A model of these rows that has the form of `model`, whose parameters are estimated again.
@@ -185,9 +181,7 @@ class Family(ABC, Generic[Model]):
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def notes(self, model: Model) -> dict[str, Any]:
-        """What is worth keeping of how one model was fitted, by name: it stands with the options in the fit's
-        record.
-        """
+        """What is worth keeping of how a model was fitted, by name: the fit's record has it beside options."""
         return {}
 
     def classes(self, model: Model) -> list[str]:
