@@ -181,7 +181,7 @@ class Family(ABC, Generic[Model]):
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def notes(self, model: Model) -> dict[str, Any]:
-        """What is worth keeping of how a model was fitted, by name: the fit's record has it beside options."""
+        """What is worth keeping of how a model was fitted, by name, beside the options in the fit's record."""
         return {}
 
     def classes(self, model: Model) -> list[str]:

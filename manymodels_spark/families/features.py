@@ -95,7 +95,7 @@ def newer_tail(
 
 
 def calendar(times: pd.DatetimeIndex, frequency: str) -> list[NDArray[np.float64]]:
-    """Day of week as six indicators, day of year as two waves, and hour as two where steps are below a day."""
+    """Day of week as six indicators, day of year as two waves; hour as two where steps are below a day."""
     columns: list[NDArray[np.float64]] = []
     if frequency in _DAYS_OR_LESS:
         day = times.dayofweek.to_numpy()
