@@ -10,7 +10,6 @@ exec((HERE / "manymodels_spark" / "_version.py").read_text(), VERSION)
 
 # A platform brings its own Spark and Delta: they are an extra, for machines that have none.
 CORE = [
-    "cachetools>=5.3",
     "click>=8.1",
     "jinja2>=3.1",
     "mlflow>=3.1,<4",
@@ -34,6 +33,7 @@ TEST = ["pytest>=8", "pytest-timeout>=2.3"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
 SERVE = [
+    "cachetools>=5.3",
     "fastapi>=0.115",
     "httptools>=0.6; sys_platform != 'win32'",
     "prometheus-client>=0.20",
@@ -71,7 +71,6 @@ DEV = [
     "mypy>=1.11",
     "nbclient>=0.10",
     "pip-audit>=2.7",
-    "playwright>=1.45",
     "pandas-stubs",
     "pycep-parser>=0.7",
     "coverage[toml]>=7.10",

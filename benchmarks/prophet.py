@@ -196,12 +196,19 @@ def seconds_a_series(chosen: list[Series]) -> tuple[float, float]:
         return ours, by_batch(folder, chosen) / len(frames)
 
 
-def by_batch(folder: Path, chosen: list[Series]) -> float:
-    """The seconds of prophet-batch's `fit_many` for these series, in an environment of its own."""
+def peer_python(folder: Path) -> Path:
+    """The Python of a new environment with prophet-batch."""
     python = folder / "env" / "bin" / "python"
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "-q", "--python", sys.executable, str(folder / "env")], check=True)
-    subprocess.run([*uv, "pip", "install", "-q", "-p", str(python), PEER, "numpy<3", "pandas<3"], check=True)
+    packages = [PEER, "numpy<3", "pandas<3", "pyarrow"]
+    subprocess.run([*uv, "pip", "install", "-q", "-p", str(python), *packages], check=True)
+    return python
+
+
+def by_batch(folder: Path, chosen: list[Series]) -> float:
+    """The seconds of prophet-batch's `fit_many` for these series, in an environment of its own."""
+    python = peer_python(folder)
     rows = pd.concat([series.train.assign(unique_id=i) for i, series in enumerate(chosen)])
     rows.to_pickle(folder / "rows.pickle")
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

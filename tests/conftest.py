@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from builders import make_spec
+from lakes import KEPT
 
 from manymodels_spark.stages.runs.job import Job
 
@@ -23,6 +25,13 @@ SMALL = {"spark.sql.shuffle.partitions": "2"}
 # Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. On Spark
 # Connect, on Spark 3.5 and in the processes that tests start they are compiled, as everywhere else.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+with suppress(ImportError):  # not where only the core runs
+    from hypothesis import settings
+
+    # How long an example takes says nothing on a machine with other work.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +51,7 @@ def spark() -> Iterator[SparkSession]:
     session = get_session("manymodels-tests", "local[2]", azure=azure, **settings)
     yield session
     session.stop()
+    KEPT.clear()
 
 
 def _measured() -> dict[str, str]:

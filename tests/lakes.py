@@ -10,13 +10,13 @@ a fixture of a module must have rows or changes of its own.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,8 +54,12 @@ PREPARED_BY = {"name", "task", "partition_by", "columns", "prepare"}
 class Kept:
     """The states that this process has made, each a folder, with what its making gave back."""
 
-    root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="manymodels-lakes-")))
     made: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder that holds them."""
+        return Path(tempfile.mkdtemp(prefix="manymodels-lakes-"))
 
     def copy(self, key: str, folder: Path, link: Path, make: Callable[[Path], T]) -> T:
         """Put the state into the folder, and let the link lead there; `make(folder)` makes it, the first
@@ -67,6 +71,11 @@ class Kept:
         lead(link, folder)
         result: T = self.made[key]
         return result
+
+    def clear(self) -> None:
+        """Remove all of them, when the session that made them ends."""
+        if self.made:
+            shutil.rmtree(self.root, ignore_errors=True)
 
     def _make(self, key: str, link: Path, make: Callable[[Path], Any]) -> None:
         place = self.root / key
@@ -86,7 +95,6 @@ def lead(link: Path, folder: Path) -> None:
 
 
 KEPT = Kept()
-atexit.register(shutil.rmtree, KEPT.root, ignore_errors=True)
 
 
 def after(stage: str, folder: Path, spark: SparkSession, rows: Rows, again: int = 0, **changes: Any) -> Job:

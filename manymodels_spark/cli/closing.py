@@ -72,11 +72,11 @@ def _partitions(counts: Mapping[str, int]) -> str:
 
 def _scored(job: Job, counts: Mapping[str, int]) -> list[tuple[str, str]]:
     """What was scored, by models of which age, and in colour what was not, by reason."""
-    told = f"{counts['scored']:,} partitions, {counts['rows']:,} rows, {counts['unscored']:,} unscored"
+    text = f"{counts['scored']:,} partitions, {counts['rows']:,} rows, {counts['unscored']:,} unscored"
     older = older_models(job.lake)
     if older is not None:
-        told += f"   ({older.partitions:,} by models trained until {older.oldest} or later, not until now)"
-    lines = [("scored", told)]
+        text += f"   ({older.partitions:,} by older models, the oldest trained until {older.oldest})"
+    lines = [("scored", text)]
     if counts["fallback"]:
         lines.append(("fallback", f"[yellow]{counts['fallback']:,} partitions forecast by the fallback[/]"))
     if counts["unscored"]:

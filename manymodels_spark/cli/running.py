@@ -10,7 +10,7 @@ import click
 from manymodels_spark.cli.closing import print_closing
 from manymodels_spark.cli.common import age, console, job_of, only_option, spec_argument
 
-TOLD = 20
+SHOWN = 20
 
 
 @click.command()
@@ -79,17 +79,17 @@ def train(
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --dry-run: write what passed, for approval.",
 )
-@click.option("--all", "every", is_flag=True, help=f"Tell of every partition, not only of the first {TOLD}.")
+@click.option("--all", "every", is_flag=True, help=f"List every partition, not only the first {SHOWN}.")
 def promote(spec: str, only: str | None, dry_run: bool, write: Path | None, every: bool) -> None:
     """Apply the gates and copy the models that pass to the production MLflow."""
     from manymodels_spark.stages.promote.stage import promote as stage
 
     lines = stage(job_of(spec), only=only, dry_run=dry_run, write=write).lines
-    for line in lines if every else lines[:TOLD]:
+    for line in lines if every else lines[:SHOWN]:
         console.print(line, markup=False, highlight=False)
-    if len(lines) > TOLD and not every:
+    if len(lines) > SHOWN and not every:
         console.print(
-            f"and {len(lines) - TOLD} more: --all tells of each, table promotions keeps them", highlight=False
+            f"and {len(lines) - SHOWN} more: --all lists each, table promotions keeps them", highlight=False
         )
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from manymodels_spark.spec.clock import local_zone
 from manymodels_spark.spec.model import Spec
 
 Model = TypeVar("Model")
@@ -39,6 +40,9 @@ def pandas_step(frequency: str) -> str:
 class Problem:
     """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed.
 
+    `zone` is that of the local clock where times are in UTC (steps below a day), else None: hours and days of
+    the week are local ones (see `local`).
+
     `start` is the state (as `dump` gave it) of an earlier model of the same family to begin the fit at, or
     None.
     """
@@ -55,6 +59,7 @@ class Problem:
     holidays: str | None = None
     seed: int = 0
     start: Json = None
+    zone: str | None = None
 
     @classmethod
     def of(cls, spec: Spec, seed: int = 0) -> Problem:
@@ -74,7 +79,14 @@ class Problem:
             static=tuple(columns.static),
             holidays=columns.holidays if isinstance(columns.holidays, str) else None,
             seed=seed,
+            zone=local_zone(spec),
         )
+
+    def local(self, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
+        """The times on the local clock, from which calendar features are made."""
+        if self.zone is None:
+            return times
+        return times.tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
 
     @property
     def inputs(self) -> tuple[str, ...]:

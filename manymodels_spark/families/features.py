@@ -65,7 +65,8 @@ class LagFeatures:
         """What is known ahead: known-future columns, the calendar and holidays; shape (rows, columns)."""
         columns = [rows[name].to_numpy(dtype=np.float64) for name in self.known_future]
         if self.calendar and problem.time is not None:
-            columns.append(_dated(rows[problem.time].to_numpy(), problem.frequency, self.holidays))
+            times = problem.local(pd.DatetimeIndex(rows[problem.time]))
+            columns.append(_dated(times.to_numpy(), problem.frequency, self.holidays))
         return np.column_stack(columns) if columns else np.empty((len(rows), 0))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterator
 from functools import lru_cache
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from manymodels_spark.errors import ManyModelsError, Mistake
 from manymodels_spark.families.base import Family
+from manymodels_spark.spec.hints import did_you_mean
 from manymodels_spark.spec.model import Candidate
 
 GROUP = "manymodels.families"
@@ -59,7 +59,7 @@ def family(name: str) -> type[Family[Any]]:
     """The class of a family by its name or by `module:Class`. Raises ManyModelsError where there is none."""
     address = name if ":" in name else addresses().get(name)
     if address is None:
-        raise ManyModelsError(f"unknown model {name!r}.{_nearest(name)}")
+        raise ManyModelsError(f"unknown model {name!r}.{did_you_mean(name, sorted(addresses()))}")
     module, _, attribute = address.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
@@ -130,9 +130,7 @@ def _mistakes(path: str, name: str, options: Any, task: str) -> Iterator[Mistake
 def _option_message(cls: type[Family[Any]], detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
         known = sorted(cls.Options.model_fields)
-        close = difflib.get_close_matches(str(detail["loc"][-1]), known, 1, 0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"unknown option.{hint} Known: {', '.join(known) or 'none'}"
+        return f"unknown option.{did_you_mean(str(detail['loc'][-1]), known or ['none'])}"
     return f"{detail['msg']}, and {detail['input']!r} was given"
 
 
@@ -143,10 +141,3 @@ def _named(raw: Any) -> tuple[str | None, Any]:
         ((name, options),) = raw.items()
         return str(name), options or {}
     return None, None
-
-
-def _nearest(name: str) -> str:
-    known = sorted(addresses())
-    close = difflib.get_close_matches(name, known, 1, 0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known: {', '.join(known)}"

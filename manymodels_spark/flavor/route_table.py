@@ -55,7 +55,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Routes:
-    """All routes of a spec, in little memory: 20 bytes a partition beside Arrow's columns."""
+    """All routes of a spec, in little memory: 20 bytes a partition and Arrow's columns."""
 
     shape: Shape
     table: pa.Table

@@ -31,7 +31,7 @@ Read = Callable[[str, str], bytes]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a request wants: steps `ahead` of each partition's rows, or a prediction for each row; and the
+    """What a request asks for: steps `ahead` of each partition's rows, or a prediction for each row; and the
     intervals.
     """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from manymodels_spark.families import registry
@@ -17,7 +19,8 @@ from manymodels_spark.spec.model import Candidate, Spec
 
 def grid_of(rows: pd.DataFrame, spec: Spec, problem: Problem) -> Grid:
     """Clean rows on the grid of a forecast's frequency, or as the table that they are. Raises FitError."""
-    return on_grid(rows, spec, problem) if spec.task == "forecast" else table(rows)
+    grid = on_grid(rows, spec, problem) if spec.task == "forecast" else table(rows)
+    return grid if spec.task == "classification" else replace(grid, outliers=spec.prepare.outliers)
 
 
 def backtest_of(grid: Grid, spec: Spec, problem: Problem) -> Backtest:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from manymodels_spark.errors import FitError, Reason
+from manymodels_spark.spec.clock import kept_zone
 from manymodels_spark.spec.model import Spec
 
 _NUMBERS = (int, float, str, Decimal, np.number, np.bool_)
@@ -75,7 +76,7 @@ def _hashes(frame: pd.DataFrame) -> NDArray[Any]:
 
 def _in_order(frame: pd.DataFrame, time: str, spec: Spec) -> pd.DataFrame:
     given = frame[time]
-    times = _times(given, spec.prepare.timezone)
+    times = _times(given, kept_zone(spec))
     if times.isna().any():
         if spec.prepare.bad_times == "quarantine":
             raise FitError(

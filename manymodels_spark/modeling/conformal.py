@@ -190,7 +190,11 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
         return max(mean, _SMALLEST), 0.0
     root = np.sqrt(steps)
     spread = root - root.mean()
-    slope = float((spread * errors).sum() / np.square(spread).sum())
+    total = float(np.square(spread).sum())
+    slope = float((spread * errors).sum() / total)
+    # By what chance gives (James, Stein 1961): else errors that do not grow seem small at the first steps.
+    left = float(np.square(errors - mean - slope * spread).sum()) / (len(errors) * total)
+    slope *= max(0.0, 1 - left / slope**2) if slope else 0.0
     # A steep line through few points says more about luck than about the series.
     slope = min(max(slope, 0.0), mean / float(root.mean()) * 0.9)
     return mean - slope * float(root.mean()), slope

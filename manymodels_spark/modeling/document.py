@@ -49,6 +49,7 @@ def document_of(
         "features": list(problem.features),
         "static": list(problem.static),
         "holidays": problem.holidays,
+        "zone": problem.zone,
         "combine": how_of(spec),
         "closed": grid.rule.as_dict() if grid.rule else None,
         "bounds": Bounds.of(spec.predict).as_dict(),

@@ -24,7 +24,7 @@ LARGE_DELTA = 0.474
 
 @dataclass(frozen=True)
 class Shift:
-    """How far (`value`, by the test's own measure), the least that would be worth a word, and the p-value."""
+    """How far (`value`, by the test's own measure), the least that matters, and the p-value."""
 
     value: float
     threshold: float
@@ -151,8 +151,8 @@ def without_season(values: Floats, season: int, known: int, inputs: Floats | Non
 
 
 def without_year(values: Floats, year: int, span: int, width: int) -> tuple[Floats, int]:
-    """The last `span` values less their yearly season, and how many former years told it: 0 where there is no
-    whole one, and then the values as they are.
+    """The last `span` values less their yearly season, and how many former years it was taken from: 0 where
+    there is no whole one, and then the values as they are.
 
     What the same weeks of former years were above or below their mean (running means of `width`) is divided
     out, or subtracted where the level is not above 0. `year` is in steps, a multiple of the shorter season.

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families.base import Problem
 from manymodels_spark.modeling.closed import ClosedRule, Mask
+from manymodels_spark.modeling.outliers import capped
 from manymodels_spark.spec.frequency import step_of
 from manymodels_spark.spec.model import Spec
 
@@ -31,13 +32,15 @@ class Grid:
     """Rows of one partition, sorted; of a forecast one for each step from its first to its last row.
 
     `observed` says where a row with a target lies, `closed` where the partition is closed, each of shape
-    (len(rows),). Targets are NaN where they are not known.
+    (len(rows),). Targets are NaN where they are not known. `outliers` is the width of the fences at which
+    targets to train on are capped, None for no fences.
     """
 
     rows: pd.DataFrame
     observed: Mask
     closed: Mask
     rule: ClosedRule | None = None
+    outliers: float | None = None
 
     @property
     def known(self) -> Mask:
@@ -45,11 +48,14 @@ class Grid:
         return self.observed & ~self.closed
 
     def training(self, positions: NDArray[np.int64], problem: Problem, *, every_step: bool) -> pd.DataFrame:
-        """The rows at these positions, which follow each other, to train on.
+        """The rows at these positions to train on, outliers capped by the fences of these rows.
 
         With `every_step` unknown steps are interpolated, from these rows only; else they are left out.
         """
         rows, known = rows_at(self.rows, positions), self.known[positions]
+        if self.outliers is not None:
+            values = rows[problem.target].to_numpy(dtype=np.float64)
+            rows = rows.assign(**{problem.target: capped(values, self.outliers)})
         if known.all():
             return rows
         if not every_step:

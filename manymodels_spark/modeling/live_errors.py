@@ -23,7 +23,7 @@ from manymodels_spark.spec.model import Spec
 LEAST = 7
 HISTORY_WINDOWS = 4
 FORMER_YEARS = 2
-WIDTH = 29  # of the running means that tell a former year's level, in steps
+WIDTH = 29  # of the running means that give a former year's level, in steps
 NEWEST, NEWEST_PARTS = "newest", (4, 8)  # the newest quarter and eighth of the window
 _YEAR_SECONDS = 31_556_952
 ALL = "all"

@@ -299,4 +299,5 @@ def _problem(document: dict[str, Any]) -> Problem:
     names = ("task", "target", "time", "frequency", "season", "horizon", "holidays")
     lists = ("known_future", "features", "static")
     values: dict[str, Any] = {name: document[name] for name in names}
+    values["zone"] = document.get("zone")  # format 1 has none
     return Problem(**values | {name: tuple(document[name]) for name in lists})

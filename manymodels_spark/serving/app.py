@@ -35,8 +35,9 @@ from manymodels_spark.serving.sources import ChampionSource
 from manymodels_spark.serving.telemetry import Telemetry, access
 
 log = logging.getLogger(__name__)
-# Parsing and checking more than this takes longer than other requests should wait.
-LARGE_BODY = 100_000
+# Parsing and checking a body of more bytes (a batch of some hundred items) takes longer than other requests
+# should wait.
+LARGE_BODY = 20_000
 # So many small requests may wait in place of a large one.
 SMALL_PER_LARGE = 32
 

@@ -79,7 +79,7 @@ def _places() -> tuple[Path, Path | None]:
     found = [root / given] if given else sorted([*root.glob("spec.yaml"), *root.glob("*/spec.yaml")])
     if not found:
         raise ManyModelsError(
-            f"no spec.yaml in {MODEL_DIR} and {SPEC} is not set. Put the spec beside the models, or set it"
+            f"no spec.yaml in {MODEL_DIR} and {SPEC} is not set. Put the spec next to the models, or set it"
         )
     folder = Path(models) if models else found[0].parent / "models"
     return found[0], folder if models or folder.is_dir() else None

@@ -1,6 +1,4 @@
-"""The disk tier: verified payloads beside the server, so that a restart needs neither tracking server nor
-storage.
-"""
+"""The disk tier: verified payloads on the server's own disk, for restarts with MLflow or storage away."""
 
 from __future__ import annotations
 

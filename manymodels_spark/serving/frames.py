@@ -1,4 +1,4 @@
-"""JSON rows into what a model wants, checked by name and value; predictions into JSON.
+"""JSON rows into what a model takes, checked by name and value; predictions into JSON.
 
 Columns stay lists and arrays wherever a model takes them: for one row, a DataFrame costs more than its
 prediction.
@@ -32,7 +32,7 @@ def steps_of(
     item: Item, model: LoadedPartition, others: Collection[str], most: int, steps: int
 ) -> pd.DataFrame | None:
     """The rows of a forecast's item as a DataFrame, None where it has none: times at most `steps` after the
-    cutoff, and known-future columns. `others` are columns allowed beside them.
+    cutoff, and known-future columns. `others` are columns allowed with them.
 
     Raises ScoreError (422, 413) for unknown, missing or ill-typed columns and for times that are no steps.
     """
@@ -126,19 +126,19 @@ def _turned(split: Split) -> Columns:
     }
 
 
-def _check_names(columns: Columns, wanted: list[str], others: Collection[str]) -> None:
-    if columns.keys() == set(wanted):
+def _check_names(columns: Columns, required: list[str], others: Collection[str]) -> None:
+    if columns.keys() == set(required):
         return
-    allowed = {*wanted, *others}
+    allowed = {*required, *others}
     _refuse(
         "unknown column",
         [name for name in columns if name not in allowed],
-        f"The model takes {_listed(wanted)}",
+        f"The model takes {_listed(required)}",
     )
     _refuse(
         "missing column",
-        [name for name in wanted if name not in columns],
-        f"The model takes {_listed(wanted)}",
+        [name for name in required if name not in columns],
+        f"The model takes {_listed(required)}",
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.checked_spec import load_spec
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SPEC, MODELS = f"{PREFIX}SPEC", f"{PREFIX}MODELS"
-BACKLOG = 2048
+OPTIONS: dict[str, Any] = {
+    "access_log": False,
+    "log_level": "warning",
+    "server_header": False,
+    "backlog": 2048,
+    "timeout_keep_alive": 30,
+    "timeout_graceful_shutdown": 20,
+}
 
 
 def source_of(spec: str | Path, models: str | Path | None = None) -> ChampionSource:
@@ -60,7 +67,7 @@ def launch(
     except ImportError as error:
         raise ManyModelsError("serving needs more packages: pip install 'manymodels-spark[serve]'") from error
     source_of(spec, models)
-    # A worker process does not know where it listens: it is told that this was looked at.
+    # A worker process does not know where it listens, which was looked at here.
     checked = settings if settings.guarded else settings.model_copy(update={"open": True})
     _to_environment(spec, checked, models)
     log_requests()
@@ -71,12 +78,7 @@ def launch(
         host=host,
         port=port,
         workers=workers,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=20,
+        **OPTIONS,
     )
 
 
@@ -121,7 +123,7 @@ def log_requests() -> None:
 
 
 def _to_environment(spec: str, settings: ServingSettings, models: Path | None) -> None:
-    """Worker processes are new interpreters: they are told through the environment."""
+    """Worker processes are new interpreters: they read their settings from the environment."""
     os.environ[SPEC] = str(Path(spec).absolute())
     if models:
         os.environ[MODELS] = str(models.absolute())

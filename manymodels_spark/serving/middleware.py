@@ -79,9 +79,9 @@ class Guard:
             status = 499  # nobody is there to be answered; the log says so as nginx does
         except Exception as error:
             log.error("request %s failed", request_id, exc_info=error)
-            if started:  # what was sent cannot be taken back: the connection ends
-                raise
-            await failure(INTERNAL)(scope, receive, sending)
+            # What was sent cannot be taken back: then the connection ends.
+            if not started:
+                await failure(INTERNAL)(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", None) or self._path(scope)
             self._telemetry.request(request_id, scope["method"], route, status, time.perf_counter() - begin)

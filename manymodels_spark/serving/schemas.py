@@ -116,7 +116,7 @@ def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:
         return [item_of(data)], False
     listed = data["items"]
     if len(data) > 1 or not isinstance(listed, list) or not listed:
-        raise invalid('a batch is {"items": [...]} with at least one item and nothing beside it')
+        raise invalid('a batch is {"items": [...]} with at least one item and no other field')
     if len(listed) > limit:
         raise ScoreError(
             413,

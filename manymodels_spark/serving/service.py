@@ -248,7 +248,7 @@ class ScoringService:
             raise invalid(f"horizon: a {task} model predicts rows. Give them and leave horizon out")
         table = table_of(item, entry.model, entry.partition, self.settings.rows, entry.texts)
         if table is None:
-            raise invalid(f"rows: a {task} model wants dataframe_split or dataframe_records")
+            raise invalid(f"rows: a {task} model requires dataframe_split or dataframe_records")
         return lambda: entry.model.table(table, item.intervals)
 
     def _at_fault(self, error: Exception, given: bool) -> Exception:

@@ -45,12 +45,12 @@ class ServingSettings(BaseSettings):
     by line ends, or by commas.
 
     `rss_mb` bounds the whole process, None where only the models' own bytes count. `cells` bounds an answer:
-    items x steps or rows x (1 + 2 x levels), added up over a request. `queue` is how many large requests
-    may wait for a predictor, and 32 times as many small ones. `keys` are bearer keys. `entra_roles` and
+    items x steps or rows x (1 + 2 x levels), added up over a request. `queue` is how many large requests may
+    wait for a predictor, and 32 times as many small ones. `keys` are bearer keys. `entra_roles` and
     `entra_scopes` are what a token must have one of, `entra_clients` the applications that it may come from.
-    With neither `keys` nor Entra the endpoint
-    is open, which `open` must say where it listens beyond the loopback address. At the start one champion of
-    each family among the first `sample` is loaded, and `warm` (ids or JSON keys).
+    With neither `keys` nor Entra the endpoint is open, which `open` must say where it listens beyond the
+    loopback address. At the start one champion of each family among the first `sample` is loaded, and `warm`
+    (ids or JSON keys).
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=False)

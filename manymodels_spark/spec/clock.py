@@ -20,3 +20,9 @@ def is_below_a_day(spec: Spec) -> bool:
 def kept_zone(spec: Spec) -> str:
     """The zone whose wall time the lake, the models and the predictions keep."""
     return UTC if is_below_a_day(spec) else spec.prepare.timezone
+
+
+def local_zone(spec: Spec) -> str | None:
+    """The zone of the local clock where times are kept on another one, else None."""
+    zone = spec.prepare.timezone
+    return None if kept_zone(spec) == zone else zone

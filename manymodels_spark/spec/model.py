@@ -76,7 +76,9 @@ class Predict(Part):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
-            raise ValueError(f"predict: minimum {self.minimum} is not below maximum {self.maximum}")
+            raise ValueError(f"minimum {self.minimum} is not below maximum {self.maximum}")
+        if twice := [one for one in self.quantiles if self.quantiles.count(one) > 1]:
+            raise ValueError(f"quantile {twice[0]:g} stands twice. Name each once")
         return self
 
 
@@ -129,6 +131,8 @@ class Spec(Part):
             )
         if self.task == "forecast" and self.columns.time is None:
             raise ValueError("columns.time: a forecast requires the column with the time of each row")
+        if self.task == "classification" and self.predict != Predict():
+            raise ValueError("predict: classes have neither bounds nor quantiles. Remove this part")
         if self.backtest.metric and self.backtest.metric not in TASK_METRICS[self.task]:
             allowed = ", ".join(TASK_METRICS[self.task])
             raise ValueError(

@@ -1,11 +1,10 @@
 """From the text of a spec to a `Spec`, or to all of its mistakes at once, each with its place and line.
 
-It knows YAML and pydantic; what a family's options may be is told to it by the caller (`extra`).
+It knows YAML and pydantic; what a family's options may be comes from the caller (`extra`).
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import UnionType
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from manymodels_spark.errors import Mistake, SpecError
+from manymodels_spark.spec.hints import did_you_mean
 from manymodels_spark.spec.model import Spec
 
 Extra = Callable[[Any], Iterable[Mistake]]
@@ -80,20 +80,20 @@ def _validated(data: dict[str, Any]) -> tuple[list[Mistake], Spec | None]:
 
 
 def _mistake(detail: Any) -> Mistake:
-    loc: Loc = tuple(part for part in detail["loc"] if not _is_tag(part))
-    return Mistake(dotted(loc), _message(detail, loc))
+    where: Loc = tuple(detail["loc"])
+    return Mistake(dotted(where), _message(detail, where))
 
 
 def _message(detail: Any, loc: Loc) -> str:
     """One sentence: what is wrong and what was expected."""
     kind, given, context = detail["type"], detail.get("input"), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key.{_nearest(str(loc[-1]), known_keys(loc[:-1]))}"
+        return f"unknown key.{did_you_mean(str(loc[-1]), known_keys(loc[:-1]))}"
     if kind == "missing":
         return "is required and missing"
     if kind == "literal_error":
         expected = str(context.get("expected", "")).replace("'", "")
-        close = _nearest(str(given), expected.replace(" or ", ", ").split(", "), listed=False)
+        close = did_you_mean(str(given), expected.replace(" or ", ", ").split(", "), listed=False)
         return f"{given!r} is not valid. Expected {expected}.{close}"
     if kind in ("greater_than_equal", "greater_than"):
         bound = context.get("ge", context.get("gt"))
@@ -112,16 +112,23 @@ def _message(detail: Any, loc: Loc) -> str:
 
 
 def known_keys(loc: Loc) -> list[str]:
-    """The keys that a spec may have at a place."""
+    """The keys that a spec may have at a place; below the tag of a kind only those of that kind."""
     models: list[type[BaseModel]] = [Spec]
     for part in loc:
         if isinstance(part, int):
             continue
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
-        models = [found for field in fields for found in _models_in(field.annotation)] or models
+        tagged = [model for model in models if part in kinds_of(model)]
+        models = [found for field in fields for found in _models_in(field.annotation)] or tagged or models
     return sorted(
         {field.alias or name for model in models for name, field in model.model_fields.items()} - {"kind"}
     )
+
+
+def kinds_of(model: type[BaseModel]) -> tuple[str, ...]:
+    """The tags by which a union knows a model: the values of its `kind`; none for other models."""
+    field = model.model_fields.get("kind")
+    return tuple(str(kind) for kind in get_args(field.annotation)) if field else ()
 
 
 def dotted(loc: Sequence[int | str]) -> str:
@@ -137,28 +144,6 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if origin in (Union, UnionType, list, Annotated):
         return [model for argument in get_args(annotation) for model in _models_in(argument)]
     return []
-
-
-def _is_tag(part: int | str) -> bool:
-    """Whether a part of a location was added by pydantic for a union's member and stands nowhere in the
-    file.
-    """
-    return isinstance(part, str) and part in {
-        "jdbc",
-        "csv",
-        "json",
-        "parquet",
-        "delta",
-        "duckdb",
-        "postgres",
-        "synapse",
-    }
-
-
-def _nearest(given: str, known: Sequence[str], *, listed: bool = True) -> str:
-    close = difflib.get_close_matches(given, known, 1, 0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{hint} Known: {', '.join(known)}" if known and listed else hint
 
 
 def _short(value: object) -> str:

@@ -28,7 +28,8 @@ def json_schema() -> dict[str, Any]:
         calendar = part.get("properties", {}).get("calendar")
         if calendar is not None:
             part["properties"]["calendar"] = {"type": ["object", "null"]}
-    for name in ("failures",):
+            part["properties"]["closed"] = {"type": ["object", "array", "string"]}
+    for name in ("failures", "unscored"):
         schema["$defs"]["Limits"]["properties"][name] = {
             "type": ["number", "string"],
             "pattern": "^[0-9.]+%$",

@@ -57,6 +57,5 @@ class Checksum:
             what = f"the {self.rows} rows that arrived differ from those exported {where}"
         raise WarehouseError(
             f"{table}: {what}. Nothing was changed in the table. Run the load again; if it repeats, "
-            "compare the "
-            "column's type in the warehouse with the lake's"
+            "compare the column's type in the warehouse with the lake's"
         )

@@ -53,10 +53,8 @@ class DuckDBWarehouse(Warehouse):
     def __init__(self, part: DuckDB, spec: str) -> None:
         super().__init__(spec)
         self._connection = _connect(resolve(part.path))
-        self._run(
-            f"SET memory_limit = '{part.memory}MB'; SET TimeZone = 'UTC'; SET preserve_insertion_order = "
-            "false"
-        )
+        self._run(f"SET memory_limit = '{part.memory}MB'; SET TimeZone = 'UTC'")
+        self._run("SET preserve_insertion_order = false")
         self._run(f"CREATE TABLE IF NOT EXISTS {LEDGER} ({_definition(LEDGER_SCHEMA)})")
 
     def last(self, table: str) -> Loaded | None:
@@ -64,8 +62,8 @@ class DuckDBWarehouse(Warehouse):
         if not self._columns_of(table):
             return None
         newest = (
-            f'SELECT * FROM {LEDGER} WHERE spec = ? AND "table" = ? ORDER BY loaded_at DESC, version DESC '
-            "LIMIT 1"
+            f'SELECT * FROM {LEDGER} WHERE spec = ? AND "table" = ? '
+            "ORDER BY loaded_at DESC, version DESC LIMIT 1"
         )
         row = self._run(newest, [self.spec, table]).fetchone()
         return Loaded(*row) if row else None
@@ -147,7 +145,7 @@ class DuckDBWarehouse(Warehouse):
         return [row[0] for row in self._run(sql, [table]).fetchall()]
 
     def _make(self, table: str, schema: pa.Schema, again: bool) -> None:
-        """The table as the export wants it: created, or extended by the columns that are new."""
+        """The table as the export requires it: created, or extended by the columns that are new."""
         present = {name.lower() for name in self._columns_of(table)}
         if not present:
             self._run(f"CREATE TABLE {quote(table)} ({_definition(schema)})")

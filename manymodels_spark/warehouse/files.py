@@ -20,8 +20,8 @@ def batches(files: Sequence[str], schema: pa.Schema, size: int = BATCH_ROWS) -> 
     for path in files:
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
             present = set(parquet.schema_arrow.names)
-            wanted = [name for name in schema.names if name in present]
-            for batch in parquet.iter_batches(size, columns=wanted):
+            columns_read = [name for name in schema.names if name in present]
+            for batch in parquet.iter_batches(size, columns=columns_read):
                 yield _conform(batch, schema)
 
 

@@ -152,7 +152,7 @@ class PostgresWarehouse(Warehouse):
         return [row[0] for row in self._run(sql, [self._table(table)]).fetchall()]
 
     def _make(self, table: str, export: Export, again: bool) -> None:
-        """The table as the export wants it: created with an index on the key, or extended by new columns."""
+        """The table as the export requires it: created with an index on the key, or with new columns."""
         present, target = self._columns_of(table), self._table(table)
         if not present:
             self._run(f"CREATE TABLE {target} ({definition(export.schema)})")

@@ -61,8 +61,8 @@ def in_words(connection: psycopg.Connection[Any], schema: str, what: str) -> Ite
 
 def _said(error: psycopg.Error) -> str:
     """The server's own words without the statement, which may be pages long."""
-    told = [error.diag.message_primary, error.diag.message_detail, error.diag.message_hint]
-    return ". ".join(filter(None, told)) or str(error).strip().rstrip(".")
+    parts = [error.diag.message_primary, error.diag.message_detail, error.diag.message_hint]
+    return ". ".join(filter(None, parts)) or str(error).strip().rstrip(".")
 
 
 def _grants(connection: psycopg.Connection[Any], schema: str) -> str:

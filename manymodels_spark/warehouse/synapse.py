@@ -105,7 +105,7 @@ class SynapseWarehouse(ConnectedToSynapse):
                 self._clear(names)
 
     def _make(self, names: Names, export: Export, layout: Layout, last: Loaded | None, again: bool) -> None:
-        """The table as the export wants it: created, or extended by the columns that are new."""
+        """The table as the export requires it: created, or extended by the columns that are new."""
         pool, table = self._pool, names.table
         present = {column.lower() for column in pool.columns_of(table)}
         if not present:
@@ -125,8 +125,8 @@ class SynapseWarehouse(ConnectedToSynapse):
             keys = pa.schema([export.schema.field(column) for column in export.key])
             self._copy(names["keys"], keys, export.replaces, layout)
         sent = Checksum.of(self._pool.rows(sql.digest(names["rows"], export.schema, layout))[0])
-        wanted = export.checksum or Checksum(export.rows, sent.columns, sent.mixed)
-        wanted.require(sent, export.schema.names, names.table)
+        expected = export.checksum or Checksum(export.rows, sent.columns, sent.mixed)
+        expected.require(sent, export.schema.names, names.table)
         return sent
 
     def _copy(self, table: str, schema: pa.Schema, files: tuple[str, ...], layout: Layout) -> None:

@@ -66,15 +66,15 @@ class Load:
         with self.pool.transaction(names.table, self.row.run_id):
             if self._is_loaded():
                 return False
-            self._require_alone()
+            self._require_no_other()
             self.pool.run(sql.intend(names.schema, self.row, way, names.token, total))
         Placing(self.pool, names, self.row, total).finish(way)
         return True
 
     def _keep(self, new: str) -> None:
         """The rows that the export does not replace, in the columns that both tables have."""
-        wanted = set(self.pool.columns_of(self.names.plain("new")))
-        shared = [column for column in self.pool.columns_of(self.names.table) if column in wanted]
+        columns = set(self.pool.columns_of(self.names.plain("new")))
+        shared = [column for column in self.pool.columns_of(self.names.table) if column in columns]
         where = self._affected(self.names.table, keep=True)
         self.pool.run(sql.insert(new, shared, sql.rows_of(self.names.target, shared, where)))
 
@@ -83,7 +83,7 @@ class Load:
         last = self.pool.newest(self.row.spec, self.names.table)
         return not self.again and last != self.before and is_loaded(last, self.export, self.names.table)
 
-    def _require_alone(self) -> None:
+    def _require_no_other(self) -> None:
         if self.pool.rows(sql.pending(self.names.schema, self.names.table)):
             raise WarehouseError(
                 f"{self.names.table}: another load is just being put in place. Run the load again"

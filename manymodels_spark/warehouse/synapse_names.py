@@ -1,5 +1,5 @@
 """What a load into Synapse calls its tables and how they are stored; names, literals and places as T-SQL
-wants them.
+takes them.
 
 This module must know no statement and no connection.
 """
@@ -39,11 +39,11 @@ class Layout:
         """
         if "prediction" not in schema.names:
             return cls("ROUND_ROBIN", False, False)
-        wanted = distribution or ("HASH(partition_id)" if "partition_id" in schema.names else "ROUND_ROBIN")
-        found = _DISTRIBUTION.match(wanted.strip())
+        written = distribution or ("HASH(partition_id)" if "partition_id" in schema.names else "ROUND_ROBIN")
+        found = _DISTRIBUTION.match(written.strip())
         if found is None:
             raise WarehouseError(
-                f"warehouse.synapse.distribution: {wanted!r} cannot be read. Expected HASH(column), "
+                f"warehouse.synapse.distribution: {written!r} cannot be read. Expected HASH(column), "
                 "ROUND_ROBIN or REPLICATE"
             )
         if found["kind"]:
@@ -128,7 +128,7 @@ def text(value: str) -> str:
 
 
 def url(location: str) -> str:
-    """A file or folder of the lake as COPY INTO and OPENROWSET want it:
+    """A file or folder of the lake as COPY INTO and OPENROWSET take it:
     https://ACCOUNT.dfs.core.windows.net/...
     """
     if "?" in location:

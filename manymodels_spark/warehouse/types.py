@@ -53,7 +53,7 @@ SYNAPSE = {
 
 
 def sql_type(field: pa.Field, names: Mapping[str, str], length: int = 4000) -> str:
-    """The SQL type of a column; `length` is that of text where the warehouse wants one.
+    """The SQL type of a column; `length` is that of text where the warehouse requires one.
 
     Raises WarehouseError for nested and other types that no warehouse holds.
     """

@@ -115,8 +115,8 @@ class _Builder:
         """A row per partition: its columns, how it stands, its champion, or why it has none."""
         keys = [(name, TEXT, self._of("p", name)) for name in self.star.partition_by]
         state = (
-            "CASE WHEN q.{0} IS NOT NULL THEN 'quarantined' WHEN c.{0} IS NULL THEN 'no champion' ELSE 'in "
-            "production' END"
+            "CASE WHEN q.{0} IS NOT NULL THEN 'quarantined' WHEN c.{0} IS NULL THEN 'no champion' "
+            "ELSE 'in production' END"
         ).format(self.d.quote("partition_id"))
         columns = (
             ("partition_id", TEXT, self._of("p", "partition_id")),
@@ -227,8 +227,8 @@ class _Builder:
         for n in self.star.intervals:
             low, high = self._of("p", f"lower_{n}"), self._of("p", f"upper_{n}")
             within = (
-                f"CASE WHEN {actual} IS NULL THEN NULL WHEN {actual} >= {low} AND {actual} <= {high} THEN "
-                "1 ELSE 0 END"
+                f"CASE WHEN {actual} IS NULL THEN NULL "
+                f"WHEN {actual} >= {low} AND {actual} <= {high} THEN 1 ELSE 0 END"
             )
             columns.append((f"inside_{n}", WHOLE, within))
         return columns

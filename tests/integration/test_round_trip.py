@@ -215,9 +215,11 @@ def test_every_key_instant_and_decimal_arrives_in_every_warehouse(
     promote(job)
     assert score(job).counts == {
         "partitions": len(sent),
+        "inactive": 0,
         "scored": len(sent),
         "fallback": 0,
         "unscored": 0,
+        "lost": 0,
         "rows": HORIZON * len(sent),
     }
 

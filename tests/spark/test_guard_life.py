@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks import guard
 
 
+# Ten nights are ten whole jobs. One night after another is in tests/e2e/test_main_job.py (another day) and in
+# tests/unit/test_second_night.py; that shares and intervals hold for as long as ten is seen here.
+@pytest.mark.slow
 def test_ten_nights_of_a_chain_are_as_good_as_the_first(spark: SparkSession, tmp_path: Path) -> None:
     found = guard.of_nights(spark, tmp_path / "life")
     assert guard.crossed(found) == []

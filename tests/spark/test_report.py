@@ -17,8 +17,9 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.find_partition import find_partition
 from manymodels_spark.lake.tables import FITS, PROGRESS, RUNS, SILVER, Lake
 from manymodels_spark.reporting import records as r
-from manymodels_spark.reporting.collect import collect, general, report
+from manymodels_spark.reporting.collect import collect, report
 from manymodels_spark.reporting.partition_details import details
+from manymodels_spark.reporting.runs import general
 from manymodels_spark.reporting.status import status
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
@@ -144,10 +145,10 @@ def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Pa
 
 def test_reasons_are_told_without_their_numbers() -> None:
     assert (
-        general("failed: wape 1.25, wanted below 0.6; held: no champion to compare with")
-        == "failed: wape …, wanted below 0.6"
+        general("failed: wape 1.25, required below 0.6; held: no champion to compare with")
+        == "failed: wape …, required below 0.6"
     )
-    assert general("failed: wape nan, wanted below 0.6") == "failed: wape …, wanted below 0.6"
+    assert general("failed: wape nan, wanted below 0.6") == "failed: wape …, wanted below 0.6", "of 0.1"
     folds = "(its theta(lags=[1, 7]) on the same folds)"
     assert (
         general(f"failed: wape 0.31, champion 0.301 {folds}, by 1.0%")

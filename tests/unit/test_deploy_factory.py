@@ -4,12 +4,15 @@ a Synapse job.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from box.expressions import resolved
 from deploy_files import DEPLOY, PLATFORMS, UPKEEP, WORKFLOW, module, read, texts, wanted
 
 from manymodels_spark.cli import main as manymodels
@@ -97,14 +100,27 @@ def test_a_pipeline_s_activities_are_of_known_types_with_what_they_need(path: Pa
         models.LookupActivity: ("source", "dataset"),
         models.DatabricksJobActivity: ("job_id", "linked_service_name"),
         models.SynapseSparkJobDefinitionActivity: ("spark_job",),
+        models.ExecutePipelineActivity: ("pipeline", "parameters"),
+        models.WebActivity: ("url", "method", "authentication"),
+        models.SwitchActivity: ("on", "cases", "default_activities"),
+        models.FailActivity: ("message", "error_code"),
     }
-    for activity in factory("PipelineResource", read(path)).activities:
+    for activity in nested(factory("PipelineResource", read(path)).activities):
         for property_ in needed[type(activity)]:
             assert getattr(activity, property_), f"{activity.name}: {property_}"
         for part in ("source", "sink"):
             assert type(getattr(activity, part, None)).__name__ not in {"CopySource", "CopySink"}, (
                 f"{activity.name}: {part}"
             )
+
+
+def nested(activities: list[Any]) -> Iterator[Any]:
+    """Activities with those inside a switch."""
+    for activity in activities:
+        yield activity
+        for case in getattr(activity, "cases", None) or []:
+            yield from case.activities
+        yield from getattr(activity, "default_activities", None) or []
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
@@ -195,14 +211,30 @@ def test_a_trigger_starts_its_pipeline_daily_with_the_parameters_that_have_no_de
         )
 
 
+def test_the_job_starts_where_spark_is_and_an_unknown_engine_fails() -> None:
+    run = read(DEPLOY / "datafactory" / "pipeline" / "RunJob.json")["properties"]
+    engine = run["activities"][0]["typeProperties"]
+    kinds = {case["value"]: case["activities"][0]["type"] for case in engine["cases"]}
+    assert kinds == {"databricks": "DatabricksJob", "synapse": "WebActivity", "azureml": "WebActivity"}
+    assert engine["defaultActivities"][0]["type"] == "Fail"
+    names = {"pipeline": lambda: {"parameters": {"address": "https://w.dev", "spec": "abfss://s"}}}
+    web = engine["cases"][1]["activities"][0]["typeProperties"]
+    address = "https://w.dev/pipelines/RetailSales/createRun?api-version=2020-12-01"
+    assert resolved(web["url"], names) == address
+    assert json.loads(resolved(web["body"], names)) == {"spec": "abfss://s"}
+    for name in ("IngestAndRun", "IngestFiles"):
+        activities = read(DEPLOY / "datafactory" / "pipeline" / f"{name}.json")["properties"]["activities"]
+        (started,) = (one["typeProperties"] for one in activities if one["type"] == "ExecutePipeline")
+        assert set(started["parameters"]) == set(run["parameters"])
+
+
 def test_the_window_of_a_file_trigger_is_the_one_that_is_copied() -> None:
     started = read(DEPLOY / "datafactory" / "trigger" / "DailyFiles.json")["properties"]["pipeline"]
     pipeline = read(
         DEPLOY / "datafactory" / "pipeline" / f"{started['pipelineReference']['referenceName']}.json"
     )["properties"]
-    assert {name for name, one in pipeline["parameters"].items() if "defaultValue" not in one} == set(
-        started["parameters"]
-    )
+    needed = {name for name, one in pipeline["parameters"].items() if "defaultValue" not in one}
+    assert needed <= set(started["parameters"]) <= set(pipeline["parameters"])
     assert re.findall(r"outputs\.(\w+)", " ".join(started["parameters"].values())) == [
         "windowStartTime",
         "windowEndTime",

@@ -83,14 +83,15 @@ def test_the_bundle_gets_its_variables_and_each_target_its_environment() -> None
 
 def test_models_reach_production_after_a_dry_run_and_an_approval(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = FILES["promote.yml"]["jobs"]
-    assert [(job["with"]["environment"], job["with"]["dry_run"]) for job in jobs.values()] == [
-        ("manymodels-judge", True),
-        ("manymodels-prod", False),
+    assert [(job["with"]["environment"], job["with"]["approved"]) for job in jobs.values()] == [
+        ("manymodels-judge", ""),
+        ("manymodels-prod", "${{ needs.judge.outputs.digest }}"),
     ]
     assert jobs["promote"]["needs"] == "judge"
     steps = FILES["promote-steps.yml"]["jobs"]["steps"]
-    command = steps["steps"][-1]["run"].split()
-    assert command[:2] == ["manymodels", "promote"] and "promote" in manymodels.commands
+    check, command = steps["steps"][-1]["run"].strip().splitlines()
+    assert check.endswith("sha256sum --check") and "promote" in manymodels.commands
+    assert command.split()[:3] == ["MANYMODELS_APPROVAL=approval/approved.csv", "manymodels", "promote"]
     spec = load_spec(
         ROOT / started_by(FILES["promote.yml"])["workflow_dispatch"]["inputs"]["spec"]["default"]
     )
@@ -100,10 +101,10 @@ def test_models_reach_production_after_a_dry_run_and_an_approval(monkeypatch: py
 
 
 def test_the_checks_are_those_that_this_repository_runs() -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    checks = (ROOT / "scripts" / "lint.sh").read_text()
     lint = FILES["build.yml"]["jobs"]["lint"]["steps"][-1]["run"].split()
     assert lint == ["ruff", "check", ".", "mypy", "lint-imports"]
     for tool in ("ruff check .", "mypy", "lint-imports"):
-        assert f"$(BIN)/{tool}" in makefile
+        assert tool in checks
     for suite in FILES["build.yml"]["jobs"]["test"]["strategy"]["matrix"]["suite"]:
         assert (ROOT / suite).is_dir()

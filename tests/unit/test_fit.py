@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import registry
+from manymodels_spark.families.base import Problem
 from manymodels_spark.families.naive import Mean
 from manymodels_spark.families.statsforecast import Theta
 from manymodels_spark.keys import PartitionKey
@@ -292,26 +293,41 @@ def test_order_index_types_and_rows_without_target_do_not_change_the_model(rows:
     assert odd.cutoff == plain.cutoff == "2026-03-01T00:00:00"
 
 
-def test_times_without_a_zone_are_taken_as_local_and_others_are_turned_into_local_ones() -> None:
-    hours = pd.date_range("2026-10-24", periods=60, freq="h", tz="UTC").tz_convert("Europe/Madrid")
+@pytest.mark.parametrize(
+    ("frequency", "cutoff"), [("D", "2026-12-21T19:00:00"), ("h", "2026-10-26T11:00:00")]
+)
+def test_times_with_a_zone_become_local_ones_and_below_a_day_those_of_utc_and_others_stay(
+    frequency: str, cutoff: str
+) -> None:
+    start = "2026-10-24" if frequency == "h" else "2026-10-24 00:00"
+    times = pd.date_range(start, periods=60, freq=frequency, tz="UTC")
     spec = forecast(
-        columns={"time": "date", "target": "units", "frequency": "h"}, prepare={"timezone": "America/Lima"}
+        columns={"time": "date", "target": "units", "frequency": frequency},
+        prepare={"timezone": "America/Lima"},
     )
-    zoned = fit_partition(series().assign(date=hours), spec, KEY)
-    text = fit_partition(series().assign(date=[time.isoformat() for time in hours]), spec, KEY)
-    local = fit_partition(
-        series().assign(date=hours.tz_convert("America/Lima").tz_localize(None).astype(str)), spec, KEY
-    )
-    assert zoned.cutoff == text.cutoff == local.cutoff == "2026-10-26T06:00:00"
+    text = [time.isoformat() for time in times.tz_convert("Europe/Madrid")]
+    kept = times.tz_convert("UTC" if frequency == "h" else "America/Lima").tz_localize(None)
+    found = [fit_partition(series().assign(date=given), spec, KEY).cutoff for given in (times, text, kept)]
+    assert found == [cutoff] * 3
 
 
-def test_an_hour_that_the_clock_repeats_is_two_hours_in_utc_and_a_duplicate_in_local_time() -> None:
+def test_an_hour_that_the_clock_repeats_is_two_hours() -> None:
     hours = pd.date_range("2026-10-24", periods=60, freq="h", tz="UTC").tz_convert("Europe/Madrid")
     columns = {"time": "date", "target": "units", "frequency": "h"}
-    rows = series().assign(date=hours)
-    assert fit_partition(rows, forecast(columns=columns), KEY).status is Status.FITTED
-    local = forecast(columns=columns, prepare={"timezone": "Europe/Madrid"})
-    assert failed(fit_partition(rows, local, KEY)) is Reason.DUPLICATE_TIMES
+    spec = forecast(columns=columns, prepare={"timezone": "Europe/Madrid"})
+    result = fit_partition(series().assign(date=hours), spec, KEY)
+    assert (result.status, result.rows) == (Status.FITTED, 60)
+
+
+def test_the_hour_of_a_day_is_the_local_one_on_both_sides_of_a_change_of_the_clock() -> None:
+    problem = Problem.of(
+        forecast(
+            columns={"time": "date", "target": "units", "frequency": "h"},
+            prepare={"timezone": "Europe/Madrid"},
+        )
+    )
+    opening = pd.DatetimeIndex(["2026-10-24 07:00", "2026-10-26 08:00"])  # nine o'clock in Madrid
+    assert problem.local(opening).hour.tolist() == [9, 9]
 
 
 @pytest.mark.parametrize(

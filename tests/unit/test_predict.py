@@ -13,6 +13,7 @@ import pytest
 from builders import make_spec
 
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
+from manymodels_spark.families.naive import Naive
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import open_payload, seal, sha256
@@ -262,6 +263,34 @@ def test_a_feature_missing_for_a_step_is_told_with_the_first_such_step(
     with pytest.raises(FitError, match=said) as caught:
         with_price.predict(future=future, horizon=7)
     assert caught.value.reason is Reason.MISSING_FEATURE
+
+
+# Brought up to date without a refit.
+
+
+class Latest(Naive):
+    """A user's family that takes newer rows without a refit."""
+
+    def update(self, model: list[float], rows: pd.DataFrame, problem: Any) -> list[float] | None:
+        return [float(rows[problem.target].iloc[-1])]
+
+
+def test_a_model_that_takes_newer_rows_goes_on_from_the_newest() -> None:
+    model = LoadedPartition(payload_of(series(), candidates=[f"{__name__}:Latest"], backtest={"folds": 2}))
+    rows = pd.DataFrame({"date": pd.date_range("2026-02-27", periods=6), "units": [0.0, 0, 0, 1, 2, 40]})
+    newer = model.updated(rows)
+    assert (newer.cutoff, newer.trained_until) == (pd.Timestamp("2026-03-04"), LAST)
+    found = newer.predict(horizon=2)
+    assert list(found["date"]) == list(pd.date_range("2026-03-05", periods=2))
+    assert list(found["prediction"]) == [40, 40]
+    assert model.cutoff == LAST, "the model itself stays as it was"
+
+
+def test_a_model_that_takes_no_newer_rows_stays_as_it_was(with_price: LoadedPartition) -> None:
+    rows = series().assign(date=pd.date_range("2026-03-02", periods=60))
+    plain = LoadedPartition(payload_of(series(), candidates=["mean"], backtest={"folds": 2}))
+    assert with_price.updated(rows.head(0)) is with_price
+    assert plain.updated(series()) is plain
 
 
 # Tables.

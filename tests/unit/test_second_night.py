@@ -16,7 +16,6 @@ from manymodels_spark.families.naive import SeasonalNaive
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.modeling.update import brought_up_to_date
 from manymodels_spark.spec import Spec
 from manymodels_spark.stages.score.known_ahead import FROM_CALENDAR, known_ahead
 from manymodels_spark.stages.score.score_task import scored_schema, scorer
@@ -110,7 +109,7 @@ def test_a_model_is_brought_up_to_date_without_a_refit_and_left_as_it_was(
     assert payload is not None
     loaded, newer = LoadedPartition(payload), history(42)[28:].assign(units=lambda rows: rows["units"] + 50)
     updating(monkeypatch, lambda self, model, rows, problem: self.fit(rows, problem))
-    current = brought_up_to_date(loaded, newer[["date", "units"]])
+    current = loaded.updated(newer)
     assert current.cutoff == pd.Timestamp("2026-02-11")
     assert current.predict(horizon=7)["prediction"].between(60, 66).all()
     assert loaded.cutoff == TRAINED
@@ -129,17 +128,7 @@ def test_a_model_that_cannot_be_brought_up_to_date_predicts_as_it_was(
     assert payload is not None
     updating(monkeypatch, update)
     loaded = LoadedPartition(payload)
-    assert brought_up_to_date(loaded, history(31)[28:]) is loaded
-
-
-def test_rows_with_a_step_missing_bring_nothing_up_to_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    payload = fit_partition(history(28), make_spec(tmp_path), KEY).payload
-    assert payload is not None
-    updating(monkeypatch, lambda self, model, rows, problem: self.fit(rows, problem))
-    loaded = LoadedPartition(payload)
-    assert brought_up_to_date(loaded, history(42)[29:]) is loaded
+    assert loaded.updated(history(31)[28:]) is loaded
 
 
 def test_a_champion_is_not_asked_for_a_time_before_its_training_ended(tmp_path: Path) -> None:

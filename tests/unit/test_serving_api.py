@@ -276,7 +276,7 @@ def test_a_body_that_is_no_request_is_refused_with_a_reason(api, body, status, c
             {"dataframe_records": [{"date": "2026-03-12", "promotion": "yes"}]},
             "column 'promotion': a number in every row is expected",
         ),
-        (3, {}, "rows: a regression model wants dataframe_split or dataframe_records"),
+        (3, {}, "rows: a regression model requires dataframe_split or dataframe_records"),
         (3, {"horizon": 7}, "horizon: a regression model predicts rows. Give them and leave horizon out"),
         (
             3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,7 +19,7 @@ from manymodels_spark.cli.serving import serve
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.serving.auth import Gate
 from manymodels_spark.serving.failures import ScoreError
-from manymodels_spark.serving.launch import access_of, from_environment
+from manymodels_spark.serving.launch import access_of, from_environment, launch
 from manymodels_spark.serving.settings import ServingSettings, require_access_control
 
 ISSUER = "https://login.microsoftonline.com/tenant/v2.0"
@@ -247,3 +248,17 @@ def test_a_setting_out_of_bounds_is_named_and_keys_are_never_shown(monkeypatch):
         ServingSettings.of_environment()
     monkeypatch.delenv("MANYMODELS_SERVE_LOADERS")
     assert "hidden" not in repr(ServingSettings(keys=("hidden",)))
+
+
+def test_worker_processes_on_the_loopback_address_start_with_what_was_looked_at(monkeypatch, tmp_path):
+    spec, started = str(Path(__file__).parents[2] / "conf" / "retail.yaml"), list[dict[str, Any]]()
+    monkeypatch.setattr("os.environ", {**os.environ})
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: started.append(options))
+
+    with pytest.raises(ManyModelsError, match="listen on 0.0.0.0"):
+        launch(spec, ServingSettings(), host="0.0.0.0", port=1, models=tmp_path)
+    assert started == []
+    launch(spec, ServingSettings(ttl=7), host="127.0.0.1", port=1, models=tmp_path)
+
+    found = from_environment().state.server.settings
+    assert (found.open, found.ttl, started[0]["host"]) == (True, 7, "127.0.0.1")

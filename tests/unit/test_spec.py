@@ -91,6 +91,21 @@ def test_what_makes_no_sense_is_refused_with_what_was_expected(extra: str, words
     assert any(words in message for message in mistakes(text).values())
 
 
+def test_hints_under_a_kind_offer_that_kinds_options_only() -> None:
+    said = mistakes(MINIMAL.replace("{csv: data.csv}", "{jdbc: {url: x, path: y}}"))["source.jdbc.path"]
+    assert "url" in said and "wide" not in said and "'path'" not in said
+    files = mistakes(MINIMAL.replace("{csv: data.csv}", "{csv: {path: x, optionz: {}}}"))[
+        "source.csv.optionz"
+    ]
+    assert "Did you mean 'options'?" in files and "fetch_size" not in files
+
+
+def test_a_mistake_under_a_kind_is_named_with_it_as_it_stands_in_the_file() -> None:
+    text = MINIMAL.replace("{csv: data.csv}", "{jdbc: {url: x, bad: 1}}")
+    text += "stream: {kafka: {servers: s, topic: t, bad: 1}}\nwarehouse: {postgres: {url: x, bad: 1}}\n"
+    assert set(mistakes(text)) == {"source.jdbc.bad", "stream.kafka.bad", "warehouse.postgres.bad"}
+
+
 def test_a_column_in_two_roles_is_a_mistake() -> None:
     assert "two roles" in str(mistakes(MINIMAL.replace("target: units", "target: store")))
 

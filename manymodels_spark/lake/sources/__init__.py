@@ -61,8 +61,8 @@ def _renamed(rows: DataFrame, source: Source) -> DataFrame:
     names = [source.rename.get(name, name) for name in rows.columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SourceError(
-            f"source {describe(source)}: rename: two columns would be called {', '.join(twice)}. Choose "
-            "another name"
+            f"source {describe(source)}: rename: two columns would be called {', '.join(twice)}. "
+            "Choose another name"
         )
     return rows.toDF(*names)
 

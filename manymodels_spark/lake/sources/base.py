@@ -1,4 +1,4 @@
-"""What all sources share: the batch that they give, and how their errors are told."""
+"""What all sources share: the batch that they give, and how their errors are shown."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 SOURCE, BATCH, INGESTED_AT = "_source", "_batch", "_ingested_at"
 AUDIT = (SOURCE, BATCH, INGESTED_AT)
 _ADVICE = {
-    "TIMESTAMP(NANOS": "Spark reads no times in nanoseconds, which is how pandas writes them: write the "
-    "files again with "
-    'to_parquet(..., coerce_timestamps="us")',
+    "TIMESTAMP(NANOS": "Spark reads no times in nanoseconds, which is how pandas writes them: "
+    'write the files again with to_parquet(..., coerce_timestamps="us")',
 }
 
 

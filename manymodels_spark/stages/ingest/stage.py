@@ -39,8 +39,8 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
         rows = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
         if rows == 0:
             raise SourceError(
-                f"source {describe(spec.source)} is empty: no row to train on. Check the table or path, "
-                "and the query"
+                f"source {describe(spec.source)} is empty: no row to train on. "
+                "Check the table or path, and the query"
             )
         _refresh_calendar(job)
         report.counts.update(rows=rows, new=new)

@@ -73,7 +73,7 @@ class Exporter:
         return Export(self.identity(table), version, arrow_schema(plain(raw)), raw.count(), (place,))
 
     def changed(self, table: str, version: int, base: int, key: tuple[str, ...]) -> Export | None:
-        """The rows of the keys that differ between two versions; None where this cannot be told any more."""
+        """The rows of the keys that differ between two versions; None where this is not known any more."""
         from pyspark.errors import PySparkException
 
         rows = plain(self.lake.read(table, version))

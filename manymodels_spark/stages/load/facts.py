@@ -1,6 +1,4 @@
-"""What reports in the warehouse read beside the loaded tables: actuals and metrics, a row each, and the views
-over all.
-"""
+"""What reports in the warehouse read besides predictions: actuals and metrics, a row each, and the views."""
 
 from __future__ import annotations
 

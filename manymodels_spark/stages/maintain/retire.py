@@ -37,8 +37,7 @@ def retire(
     if (keep is None and older_than is None) or (keep is not None and keep < 1):
         raise ManyModelsError(
             f"nothing says which models of {job.spec.name} may go. Set mlflow.keep in the spec to a number "
-            "from 1, or "
-            "give --keep N or --older-than AGE"
+            "from 1, or give --keep N or --older-than AGE"
         )
     with lock.hold(job, "retire") as (report, lost):
         production = open_production(job.spec)

@@ -93,8 +93,8 @@ def maintain(
     """
     if vacuum is not None and vacuum < timedelta(days=7):
         raise ManyModelsError(
-            f"--vacuum {vacuum}: a reader or writer at work may need files of the last 7 days. Expected 7d "
-            "or more"
+            f"--vacuum {vacuum}: a reader or writer at work may need files of the last 7 days. "
+            "Expected 7d or more"
         )
     with job.stage("maintain") as report, _set(job.spark, {_FILE_SIZE: str(file_megabytes * 2**20)}):
         gone, report.calls = (0, 0) if payloads is None else remove_old_payloads(job, payloads)

@@ -73,14 +73,14 @@ def alerts_by_check(lake: Lake, examples: int = 3) -> list[AlertShare]:
             row["check"],
             row["subject"],
             int(row["n"]),
-            tuple(_told(one) for one in row["some"]),
+            tuple(_as_text(one) for one in row["some"]),
             row["advice"],
         )
         for row in grouped.orderBy(F.desc("n"), "check", "subject").collect()
     ]
 
 
-def _told(one: Any) -> str:
+def _as_text(one: Any) -> str:
     return f"{PartitionKey.parse(one['key'])} ({one['value']:.3g}, expected {one['reference']:.3g})"
 
 
@@ -229,7 +229,7 @@ def _judge(spec: Spec, report: StageReport) -> None:
     if monitored and alerted > spec.monitor.alerts * monitored:
         raise TooManyAlerts(
             f"{alerted} of {monitored} monitored partitions have an alert ({alerted / monitored:.1%}), and "
-            "monitor.alerts allows "
-            f"{spec.monitor.alerts:.1%}. See table alerts, and `manymodels train SPEC --only-degraded`",
+            f"monitor.alerts allows {spec.monitor.alerts:.1%}. See table alerts, and "
+            "`manymodels train SPEC --only-degraded`",
             report,
         )

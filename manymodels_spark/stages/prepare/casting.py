@@ -144,8 +144,8 @@ def _number(name: str, kind: DataType) -> Column:
     if isinstance(kind, (T.NumericType, T.BooleanType, T.NullType)):
         return without_nan(F.col(quote(name)).cast("double"))
     raise SourceError(
-        f"columns.target: {name!r} is of type {kind.simpleString()}. A number, or text holding numbers, is "
-        "expected"
+        f"columns.target: {name!r} is of type {kind.simpleString()}. "
+        "A number, or text holding numbers, is expected"
     )
 
 

@@ -42,8 +42,8 @@ def kept_time(name: str, kind: DataType, spec: Spec) -> Column:
     if isinstance(kind, (T.DateType, T.TimestampNTZType)):
         return _of_wall_time(column.cast("timestamp"), spec)
     raise SourceError(
-        f"columns.time: {name!r} is of type {kind.simpleString()}. A date, a timestamp or text holding one "
-        "is expected"
+        f"columns.time: {name!r} is of type {kind.simpleString()}. "
+        "A date, a timestamp or text holding one is expected"
     )
 
 

@@ -112,7 +112,7 @@ def _called_champion(repository: ModelRepository) -> dict[str, list[Registered]]
 
 
 def taken_back(repository: ModelRepository) -> set[str]:
-    """The development models that were rolled back: a promotion leaves them alone."""
+    """The development models that were rolled back: a promotion does not choose them."""
     models = repository.search(t.where(SPEC=repository.spec, ROLE=t.ROLLED_BACK))
     return {model.tags[t.SOURCE_MODEL] for model in models if t.SOURCE_MODEL in model.tags}
 

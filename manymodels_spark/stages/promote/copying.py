@@ -87,9 +87,9 @@ def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
     from pyspark.sql import functions as F
 
     pairs = [(one.row["run_id"], one.row["partition_id"]) for one in batch]
-    wanted = job.spark.createDataFrame(pairs, "run_id string, partition_id string")
+    chosen = job.spark.createDataFrame(pairs, "run_id string, partition_id string")
     fits = job.lake.read(FITS).select("run_id", "partition_id", "payload")
-    return fits.join(F.broadcast(wanted), ["run_id", "partition_id"])
+    return fits.join(F.broadcast(chosen), ["run_id", "partition_id"])
 
 
 def _record(one: Judged, spec: str, metric: str, promotion: str) -> ModelRecord:

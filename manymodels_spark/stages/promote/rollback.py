@@ -151,7 +151,7 @@ def _scope(job: Job, only: str | None, champions: Mapping[str, Registered]) -> l
 
 
 def _record(job: Job, run_id: str, changes: Sequence[Change], to: str) -> None:
-    """The rollback in the table of promotions, beside the decisions that it takes back; what an interrupted
+    """The rollback in the table of promotions, with the decisions that it takes back; what an interrupted
     call has recorded is there already.
     """
     now, known = datetime.now(UTC), _recorded(job, run_id)

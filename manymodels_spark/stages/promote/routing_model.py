@@ -29,7 +29,7 @@ ALIASES = (t.CHAMPION, t.PREVIOUS)
 
 
 def publish(repository: ModelRepository, spec: Spec, champions: Iterable[Registered]) -> str | None:
-    """Make the routing model answer with these champions; its name, or None where the spec wants none or
+    """Make the routing model answer with these champions; its name, or None where the spec asks for none or
     there are none.
 
     Takes a few calls however many champions there are, and one where nothing changed.
@@ -43,7 +43,7 @@ def publish(repository: ModelRepository, spec: Spec, champions: Iterable[Registe
 
 def routing_model(repository: ModelRepository, spec: Spec) -> Published | None:
     """The spec's routing model in its production repository; None where `promote.route` is false, or names
-    none and the registry wants a name of its own form.
+    none and the registry requires a name of its own form.
     """
     route = spec.promote.route
     if isinstance(route, str):

@@ -68,13 +68,14 @@ def _lines(judged: Sequence[Judged], dry_run: bool) -> list[str]:
     """What was decided of each partition, with the gates' numbers, refusals first; a champion that stays is
     no news.
     """
-    told = sorted(
+    changed = sorted(
         (one for one in judged if one.outcome != Outcome.KEPT),
         key=lambda one: (one.outcome != Outcome.REFUSED, one.row["key"]),
     )
     words = {Outcome.REFUSED: "refused", Outcome.PROMOTED: "would be promoted" if dry_run else "promoted"}
     return [
-        f"{words[one.outcome]}  {PartitionKey.parse(one.row['key'])}   {one.decision.reason}" for one in told
+        f"{words[one.outcome]}  {PartitionKey.parse(one.row['key'])}   {one.decision.reason}"
+        for one in changed
     ]
 
 

@@ -31,7 +31,7 @@ FIRST_READER = {"enableDeletionVectors": "false", "minReaderVersion": "1", "minW
 
 
 class Progress(Protocol):
-    """Somebody who is told how a stage goes: a bar in a terminal, quiet lines in a log, or nobody."""
+    """Receives how a stage goes: a bar in a terminal, quiet lines in a log, or nobody."""
 
     def start(self, stage: str, total: int | None) -> None:
         """A stage begins; `total` partitions are to be done, where that is known."""
@@ -59,7 +59,7 @@ class Silent:
 @dataclass
 class StageReport:
     """What a stage did: counts by name (`rows`, `partitions`, `fitted`, ...), tracking calls, seconds, one
-    line; and `lines` for those who want to read of every partition.
+    line; and `lines` with a line for every partition.
     """
 
     stage: str
@@ -98,7 +98,7 @@ class Job:
 
     @contextmanager
     def stage(self, name: str, total: int | None = None, run_id: str | None = None) -> Iterator[StageReport]:
-        """Time a stage, tell the progress, and record it in the `runs` table, also when it fails."""
+        """Time a stage, report its progress, and record it in the `runs` table, also when it fails."""
         report = StageReport(name, run_id or new_run_id())
         started, begin, status = datetime.now(UTC), time.perf_counter(), "failed"
         self.progress.start(name, total)

@@ -27,8 +27,8 @@ _STATE, _START_TICKS = 0, 19  # fields of /proc/PID/stat behind the command's na
 
 @dataclass(frozen=True)
 class Owner:
-    """A process. `started` tells it from a later one with the same id: on Linux in clock ticks since boot,
-    elsewhere in seconds since 1970. `boot` is empty where the system does not tell; then nothing else is
+    """A process. `started` distinguishes it from a later one with the same id: on Linux in clock ticks since
+    boot, elsewhere in seconds since 1970. `boot` is empty where the system does not say; then nothing else is
     asked of it.
     """
 
@@ -43,7 +43,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Owner:
-        """An owner as version 0.1 wrote it, `HOST:PID`: nothing but its heartbeat tells whether it lives."""
+        """An owner as version 0.1 wrote it, `HOST:PID`: only its heartbeat shows whether it lives."""
         host, _, pid = text.rpartition(":")
         return cls(host, int(pid) if pid.isdigit() else 0)
 
@@ -55,7 +55,7 @@ def this_process() -> Owner:
 
 def is_running(owner: Owner) -> bool | None:
     """Whether a process exists; None where this process cannot ask: another machine, another boot, another
-    PID namespace, or a system that does not tell.
+    PID namespace, or a system that does not say.
     """
     here = this_process()
     if not owner.boot or (owner.boot, owner.namespace) != (here.boot, here.namespace):
@@ -100,7 +100,7 @@ def _started(pid: int) -> float | None:
 
 
 def _sysctl(name: str) -> str:
-    """A text that the kernel of macOS tells. Raises OSError."""
+    """A text from the kernel of macOS. Raises OSError."""
     size, buffer = ctypes.c_size_t(64), ctypes.create_string_buffer(64)
     library = ctypes.CDLL(None, use_errno=True)
     if library.sysctlbyname(name.encode(), buffer, ctypes.byref(size), None, 0) != 0:

@@ -8,7 +8,7 @@ from manymodels_spark import observe
 from manymodels_spark.lake.tables import ALERTS, FITS, UNSCORED, Lake
 
 MOST = 10_000
-# By stage: the table, which of its rows, the event, and the fields logged beside the partition.
+# By stage: the table, which of its rows, the event, and the fields logged with the partition.
 _EVENTS = {
     "train": (FITS, "status = 'failed'", "partition_quarantined", ("reason", "message")),
     "score": (UNSCORED, "true", "partition_unscored", ("error",)),

@@ -12,11 +12,9 @@ import pandas as pd
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.modeling.cleaning import clean
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.modeling.update import brought_up_to_date
 from manymodels_spark.spark import credentials
 from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.spec.model import Spec
@@ -73,10 +71,11 @@ def row_names(spec: Spec) -> list[str]:
 
 
 def interval_columns(spec: Spec) -> list[str]:
-    """`probability` for classes, else `lower_80`, `upper_80`, ... for the levels of the spec."""
+    """`probability` for classes, else `lower_80`, `upper_80`, ..., `quantile_10`, ... of the spec."""
     if spec.task == "classification":
         return ["probability"]
-    return [f"{side}_{level}" for level in spec.backtest.intervals for side in ("lower", "upper")]
+    bounds = [f"{side}_{level}" for level in spec.backtest.intervals for side in ("lower", "upper")]
+    return [*bounds, *spec.predict.quantile_columns]
 
 
 def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Scorer:
@@ -278,13 +277,7 @@ def _up_to_date(
     """The model as of the cutoff where its families can do that, by the rows since its training."""
     time = rows[str(spec.columns.time)]
     since = rows[(time > loaded.cutoff) & (time <= cutoff)]
-    since = since[~since[FROM_CALENDAR].astype(bool)] if FROM_CALENDAR in since else since
-    if since.empty:
-        return loaded
-    try:
-        return brought_up_to_date(loaded, clean(since, spec))
-    except FitError:  # no row of them has a target
-        return loaded
+    return loaded.updated(since[~since[FROM_CALENDAR].astype(bool)] if FROM_CALENDAR in since else since)
 
 
 def _of_table(loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame) -> pd.DataFrame:

@@ -170,16 +170,16 @@ def _unknown(rows: DataFrame, spec: Spec, schema: StructType, run_id: str, numbe
     """The rows of partitions that prepare has not met, each with its error."""
     from pyspark.sql import functions as F
 
-    told = {
+    known = {
         "run_id": F.lit(run_id),
         "batch": F.lit(number),
         "scored_at": F.current_timestamp(),
         "error": F.lit("unknown_partition: no row of this partition was prepared"),
     }
     stray = rows.filter("partition_id IS NULL")
-    told |= {name: F.col(quote(name)) for name in stray.columns}
+    known |= {name: F.col(quote(name)) for name in stray.columns}
     return stray.select(
-        *(told.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in schema)
+        *(known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in schema)
     )
 
 

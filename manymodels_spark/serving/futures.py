@@ -1,0 +1,29 @@
+"""Futures that nobody can cancel: one client that goes away must not fail the others who wait for a model."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def running() -> Future[T]:
+    """A future whose result is still to come."""
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def done(value: T) -> Future[T]:
+    """A future with its result."""
+    future: Future[T] = running()
+    future.set_result(value)
+    return future
+
+
+def failed(error: Exception) -> Future[T]:
+    """A future with the error that its `result` raises."""
+    future: Future[T] = running()
+    future.set_exception(error)
+    return future
