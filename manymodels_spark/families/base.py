@@ -193,7 +193,7 @@ class Family(ABC, Generic[Model]):
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def notes(self, model: Model) -> dict[str, Any]:
-        """What is worth keeping of how a model was fitted, by name, beside the options in the fit's record."""
+        """What is worth keeping of how a model was fitted, beside the options in the fit's record."""
         return {}
 
     def classes(self, model: Model) -> list[str]:
