@@ -117,9 +117,7 @@ class Family(ABC, Generic[Model]):
 
     @property
     def warm_start(self) -> bool:
-        """Whether the fit on all rows begins at the partition's present champion, `problem.start`, where it
-        has one.
-        """
+        """Whether the fit on all rows begins at the present champion's state, `problem.start`."""
         return False
 
     def min_rows(self, problem: Problem) -> int:
@@ -132,9 +130,7 @@ class Family(ABC, Generic[Model]):
 
     @abstractmethod
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Model:
-        """A model of these rows. Raises FitError with a reason, or any exception, which becomes
-        `fit_failed`.
-        """
+        """A model of these rows. Raises FitError with a reason; any other exception is a `fit_failed`."""
 
     def refit(self, model: Model, rows: pd.DataFrame, problem: Problem) -> Model:
         """A model of these rows that has the form of `model`, whose parameters are estimated again.
@@ -197,9 +193,7 @@ class Family(ABC, Generic[Model]):
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def notes(self, model: Model) -> dict[str, Any]:
-        """What is worth keeping of how one model was fitted, by name: it stands with the options in the fit's
-        record.
-        """
+        """What is worth keeping of how a model was fitted, beside the options in the fit's record."""
         return {}
 
     def classes(self, model: Model) -> list[str]:

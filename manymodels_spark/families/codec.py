@@ -1,6 +1,4 @@
-"""Fitted state as JSON and back, exactly: nested dicts, lists, tuples, numbers and NumPy arrays, bit for
-bit.
-"""
+"""Fitted state as JSON and back, bit for bit: nested dicts, lists, tuples, numbers and NumPy arrays."""
 
 from __future__ import annotations
 

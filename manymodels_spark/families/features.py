@@ -1,6 +1,4 @@
-"""Rows into numbers for scikit-learn: lags, calendar and known-future columns of a series; columns of a
-table.
-"""
+"""Rows as numbers: lags, calendar and known-future columns of a series; columns of a table."""
 
 from __future__ import annotations
 
@@ -98,9 +96,7 @@ def newer_tail(
 
 
 def calendar(times: pd.DatetimeIndex, frequency: str) -> list[NDArray[np.float64]]:
-    """Day of week as six indicators, day of year as two waves, hour as two waves where the steps are that
-    short.
-    """
+    """Day of week as six indicators, day of year as two waves; hour as two where steps are below a day."""
     columns: list[NDArray[np.float64]] = []
     if frequency in _DAYS_OR_LESS:
         day = times.dayofweek.to_numpy()

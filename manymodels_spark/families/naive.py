@@ -1,6 +1,4 @@
-"""The simplest families: the last value, the last season, the mean, the majority. References and
-fallbacks.
-"""
+"""The simplest families, for reference and as fallbacks: last value, last season, mean, majority."""
 
 from __future__ import annotations
 

@@ -102,9 +102,7 @@ def lean_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def restore(state: dict[str, Any]) -> StoredProphet:
-    """The model of `prophet.serialize.model_from_dict`, with what a prediction reads, in a fraction of its
-    time.
-    """
+    """The model of `prophet.serialize.model_from_dict` as far as a prediction reads it, and much faster."""
     model = copy.copy(_blank())
     model.state, model.key = state, _key(state)
     for name in SIMPLE_ATTRIBUTES:

@@ -56,9 +56,7 @@ def addresses() -> dict[str, str]:
 
 
 def family(name: str) -> type[Family[Any]]:
-    """The class of a family by its name, or by `module:Class`. Raises ManyModelsError where it cannot be
-    had.
-    """
+    """The class of a family by its name or by `module:Class`. Raises ManyModelsError where there is none."""
     address = name if ":" in name else addresses().get(name)
     if address is None:
         raise ManyModelsError(f"unknown model {name!r}.{did_you_mean(name, sorted(addresses()))}")

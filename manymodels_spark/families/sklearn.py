@@ -273,9 +273,7 @@ def _pools() -> Any:
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Holds OpenMP and BLAS to one thread: a task has one core, and sums then never depend on how many there
-    are.
-    """
+    """Holds OpenMP and BLAS to one thread: a task has one core, and sums do not depend on their number."""
     limit: AbstractContextManager[Any] = _pools().limit(limits=1)
     return limit
 

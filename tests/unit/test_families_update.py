@@ -11,7 +11,9 @@ import pytest
 
 from manymodels_spark.families import registry
 from manymodels_spark.families.base import Problem
-from manymodels_spark.modeling.backtest import Fold, try_family
+from manymodels_spark.modeling.backtest import Backtest
+from manymodels_spark.modeling.folds import Fold
+from manymodels_spark.modeling.grid import table
 from manymodels_spark.spec.model import Candidate
 
 Floats = np.ndarray
@@ -135,7 +137,7 @@ def test_the_form_is_chosen_on_the_earliest_fold_and_only_estimated_again_later(
     real = family.fit
     family.fit = lambda rows, problem: searched.append(len(rows)) or real(rows, problem)
     folds = [Fold(np.arange(end), np.arange(end, end + 14)) for end in (136, 122, 108)]
-    trial = try_family(name, family, rows, folds, DAILY)
+    trial = Backtest(table(rows), folds, DAILY).tried(name, family)
     assert trial.error is None
     assert searched == [108], "one search, on the training rows of the earliest fold"
     assert made(trial.model) == made(trial.earliest)
