@@ -20,7 +20,7 @@ _MARKS = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "skipped": "[di
 def doctor(spec: str | None, spark: bool) -> None:
     """Check this machine, and with a SPEC everything that it names; say what to do about each failure."""
     if spark and spec is None:
-        raise click.UsageError("--spark wants a SPEC")
+        raise click.UsageError("--spark requires a SPEC")
     loaded = load_spec(spec) if spec else None
     findings = examine(loaded)
     if spark and loaded is not None:

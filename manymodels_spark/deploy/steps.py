@@ -54,7 +54,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to bring into being: its kind, its name, the file that describes it, what a reader wants to
+    """One thing to bring into being: its kind, its name, the file that describes it, what a reader should
     know of it, and how it is done.
     """
 
@@ -69,12 +69,12 @@ class Step:
         return f"{self.kind} {self.name}   from {self.path}{facts}"
 
 
-def carry_out(steps: Iterable[Step], workspace: Workspace, tell: Callable[[str], None]) -> None:
+def carry_out(steps: Iterable[Step], workspace: Workspace, log: Callable[[str], None]) -> None:
     """Do the steps one after another; the first that fails ends it. Raises ManyModelsError. Repeating is
     safe.
     """
     for step in steps:
-        tell(f"{step.kind} {step.name}")
+        log(f"{step.kind} {step.name}")
         try:
             step.apply(workspace)
         except Exception as error:

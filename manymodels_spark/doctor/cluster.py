@@ -1,4 +1,4 @@
-"""What only a session can tell: do the executors have the packages, and may the session write where the
+"""What only a session knows: do the executors have the packages, and may the session write where the
 tables go?
 """
 
@@ -50,7 +50,7 @@ def executors(spark: SparkSession, spec: Spec) -> Finding:
 def lake(spark: SparkSession, spec: Spec) -> Finding:
     """Whether a Delta table can be written and read in the lake. A small table `doctor` stays there."""
     if missing := unset(spec, ("lake",)):
-        return skipped("write lake by Spark", f"wants {', '.join(missing)}")
+        return skipped("write lake by Spark", f"requires {', '.join(missing)}")
     tables = Lake.of(spark, spec.lake, spec.name)
     try:
         tables.overwrite(PROBE, spark.range(1))
@@ -70,7 +70,7 @@ def _probe(spec: Spec) -> Any:
     named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
     wanted = sorted({package for candidate in named for package in registry.build(candidate).packages})
 
-    def tell(frames: Any) -> Any:
+    def answer(frames: Any) -> Any:
         import platform as own
         from importlib.metadata import PackageNotFoundError, version
         from importlib.util import find_spec
@@ -86,4 +86,4 @@ def _probe(spec: Spec) -> Any:
         for _ in frames:
             yield pd.DataFrame({"python": [own.python_version()], "missing": [", ".join(missing)]})
 
-    return tell
+    return answer

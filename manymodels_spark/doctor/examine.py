@@ -139,7 +139,7 @@ def _local_places(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def _answers(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
-    """The source, tracking servers and warehouse, as far as they tell within seconds."""
+    """The source, tracking servers and warehouse, as far as they answer within seconds."""
     if SOURCE[0] in paths:
         yield from sources.source(spec)
     if WAREHOUSE in paths:

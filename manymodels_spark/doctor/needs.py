@@ -65,7 +65,7 @@ def unset(spec: Spec, paths: tuple[str, ...]) -> dict[str, str]:
 
 
 def environment(spec: Spec, paths: tuple[str, ...] = EVERYTHING) -> Iterator[Finding]:
-    """One finding a variable that the parts of the spec name; values are never told."""
+    """One finding a variable that the parts of the spec name; values are never shown."""
     missing = unset(spec, paths)
     named = dict.fromkeys(name for _, text in _texts(spec, paths) for name, _ in variables(text))
     for name in named:

@@ -71,7 +71,7 @@ def places(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
         if location is None or part not in paths:
             continue
         if missing := unset(spec, (part,)):
-            yield skipped(f"write {check}", f"wants {', '.join(missing)}")
+            yield skipped(f"write {check}", f"requires {', '.join(missing)}")
         else:
             yield write_to(f"write {check}", resolve(location))
 

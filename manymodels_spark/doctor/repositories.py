@@ -68,7 +68,7 @@ def mlflow(spec: Spec, path: str) -> Iterator[Finding]:
     """One repository: is it reachable with these credentials?"""
     name = path.rpartition(".")[2]
     if missing := unset(spec, (path,)):
-        yield skipped(f"mlflow {name}", f"wants {', '.join(missing)}")
+        yield skipped(f"mlflow {name}", f"requires {', '.join(missing)}")
         return
     tracking = resolve(part(spec, path).tracking)
     yield mlflow_answers(name, tracking) or _search(name, tracking)

@@ -24,7 +24,7 @@ _OPTION = re.compile(r"[?&](?!(?:user|password|sslmode)=)[^&]*")
 def source(spec: Spec) -> Iterator[Finding]:
     """Whether the source can be read: the files are there, the table answers."""
     if missing := unset(spec, ("source",)):
-        yield skipped("read source", f"wants {', '.join(missing)}")
+        yield skipped("read source", f"requires {', '.join(missing)}")
         return
     match spec.source:
         case Jdbc() as jdbc:

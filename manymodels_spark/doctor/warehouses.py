@@ -28,7 +28,7 @@ def warehouse_answers(spec: Spec) -> Iterator[Finding]:
 def warehouse(spec: Spec) -> Iterator[Finding]:
     """Whether the warehouse lets this identity in and may be written to."""
     if missing := unset(spec, (WAREHOUSE,)):
-        yield skipped("write warehouse", f"wants {', '.join(missing)}")
+        yield skipped("write warehouse", f"requires {', '.join(missing)}")
         return
     try:
         match spec.warehouse:

@@ -19,7 +19,7 @@ CONNECTION = "AZURE_STORAGE_CONNECTION_STRING"
 _DFS = "dfs.core.windows.net"
 _LOGIN = "https://login.microsoftonline.com"
 _PROVIDERS = "org.apache.hadoop.fs.azurebfs.oauth2"
-# What Azurite wants: it speaks the blob service's protocol, over plain HTTP, and has no folders.
+# What Azurite requires: it speaks the blob service's protocol, over plain HTTP, and has no folders.
 _EMULATOR = {
     "fs.azure.fns.account.service.type": "BLOB",
     "fs.azure.ingress.service.type": "BLOB",
@@ -29,8 +29,8 @@ _EMULATOR = {
     "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
 }
 _COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
-# Hadoop's own committer for these schemes wants a job id that Spark does not give it: a plain write would end
-# in a NullPointerException. Its metrics are sent as Java ends: where the account is out of reach by then,
+# Hadoop's own committer for these schemes requires a job id that Spark does not give it: a plain write would
+# end in a NullPointerException. Its metrics are sent as Java ends: where the account is out of reach by then,
 # Java would not end.
 DRIVER = {
     "spark.hadoop.fs.azure.metrics.collection.enabled": "false",

@@ -513,4 +513,4 @@ def test_an_examination_needs_no_variable_to_be_set(tmp_path: Path, monkeypatch:
     }
     wrong = {name for name, finding in found.items() if finding.state == "failed"}
     assert wrong == {"variable SOURCE", "variable LAKE_ROOT", "variable DEV"}
-    assert found["read source"].found == "wants SOURCE"
+    assert found["read source"].found == "requires SOURCE"
