@@ -6,7 +6,7 @@ BIN := .venv/bin
 CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint unit services wheel clean
+.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit unit services wheel clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -37,6 +37,9 @@ test-spark-3.5: ## The core of the stages' tests on Spark 3.5, in an environment
 
 lint: env ## ruff, mypy --strict, import-linter
 	@sh scripts/lint.sh
+
+audit: env ## Known vulnerabilities of the pinned packages, by PyPI's data; no failure where that is not reached
+	$(BIN)/python scripts/audit.py
 
 unit: env ## The tests that need neither Java nor a server
 	$(BIN)/python -m pytest tests/unit -n 2

@@ -33,10 +33,12 @@ TEST = ["pytest>=8", "pytest-timeout>=2.3"]
 POSTGRES = ["psycopg[binary]>=3.2"]
 LIGHTGBM = ["lightgbm>=4.5"]
 SERVE = [
+    "cachetools>=5.3",
     "fastapi>=0.115",
     "httptools>=0.6; sys_platform != 'win32'",
     "prometheus-client>=0.20",
     "psutil>=5.9",
+    "pydantic-settings>=2.4",
     "pyjwt[crypto]>=2.8",
     "uvicorn>=0.30",
     "uvloop>=0.20; sys_platform != 'win32'",
@@ -68,6 +70,7 @@ DEV = [
     "matplotlib>=3.8",
     "mypy>=1.11",
     "nbclient>=0.10",
+    "pip-audit>=2.7",
     "pandas-stubs",
     "pycep-parser>=0.7",
     "coverage[toml]>=7.10",
@@ -78,6 +81,7 @@ DEV = [
     "sqlfluff>=3",
     "sqlglot>=25",
     "types-PyYAML",
+    "types-cachetools",
     "types-psutil",
 ]
 
@@ -121,7 +125,10 @@ setup(
             "manymodels = manymodels_spark.cli:main",
             "manymodels-job = manymodels_spark.cli:job",
         ],
-        "mlflow.artifact_repository": ["abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository"],
+        "mlflow.artifact_repository": [
+            "abfs = manymodels_spark.tracking.abfs:AbfsArtifactRepository",
+            "abfss = manymodels_spark.tracking.abfs:AbfssArtifactRepository",
+        ],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -3,6 +3,7 @@ wave a kill.
 
     make bench-faults                                                  1,000 partitions, 20 kills
     make bench-faults ARGS="--partitions 60 --kills 5 --wave 12"       the same, sooner
+    make bench-faults ARGS="--everywhere"                              each step of the other stages
 
 Training runs as the command line in a process of its own, with `mlflow server` beside it. At random points of
 its work a Python worker, the driver, its JVM or the MLflow server gets SIGKILL; the server comes back after a
@@ -25,6 +26,7 @@ from typing import Any
 
 import duckdb
 
+from benchmarks import faults_everywhere
 from benchmarks.common import clock, cores, emit, scratch
 from benchmarks.efficiency import spec_of, write_series
 from manymodels_spark.lake.tables import FITS, PREDICTIONS
@@ -45,6 +47,9 @@ TRIES = 5
 def main() -> None:
     """Prepare, train and load under fire, count, and print the line of JSON."""
     arguments = _arguments()
+    if arguments.everywhere:
+        faults_everywhere.main(min(arguments.partitions, 12), arguments.kills)
+        return
     with scratch() as folder:
         server = mlflow_server.start(folder / "server", workers=2)
         try:
@@ -202,6 +207,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--everywhere", action="store_true", help="kill the other stages, at each step")
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--wave", type=int, default=50)

@@ -9,9 +9,10 @@ after the other; their models come from the tracking store (SQLite) and its fold
 `throughput_ratio` is requests per second of the server's processor time, ours (rows for the table models, the
 most popular first, misses included) over MLflow's (the same scikit-learn pipeline, saved as users do);
 `wall_ratio` the same per second of wall time. Both servers have one worker, the same connections, the same
-rows, and the same environment, in which uvicorn finds uvloop and httptools for both. Run: `make bench-serve`,
-or small with CHAMPIONS, REQUESTS and STEADY (requests at the steady rate) of choice: `make bench-serve
-ARGS="400 2000 250"`.
+rows, and the same environment, in which uvicorn finds uvloop and httptools for both. `hostile` is the steady
+rate once in peace and once next to attackers (see `common_attack`): the healthy requests' p99 and its ratio,
+the server's peak memory, and answers of 5xx that say no reason. Run: `make bench-serve`, or small with
+CHAMPIONS, REQUESTS and STEADY (requests at the steady rate): `make bench-serve ARGS="400 2000 250"`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ import psutil
 import yaml
 
 from benchmarks.common import clock, emit, scratch
+from benchmarks.common_attack import attacked, hostile_requests
 from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
@@ -88,6 +90,7 @@ def main(champions: int = 5000, requests: int = 50_000, steady: int = 1500) -> N
             with clock(f"{steady} requests at {RATE} a second"):
                 seen_steady = asyncio.run(_steady(port, popular[: CACHE // 2], steady))
             tables = popular[1::2]
+            hostile = _under_attack(port, process, keys, popular[: CACHE // 2], steady)
             ours = _throughput(port, process, [tables[i] for i in _ranks(len(tables), min(8000, requests))])
         with _mlflow(table, folder) as (port, process):
             theirs = _throughput(
@@ -121,6 +124,7 @@ def main(champions: int = 5000, requests: int = 50_000, steady: int = 1500) -> N
         wall_ratio=ours["per_second"] / theirs["per_second"],
         ours=ours,
         mlflow=theirs,
+        hostile=hostile,
     )
 
 
@@ -207,6 +211,7 @@ def _body(key: PartitionKey, number: int) -> bytes:
 def _serving(spec: Path, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     """Our server: one worker, a cache of `CACHE` models, a disk tier."""
     settings = {"SPEC": str(spec), "CACHE_MODELS": str(CACHE), "DISK": str(folder / "disk"), "TTL": "3600"}
+    settings |= {"OPEN": "true"}  # uvicorn is started without us: it listens on the loopback address
     environment = {**os.environ, **{f"MANYMODELS_SERVE_{name}": value for name, value in settings.items()}}
     port = _free_port()
     command = [
@@ -305,6 +310,39 @@ def _ranks(count: int, requests: int) -> Any:
     """Shape (requests,): rank r is drawn with a probability in proportion to 1 / (r + 1) ** ZIPF."""
     weights = 1 / np.arange(1, count + 1) ** ZIPF
     return np.random.default_rng(11).choice(count, requests, p=weights / weights.sum())
+
+
+def _under_attack(
+    port: int, process: psutil.Process, keys: Sequence[PartitionKey], bodies: Sequence[bytes], steady: int
+) -> dict[str, Any]:
+    """Healthy requests at the steady rate in peace and then next to attackers, and what these saw."""
+    peace = asyncio.run(_steady(port, bodies, steady))
+    requests = hostile_requests([key.as_dict() for key in keys[:1000]], ROW)
+    before = process.memory_info().rss / 2**20
+    with clock(f"{steady} requests at {RATE} a second under attack"), attacked(port, requests) as attack:
+        healthy, peak = asyncio.run(_watched(_steady(port, bodies, steady), process))
+    in_peace, under = _percentile(peace.total, 99), _percentile(healthy.total, 99)
+    return {
+        "bad_inputs": len(requests),
+        "requests": sum(attack.statuses.values()),
+        "per_second": round(sum(attack.statuses.values()) / attack.seconds, 1),
+        "statuses": dict(sorted(attack.statuses.items())),
+        "unexplained_5xx": attack.unexplained,
+        "rss_mib_before": before,
+        "peak_rss_mib": peak,
+        "peace_p99_ms": in_peace,
+        "healthy_p99_ms": under,
+        "p99_ratio": under / in_peace,
+    }
+
+
+async def _watched(load: Coroutine[Any, Any, Seen], process: psutil.Process) -> tuple[Seen, float]:
+    """What a load saw, and the server's largest resident MiB meanwhile."""
+    running, peak = asyncio.ensure_future(load), 0.0
+    while not running.done():
+        peak = max(peak, process.memory_info().rss / 2**20)
+        await asyncio.sleep(0.02)
+    return await running, peak
 
 
 def _growth(rss: Sequence[float]) -> tuple[float, float]:

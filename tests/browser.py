@@ -1,5 +1,5 @@
-"""A headless Chromium for tests: pages as they are after their scripts, and a browser to point, type and
-press keys in.
+"""A headless Chromium for tests: pages as they are after
+their scripts, and a browser to point, type and press keys in.
 
 `Browser` speaks Chromium's own protocol through a pipe, so that no driver has to be installed.
 """

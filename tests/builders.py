@@ -17,8 +17,8 @@ from manymodels_spark.spec import Spec
 
 
 def make_spec(folder: Path, **changes: Any) -> Spec:
-    """A forecast of daily units by store and item from `sales.csv`; `changes` replace whole parts of the
-    spec.
+    """A forecast of daily units by store and item from
+    `sales.csv`; `changes` replace whole parts of the spec.
     """
     return Spec.model_validate(_parts(folder, changes))
 
@@ -31,8 +31,8 @@ def write_spec(folder: Path, **changes: Any) -> Path:
 
 
 def outside() -> dict[str, str]:
-    """The environment of another process, with a session of two cores of its own wherever the tests' session
-    is.
+    """The environment of another process, with a session
+    of two cores of its own wherever the tests' session is.
     """
     own = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
     return own | {"MANYMODELS_MASTER": "local[2]"}

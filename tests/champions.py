@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 import pandas as pd
+from lakes import KEPT, digest
 
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.lake.tables import CHAMPIONS, FITS, PARTITIONS, SILVER
@@ -21,8 +23,22 @@ from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 
 def lay_out(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dict[str, FitResult]:
     """Fit each partition (its values in the order of the spec, and its rows) and write `partitions`,
-    `silver`, `fits` and `champions`. Gives the fits by partition id.
+    `silver`, `fits` and `champions`. Gives the fits by partition id. What was laid out before is copied.
     """
+    folder = Path(job.lake.root)
+    if folder.exists():
+        return _write(job, histories)
+
+    def make(place: Path) -> dict[str, FitResult]:
+        return _write(Job.of(job.spec.model_copy(update={"lake": str(place)}), job.spark), histories)
+
+    spec = job.spec.model_dump_json(exclude={"source", "stream", "mlflow", "lake", "warehouse"})
+    rows = [(values, rows.to_json(date_format="iso")) for values, rows in histories.items()]
+    key = f"champions-{digest(spec, rows)}"
+    return KEPT.copy(key, folder, KEPT.root / f"{key}-at-work", make)
+
+
+def _write(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dict[str, FitResult]:
     spec, lake = job.spec, job.lake
     keys = {
         values: PartitionKey.of(dict(zip(spec.partition_by, values, strict=True))) for values in histories

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,13 @@ SMALL = {"spark.sql.shuffle.partitions": "2"}
 # Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. On Spark
 # Connect, on Spark 3.5 and in the processes that tests start they are compiled, as everywhere else.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+
+with suppress(ImportError):  # not where only the core runs
+    from hypothesis import settings
+
+    # How long an example takes says nothing on a machine with other work.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
@@ -52,10 +60,11 @@ def _measured() -> dict[str, str]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, tests that share a fixture of their module run on one worker, which makes it
-    once; all others go wherever there is room.
+    once, as do those that name a group; all others go wherever there is room.
     """
     for item in items:
-        if isinstance(item, pytest.Function) and _shares(item):
+        grouped = item.get_closest_marker("xdist_group")
+        if not grouped and isinstance(item, pytest.Function) and _shares(item):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
@@ -64,6 +73,13 @@ def _shares(item: pytest.Function) -> bool:
     return any(
         definition.scope == "module" for name in item.fixturenames for definition in found.get(name, ())
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_credential_of_another_test() -> None:
+    from manymodels_spark.spark import credentials
+
+    credentials.forget()
 
 
 @pytest.fixture
@@ -103,8 +119,8 @@ def _postgres() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(_postgres: Server) -> str:
-    """`postgresql://user:password@127.0.0.1:port/database` of an empty database; `integration.postgres.jdbc`
-    turns it.
+    """`postgresql://user:password@127.0.0.1:port/database` of an
+    empty database; `integration.postgres.jdbc` makes a source of it.
     """
     return _postgres.new_database()
 

@@ -15,7 +15,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 DEPLOY, PLATFORMS = ROOT / "deploy", ROOT / "conf" / "platforms"
 BUNDLE = DEPLOY / "databricks"
-WORKFLOW = ["ingest", "prepare", "train", "promote", "score", "load", "report"]
+WORKFLOW = ["ingest", "prepare", "train", "promote", "score", "load", "monitor", "report"]
+UPKEEP = ["maintain", "retire"]
 
 
 def read(path: Path) -> Any:

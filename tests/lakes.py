@@ -4,7 +4,8 @@
 What earlier tests asked for is copied, which costs milliseconds; a stage costs seconds.
 
 A copy has its lake and its MLflow in the test's folder. What lake and MLflow hold as absolute paths (the
-source's files, the models' artifacts) is named through a link, which leads to the copy that was made last.
+source's files, the models' artifacts) is named through a link, which leads to the copy that was made last:
+a fixture of a module must have rows or changes of its own.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class State:
     def copy(self, path: list[str], folder: Path) -> list[StageReport]:
         """Put the state after these stages into the folder; the stages' reports."""
         shared = path[-1] in ("ingest", "prepare")
-        key = "-".join([self._prepared, *path, *([] if shared else [_digest(self.changes)])])
+        key = "-".join([self._prepared, *path, *([] if shared else [digest(self.changes)])])
 
         def make(place: Path) -> list[StageReport]:
             before = self.copy(path[:-1], place) if path[:-1] else []
@@ -134,7 +135,7 @@ class State:
     @property
     def _prepared(self) -> str:
         parts = {name: self.changes[name] for name in sorted(PREPARED_BY & self.changes.keys())}
-        return _digest(self.rows, parts, self.changes.get("limits", {}).get("partitions_per_wave"))
+        return digest(self.rows, parts, self.changes.get("limits", {}).get("partitions_per_wave"))
 
     @property
     def _link(self) -> Path:
@@ -156,5 +157,6 @@ def spec_at(folder: Path, link: Path, **changes: Any) -> Spec:
     return make_spec(folder, **{**parts, **changes})
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """16 hexadecimal digits of what JSON or `str` makes of the parts."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
 """PySpark's daemon, whose workers save after every task which lines they have run.
 
-Spark ends its Python workers with a signal, and what they had measured until then would be lost. Settings:
-`spark.python.daemon.module=tests.measured_daemon`; coverage itself starts with each process (`patch` in
-pyproject.toml).
+Spark ends its Python workers with a signal, and what they had measured until
+then would be lost. Settings: `spark.python.daemon.module=tests.measured_daemon`;
+coverage itself starts with each process (`patch` in pyproject.toml).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A job with production models, through all stages: `from promotions import promoted`, for tests of what
-changes champions.
+"""A job with production models, through all stages: `from
+promotions import promoted`, for tests of what changes champions.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ def key_of(store: int = 1, item: Value = "a") -> PartitionKey:
 
 
 def forecast_payload(add: float = 0.0, candidate: Any = "seasonal_naive", **columns: Any) -> bytes:
-    """A daily model of 70 days up to CUTOFF, a Wednesday; by default it repeats the week 10 ... 16, plus
-    `add`.
+    """A daily model of 70 days up to CUTOFF, a Wednesday;
+    by default it repeats the week 10 ... 16, plus `add`.
     """
     dates = pd.date_range("2026-01-01", periods=70, freq="D")
     rows = pd.DataFrame({"date": dates, "units": np.resize(WEEK, 70) + add, "promotion": np.arange(70) % 2})

@@ -1,5 +1,5 @@
-"""A small star by hand: the loaded tables with rows that a person can add up, and what the measures must give
-on them.
+"""A small star by hand: the loaded tables with rows that a
+person can add up, and what the measures must give on them.
 """
 
 from __future__ import annotations

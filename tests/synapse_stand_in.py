@@ -1,9 +1,9 @@
 """A stand-in for a Synapse dedicated pool: a DB-API connection that runs the generated T-SQL in DuckDB.
 
-It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays the lake, and keeps the
-pool's rule that no DDL may stand in a transaction. It records every statement, and can die before or after
-any of them. What it cannot tell is what Synapse itself would say: types, collations, limits and permissions
-are DuckDB's here.
+It transpiles statements with sqlglot, maps COPY INTO to files of a folder that plays
+the lake, and keeps the pool's rule that no DDL may stand in a transaction. It records
+every statement, and can die before or after any of them. What it cannot tell is what
+Synapse itself would say: types, collations, limits and permissions are DuckDB's here.
 """
 
 from __future__ import annotations
@@ -52,13 +52,21 @@ class Killed(BaseException):
 
 
 class StandIn:
-    """A connection; several may share one database. `lake` is the folder of containers."""
+    """A connection; several may share one database. `lake` is the folder of containers, `saved` a database
+    that another one saved, to begin with a copy of it.
+    """
 
-    def __init__(self, lake: Path, database: duckdb.DuckDBPyConnection | None = None) -> None:
+    def __init__(
+        self, lake: Path, database: duckdb.DuckDBPyConnection | None = None, saved: Path | None = None
+    ) -> None:
         self.lake = lake
         self.database = database or duckdb.connect(":memory:")
+        if saved is not None:
+            self.database.execute(
+                f"ATTACH '{saved}' AS saved (READ_ONLY); COPY FROM DATABASE saved TO memory; DETACH saved"
+            )
         if database is None:
-            self.database.execute("CREATE SCHEMA dbo; SET TimeZone = 'UTC'")
+            self.database.execute("CREATE SCHEMA IF NOT EXISTS dbo; SET TimeZone = 'UTC'")
             self.database.create_function(
                 "cell_digest", _digest, ["VARCHAR", "VARCHAR"], "BIGINT", null_handling="special"
             )
@@ -74,6 +82,10 @@ class StandIn:
     def another(self) -> StandIn:
         """A new connection to the same database, as the next process has it."""
         return StandIn(self.lake, self.database)
+
+    def save(self, path: Path) -> None:
+        """Write all tables to a file, of which any number of pools can be made."""
+        self.database.execute(f"ATTACH '{path}' AS saved; COPY FROM DATABASE memory TO saved; DETACH saved")
 
     def cursor(self) -> Cursor:
         """See DB-API."""
@@ -210,8 +222,8 @@ def _cells() -> list[tuple[re.Pattern[str], str]]:
         "float": r"float_digest(\1)",
         "string": r"cell_digest(CAST(\1 AS VARCHAR(max)), typeof(\1))",
         "decimal": r"cell_digest(CAST(\1 AS VARCHAR(max)), 'TEXT8')",
+        "timestamp": r"epoch_us(\1)",  # whose beginning looks like a date's
         "date": r"DATEDIFF(DAY, CAST('1970-01-01' AS DATE), \1)",
-        "timestamp": r"epoch_us(\1)",
     }
     patterns = []
     for kind, function in functions.items():

@@ -8,13 +8,16 @@ param promoterId string
 param factoryId string
 param connectorId string
 param synapseId string
+param serverId string
+param databricksObjectId string
 param operatorsObjectId string
 
 // What was not deployed has no identity.
 var writers = filter([trainerId, promoterId, factoryId, connectorId, synapseId], id => !empty(id))
 var productionWriters = filter([promoterId, connectorId, synapseId], id => !empty(id))
-var productionReaders = filter([trainerId], id => !empty(id))
-var secretReaders = filter([trainerId, promoterId, factoryId, synapseId], id => !empty(id))
+var productionReaders = filter([trainerId, serverId], id => !empty(id))
+// A secret scope of Databricks reads the vault as Databricks' own application, whoever runs the job.
+var secretReaders = filter([trainerId, promoterId, factoryId, synapseId, serverId, databricksObjectId], id => !empty(id))
 
 module lakeWriters 'modules/containerRole.bicep' = [for (id, number) in writers: {
   name: 'lake-writer-${number}'

@@ -20,6 +20,9 @@ param operatorsObjectId string
 @description('The name of that group; it becomes the administrator of the SQL pool.')
 param operatorsName string
 
+@description('The object id in your tenant of the application AzureDatabricks (az ad sp show --id 2ff814a6-3304-4ab8-85cb-cd0e6f879c1d --query id). A secret scope reads the vault as that.')
+param databricksObjectId string = ''
+
 @description('Whether a dedicated SQL pool is made. Without it the serverless endpoint shows the lake as views.')
 param dedicatedPool bool = false
 
@@ -100,6 +103,17 @@ module promoter 'modules/identity.bicep' = {
   }
 }
 
+// Answers requests at the endpoint: it reads production's models, its image and one secret, and writes nothing.
+module server 'modules/identity.bicep' = {
+  name: 'server'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-server'
+    tags: tags
+  }
+}
+
 module learningDevelopment 'modules/learning.bicep' = {
   name: 'learning'
   scope: development
@@ -109,6 +123,7 @@ module learningDevelopment 'modules/learning.bicep' = {
     logsId: monitoring.outputs.logsId
     identityId: trainer.outputs.id
     memberIds: [trainer.outputs.principalId, promoter.outputs.principalId]
+    serverId: ''
     operatorsObjectId: operatorsObjectId
     tags: tags
   }
@@ -123,6 +138,7 @@ module learningProduction 'modules/learning.bicep' = {
     logsId: monitoring.outputs.logsId
     identityId: promoter.outputs.id
     memberIds: [promoter.outputs.principalId]
+    serverId: server.outputs.principalId
     operatorsObjectId: ''
     tags: tags
   }
@@ -183,6 +199,8 @@ module access 'access.bicep' = {
     trainerId: trainer.outputs.principalId
     promoterId: promoter.outputs.principalId
     factoryId: factory.outputs.principalId
+    serverId: server.outputs.principalId
+    databricksObjectId: withDatabricks ? databricksObjectId : ''
     databricksName: withDatabricks ? databricks!.outputs.name : ''
     connectorId: withDatabricks ? databricks!.outputs.principalId : ''
     synapseId: withSynapse ? synapse!.outputs.principalId : ''
@@ -202,3 +220,5 @@ output productionWorkspace string = learningProduction.outputs.name
 output registryName string = registry.outputs.name
 output trainerClientId string = trainer.outputs.clientId
 output promoterClientId string = promoter.outputs.clientId
+output serverClientId string = server.outputs.clientId
+output serverResourceId string = server.outputs.id

@@ -1,8 +1,8 @@
-"""What a Spark job definition runs: `stage.py STAGE SPEC`, the spec being a file of the lake.
+"""What a Spark job definition runs: `stage.py STAGE SPEC [OPTION ...]`, the spec being a file of the lake.
 
-Settings `spark.manymodels.NAME` become environment variables, for the `${NAME}` of the spec; those named
-`spark.manymodels.secret.NAME` hold VAULT/SECRET and are read from Key Vault with the workspace's identity.
-`spark.manymodels.report` is the folder of the lake to which the stage `report` writes.
+Settings `spark.manymodels.NAME` become environment variables, for the `${NAME}` of the spec. Those named
+`spark.manymodels.secret.NAME` hold VAULT/SECRET/LINKED_SERVICE and are read from Key Vault by the workspace's
+identity. `spark.manymodels.report` is the folder of the lake to which the stage `report` writes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ REPORT = "spark.manymodels.report"
 
 def main(arguments: list[str]) -> None:
     """Run one stage on the spec at a path of the lake."""
-    stage, spec = arguments
+    stage, spec, *options = arguments
     spark = session()
-    os.environ.update(environment(spark.conf.getAll, secret_of_vault))
+    os.environ.update(environment(settings_of(spark), secret_of_vault))
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder, Path(spec).name)
         local.write_text(text_of(spark, spec), encoding="utf-8")
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> None:
             run(stage, local, "--out", str(page))
             copy_to_lake(page, spark.conf.get(REPORT))
         else:
-            run(stage, local)
+            run(stage, local, *options)
 
 
 def session() -> Any:
@@ -40,6 +40,16 @@ def session() -> Any:
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
+
+
+def settings_of(spark: Any) -> dict[str, str]:
+    """The session's settings below `spark.manymodels.`.
+
+    `spark.conf.getAll` is there since PySpark 4.0 only, and a pool has 3.5. `SET` lists the names, but shows
+    what looks like a secret as redacted, so each value is asked for by its name.
+    """
+    names = [row["key"] for row in spark.sql("SET").collect() if row["key"].startswith(PREFIX)]
+    return {name: str(spark.conf.get(name)) for name in names}
 
 
 def run(stage: str, spec: Path, *options: str) -> None:
@@ -62,25 +72,26 @@ def environment(settings: Mapping[str, str], secret: Any) -> dict[str, str]:
 
 
 def read_secret(setting: str, place: str, secret: Any) -> str:
-    """A secret by its VAULT/SECRET. Ends the job, naming setting, vault and secret, where it cannot be
-    read.
+    """A secret by its VAULT/SECRET/LINKED_SERVICE; the linked service is KeyVault where none is named.
+
+    Ends the job, naming setting, vault and secret, where it cannot be read.
     """
-    vault, _, name = place.partition("/")
+    vault, name, service = [*place.split("/"), "KeyVault"][:3]
     try:
-        return str(secret(vault, name))
+        return str(secret(vault, name, service))
     except Exception as error:
         raise SystemExit(
-            f"{setting}: secret {name!r} of vault {vault!r} cannot be read ({type(error).__name__}). Write "
-            "the secret, and give "
-            "the workspace's identity the role Key Vault Secrets User there"
+            f"{setting}: secret {name!r} of vault {vault!r} cannot be read by linked service {service!r} "
+            f"({type(error).__name__}). Write the secret, and give the workspace's identity the role Key "
+            "Vault Secrets User there"
         ) from error
 
 
-def secret_of_vault(vault: str, name: str) -> str:
-    """A secret of Key Vault, by Synapse's own utility."""
+def secret_of_vault(vault: str, name: str, service: str) -> str:
+    """A secret of Key Vault, read by the workspace's identity (without a service by the caller's)."""
     from notebookutils import mssparkutils  # there on Synapse only
 
-    return str(mssparkutils.credentials.getSecret(vault, name))
+    return str(mssparkutils.credentials.getSecret(vault, name, service))
 
 
 def copy_to_lake(page: Path, folder: str) -> None:

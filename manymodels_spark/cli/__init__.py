@@ -4,6 +4,7 @@ returns.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -11,7 +12,7 @@ import click
 from manymodels_spark import observe
 from manymodels_spark._version import __version__
 from manymodels_spark.cli import deploying, doctor, inspecting, models, overview, running, serving, tools
-from manymodels_spark.cli.common import FriendlyGroup
+from manymodels_spark.cli.common import FriendlyGroup, variables_of
 
 
 @click.group(cls=FriendlyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,8 +22,16 @@ from manymodels_spark.cli.common import FriendlyGroup
     is_flag=True,
     help="Write what happens as JSON lines to standard error (or set MANYMODELS_LOG_JSON=1).",
 )
-def main(log_json: bool) -> None:
+@click.option(
+    "--set",
+    "variables",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set an environment variable that the spec names, or several, one a line. Not for secrets.",
+)
+def main(log_json: bool, variables: tuple[str, ...]) -> None:
     """One model per partition, thousands of them: train, promote, score and serve them from one spec."""
+    os.environ.update(variables_of("\n".join(variables)))
     observe.configure(log_json)
 
 

@@ -99,3 +99,20 @@ def age(text: str | None) -> timedelta | None:
         raise click.BadParameter(f"{text!r} is no age. Expected a number with d, h or m, e.g. 7d")
     unit = {"d": "days", "h": "hours", "m": "minutes"}[found.group(2)]
     return timedelta(**{unit: int(found.group(1))})
+
+
+def variables_of(text: str) -> dict[str, str]:
+    """NAME to value of lines NAME=VALUE. Empty values, empty lines and lines with `#` are left out.
+
+    Raises click.UsageError for a line of another form.
+    """
+    found = {}
+    for line in (line.strip() for line in text.splitlines()):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = (part.strip() for part in line.partition("="))
+        if not equals or not name.isidentifier():
+            raise click.UsageError(f"--set: {line!r} has not the form NAME=VALUE")
+        if value:
+            found[name] = value
+    return found

@@ -49,6 +49,17 @@ from manymodels_spark.families.checked_spec import load_spec
 )
 @click.option("--entra-tenant", help="Tenant whose tokens are taken, with --entra-audience.")
 @click.option("--entra-audience", help="The application that tokens must be for.")
+@click.option("--entra-role", "entra_roles", multiple=True, help="A role, one of which tokens must have.")
+@click.option("--entra-scope", "entra_scopes", multiple=True, help="A scope, one of which tokens must have.")
+@click.option(
+    "--entra-client", "entra_clients", multiple=True, help="Client id of an application that may ask."
+)
+@click.option(
+    "--open",
+    is_flag=True,
+    default=None,
+    help="Answer everybody, also beyond this machine: something else decides who gets here.",
+)
 @click.option(
     "--allow-pickle",
     is_flag=True,
@@ -59,14 +70,17 @@ def serve(
     spec: str, host: str, port: int, workers: int, warm: Path | None, key_file: Path | None, **given: Any
 ) -> None:
     """Answer score requests for every partition, each with its champion, loaded on first use."""
-    from manymodels_spark.serving.launch import launch
-    from manymodels_spark.serving.settings import ServingSettings
+    from manymodels_spark.serving.launch import access_of, launch
+    from manymodels_spark.serving.settings import ServingSettings, require_access_control
 
     load_spec(spec)
     models = given.pop("models")
-    settings = ServingSettings.of_environment(warm=_lines(warm), keys=_lines(key_file), **given)
-    guarded = "" if settings.keys or settings.entra_audience else ", open to everybody who reaches it"
-    console.print(f"http://{host}:{port}  page, /v1/score, /openapi.json{guarded}", highlight=False)
+    # An option that may be repeated is an empty tuple where it was not given.
+    named = {name: None if value == () else value for name, value in given.items()}
+    settings = ServingSettings.of_environment(warm=_lines(warm), keys=_lines(key_file), **named)
+    require_access_control(settings, host)
+    access = access_of(settings, host)
+    console.print(f"http://{host}:{port}  page, /v1/score, /openapi.json; {access}", highlight=False)
     launch(spec, settings, host=host, port=port, workers=workers, models=models)
 
 
@@ -79,7 +93,10 @@ def _lines(path: Path | None) -> tuple[str, ...] | None:
         raise ManyModelsError(
             f"{path} cannot be read ({error.strerror}). Correct the option or the file's rights"
         ) from error
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    found = tuple(line.strip() for line in lines if line.strip() and not line.strip().startswith("#"))
+    if not found:
+        raise ManyModelsError(f"{path} holds no line but comments. Add what it should say, or leave it out")
+    return found
 
 
 COMMANDS = (serve,)

@@ -14,8 +14,11 @@ from typing import Any
 import yaml
 
 from manymodels_spark.deploy import azureml_jobs as jobs
+from manymodels_spark.deploy.pins import require_pinned
 from manymodels_spark.deploy.steps import Step, Workspace, carry_out, done, load
+from manymodels_spark.errors import ManyModelsError
 
+COLOURS = ("blue", "green")
 __all__ = ["DEFAULT", "PARTS", "Step", "Workspace", "carry_out", "plan"]
 
 
@@ -49,13 +52,14 @@ PARTS: dict[str, Callable[[Path], list[Step]]] = {
     "production": jobs.production,
     "pipeline": jobs.pipeline,
 }
-# What a development workspace wants. The others are asked for by name: they share, run in production, or
-# start a run.
+# What a development workspace needs. The others are named by hand: they share, run in production, or start a
+# run.
 DEFAULT = ("environment", "components", "schedule", "endpoint")
 
 
 def plan(folder: Path, parts: Iterable[str]) -> list[Step]:
     """The steps of these parts, in order. Raises ManyModelsError naming the file that is missing or wrong."""
+    require_pinned(folder)
     return [step for part in parts for step in PARTS[part](folder)]
 
 
@@ -83,18 +87,42 @@ def _deployment(folder: Path) -> list[Step]:
     }
     # Their names only: somebody may have put a secret among the values.
     facts["variables"] = ", ".join(sorted(entity.environment_variables or {}))
+    requests = sorted((folder / "requests").glob("*.json"))
+    asked = {"requests": ", ".join(one.stem for one in requests)}
     steps = [
-        Step(
-            "deployment",
-            entity.name,
-            path,
-            lambda to: done(to.client().online_deployments.begin_create_or_update(entity)),
-            facts,
-        ),
-        Step("traffic", entity.endpoint_name, path, lambda to: _route(to, entity), {entity.name: "100 %"}),
+        Step("deployment", entity.name, path, lambda to: _beside(to, entity), facts),
+        Step("probe", entity.endpoint_name, path, lambda to: _probe(to, entity, requests), asked),
+        Step("traffic", entity.endpoint_name, path, lambda to: _route(to, entity), {"new": "100 %"}),
     ]
     rules = folder / "autoscale.yml"
     return [*steps, _autoscale(rules, entity)] if rules.exists() else steps
+
+
+def _beside(to: Workspace, deployment: Any) -> None:
+    """Make the deployment under the colour that has no traffic: the one that answers stays as it is."""
+    traffic = to.client().online_endpoints.get(deployment.endpoint_name).traffic or {}
+    deployment.name = next((colour for colour in COLOURS if not traffic.get(colour)), COLOURS[0])
+    done(to.client().online_deployments.begin_create_or_update(deployment))
+
+
+def _probe(to: Workspace, deployment: Any, requests: list[Path]) -> None:
+    """Ask the new deployment each request; where it does not answer it is deleted, and traffic stays.
+
+    Raises ManyModelsError with the request that it did not answer.
+    """
+    for request in requests:
+        try:
+            to.client().online_endpoints.invoke(
+                endpoint_name=deployment.endpoint_name,
+                deployment_name=deployment.name,
+                request_file=str(request),
+            )
+        except Exception as error:
+            done(to.client().online_deployments.begin_delete(deployment.name, deployment.endpoint_name))
+            raise ManyModelsError(
+                f"the new deployment {deployment.name} does not answer {request} ({error}); it was deleted, "
+                "and the deployment before it keeps all traffic"
+            ) from error
 
 
 def _route(to: Workspace, deployment: Any) -> None:
@@ -114,11 +142,13 @@ def _autoscale(path: Path, deployment: Any) -> Step:
         "instances": f"{capacity['minimum']} to {capacity['maximum']}",
         "rules": str(len(profile["rules"])),
     }
+    return Step(
+        "autoscale", deployment.endpoint_name, path, lambda to: _set_rules(to, data, deployment), facts
+    )
+
+
+def _set_rules(to: Workspace, data: Any, deployment: Any) -> None:
     name = f"{deployment.endpoint_name}-{deployment.name}"
-    return Step("autoscale", name, path, lambda to: _set_rules(to, data, name, deployment), facts)
-
-
-def _set_rules(to: Workspace, data: Any, name: str, deployment: Any) -> None:
     target = to.client().online_deployments.get(deployment.name, deployment.endpoint_name).id
     workspace = to.client().workspaces.get(to.name)
     to.monitor().autoscale_settings.create_or_update(

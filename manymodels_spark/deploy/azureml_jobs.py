@@ -21,8 +21,8 @@ def schedule(folder: Path) -> list[Step]:
 
 
 def production(folder: Path) -> list[Step]:
-    """The nightly pipeline of the production workspace, made of the registry's components."""
-    return [_schedule(folder / "production" / "schedule.yml")]
+    """The nightly and weekly pipelines of the production workspace, made of the registry's components."""
+    return [_schedule(path) for path in sorted((folder / "production").glob("*schedule.yml"))]
 
 
 def pipeline(folder: Path) -> list[Step]:

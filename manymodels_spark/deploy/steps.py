@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.spark.credentials import credential
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,8 @@ class Workspace:
     def signed_in(
         cls, subscription: str, resource_group: str, name: str, registry: str | None = None
     ) -> Workspace:
-        """With the identity that azure-identity finds: a sign-in of `az`, a managed identity, the
-        environment.
-        """
-        from azure.identity import DefaultAzureCredential
-
-        return cls(subscription, resource_group, name, DefaultAzureCredential(), registry)
+        """With the identity of the platform at hand (`spark.credentials`); on a laptop that of `az login`."""
+        return cls(subscription, resource_group, name, credential(), registry)
 
     def client(self) -> Any:
         """The MLClient of the workspace."""
@@ -45,7 +42,7 @@ class Workspace:
         from azure.ai.ml import MLClient
 
         if not self.registry:
-            raise ManyModelsError("sharing components wants the registry's name: --registry NAME")
+            raise ManyModelsError("sharing components requires the registry's name: --registry NAME")
         return MLClient(self.credential, self.subscription, self.resource_group, registry_name=self.registry)
 
     def monitor(self) -> Any:

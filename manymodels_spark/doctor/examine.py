@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from manymodels_spark.doctor import places, repositories, runtime, sources, warehouses
+from manymodels_spark.doctor import identity, places, repositories, runtime, sources, warehouses
 from manymodels_spark.doctor.findings import Finding, failed, first_line
 from manymodels_spark.doctor.needs import (
     DEVELOPMENT,
@@ -58,6 +58,7 @@ def examine(spec: Spec | None, seconds: float = SECONDS) -> list[Finding]:
     if spec is not None:
         looks |= {
             "variables": partial(environment, spec),
+            "identity": partial(identity.identity, spec),
             "places": partial(places.places, spec, EVERYTHING),
             "mlflow": partial(repositories.repositories, spec),
             "source": partial(sources.source, spec),

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlparse
 from manymodels_spark.doctor.findings import Finding, failed, first_line, ok, skipped
 from manymodels_spark.doctor.needs import unset
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.spark.credentials import credential
 from manymodels_spark.spark.storage import CONNECTION
 from manymodels_spark.spec import Spec
 from manymodels_spark.spec.source import resolve
@@ -157,7 +158,5 @@ def _service(host: str) -> Any:
     }
     if connection := os.environ.get(CONNECTION):
         return BlobServiceClient.from_connection_string(connection, **limits)
-    from azure.identity import DefaultAzureCredential
-
     address = f"https://{host.replace('.dfs.', '.blob.', 1)}"
-    return BlobServiceClient(address, DefaultAzureCredential(), **limits)
+    return BlobServiceClient(address, credential(), **limits)

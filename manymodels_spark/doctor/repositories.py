@@ -40,15 +40,24 @@ def mlflow_answers(name: str, tracking: str) -> Finding | None:
 
 
 def _databricks(name: str, tracking: str) -> Finding | None:
-    """Outside of Databricks its workspace must be named: by variables, or by a profile of its command
-    line.
+    """Outside of Databricks its workspace must be named: by variables, or by a profile of its command line.
+
+    `databricks://SCOPE:PREFIX` is a secret scope, which only a workspace reads; a cluster has no profiles.
     """
+    secrets = ":" in tracking.partition("://")[2]
+    if secrets and "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        return None
     profile = tracking.partition("://")[2] or os.environ.get("DATABRICKS_CONFIG_PROFILE") or "DEFAULT"
     settings = configparser.ConfigParser()
     settings.read(os.environ.get("DATABRICKS_CONFIG_FILE") or Path.home() / ".databrickscfg")
     known = profile in settings if profile != "DEFAULT" else bool(settings.defaults())
-    if known or "DATABRICKS_HOST" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ:
+    named = "://" in tracking
+    here = "DATABRICKS_HOST" in os.environ or "DATABRICKS_RUNTIME_VERSION" in os.environ
+    if known or (here and not named):
         return None
+    if named and "DATABRICKS_RUNTIME_VERSION" in os.environ:
+        advice = "Name a secret scope and the prefix of its keys instead: databricks://SCOPE:PREFIX"
+        return failed(f"mlflow {name}", f"{tracking}: a cluster has no profile {profile}", advice)
     advice = f"Set DATABRICKS_HOST with DATABRICKS_TOKEN, or run: databricks auth login --profile {profile}"
     return failed(
         f"mlflow {name}", f"{tracking}: neither DATABRICKS_HOST nor the profile {profile} is there", advice

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from manymodels_spark.families import deadline
 from manymodels_spark.families.base import Problem
+from manymodels_spark.families.byte_cache import ByteCache
 from manymodels_spark.families.public_holidays import is_holiday
 
+_CALENDARS: ByteCache[NDArray[np.float64]] = ByteCache(16_000_000)
 _DAYS_OR_LESS = ("D", "B", "h", "min", "15min", "30min")
 
 
@@ -34,8 +37,13 @@ class LagFeatures:
         self, target: NDArray[np.float64], rows: pd.DataFrame, problem: Problem
     ) -> NDArray[np.float64]:
         """Features of every row, shape (rows, features); the first `max(lags)` rows hold NaN lags."""
-        past = [np.concatenate([np.full(min(lag, len(target)), np.nan), target[:-lag]]) for lag in self.lags]
-        return np.column_stack([*past, self._known(rows, problem)])
+        known, count = self.known(rows, problem), len(self.lags)
+        matrix = np.empty((len(target), count + known.shape[1]))
+        for column, lag in enumerate(self.lags):
+            matrix[:lag, column] = np.nan
+            matrix[lag:, column] = target[:-lag]
+        matrix[:, count:] = known
+        return matrix
 
     def forecast(
         self, estimator: Any, tail: NDArray[np.float64], future: pd.DataFrame, problem: Problem
@@ -44,9 +52,10 @@ class LagFeatures:
 
         Steps up to the shortest lag do not need each other and are predicted together.
         """
-        known = self._known(future, problem)
+        known = self.known(future, problem)
         values, n, block = tail, len(tail), self.lags[0]
         for start in range(0, len(future), block):
+            deadline.check()
             size = min(block, len(future) - start)
             at = n + start + np.arange(size)
             lagged = np.column_stack([values[at - lag] for lag in self.lags])
@@ -54,17 +63,25 @@ class LagFeatures:
             values = np.concatenate([values, step])
         return values[n:]
 
-    def _known(self, rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+    def known(self, rows: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
+        """What is known ahead: known-future columns, the calendar and holidays; shape (rows, columns)."""
         columns = [rows[name].to_numpy(dtype=np.float64) for name in self.known_future]
         if self.calendar and problem.time is not None:
-            times = pd.DatetimeIndex(rows[problem.time])
-            columns += calendar(times, problem.frequency)
-            columns += (
-                [is_holiday(times, self.holidays)]
-                if self.holidays and problem.frequency in _DAYS_OR_LESS
-                else []
-            )
+            columns.append(_dated(rows[problem.time].to_numpy(), problem.frequency, self.holidays))
         return np.column_stack(columns) if columns else np.empty((len(rows), 0))
+
+
+def _dated(times: NDArray[Any], frequency: str, holidays: str | None) -> NDArray[np.float64]:
+    """The columns that depend on the dates alone, made once for all partitions that share them."""
+
+    def make() -> NDArray[np.float64]:
+        dates = pd.DatetimeIndex(times)
+        columns = calendar(dates, frequency)
+        if holidays and frequency in _DAYS_OR_LESS:
+            columns.append(is_holiday(dates, holidays))
+        return np.column_stack(columns)
+
+    return _CALENDARS.get((times.tobytes(), str(times.dtype), frequency, holidays), make)
 
 
 def newer_tail(

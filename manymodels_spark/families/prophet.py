@@ -21,6 +21,7 @@ from manymodels_spark.families.base import Family, Json, Options, Problem
 from manymodels_spark.families.prophet_design import design_of
 from manymodels_spark.families.prophet_predict import StoredProphet, Times, lean_state, restore
 from manymodels_spark.families.prophet_stan import DesignProphet, StanProphet
+from manymodels_spark.families.threads import one_blas_thread
 
 Seasonality = bool | Literal["auto"] | Annotated[int, Field(ge=1, le=100)]
 _YEARS_AHEAD = 10
@@ -176,7 +177,8 @@ class ProphetFamily(Family[StoredProphet]):
 
         design = design_of((self.options, problem.holidays, len(columns)), times, new, ahead)
         target = rows[problem.target].to_numpy(dtype=np.float64)
-        return design.fit(target, [rows[name].to_numpy(dtype=np.float64) for name in columns])
+        with one_blas_thread():
+            return design.fit(target, [rows[name].to_numpy(dtype=np.float64) for name in columns])
 
     def _stan(self, rows: pd.DataFrame, problem: Problem, **start: Any) -> StoredProphet:
         years = pd.DatetimeIndex(rows[problem.time]).year

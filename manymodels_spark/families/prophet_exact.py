@@ -42,7 +42,7 @@ from manymodels_spark.families.prophet_reduced import Reduced, Solution, optimum
 
 Floats = NDArray[np.float64]
 # With fewer rows to a column, several variances may be optima, and products have several optima anyway.
-_MANY, _ENOUGH = 6, 4
+_MANY, _ENOUGH = 3, 4
 
 
 def solve(columns: Columns, y: Floats, own: Regressors | None = None) -> Optimum | None:

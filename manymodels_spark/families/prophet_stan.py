@@ -17,6 +17,9 @@ import pandas as pd
 from prophet import Prophet
 from prophet.models import CmdStanPyBackend
 
+# A line or two a fit, tens of thousands of times.
+logging.getLogger("prophet").disabled = True
+
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -64,9 +67,8 @@ class DesignProphet(Prophet):
 def backend() -> FastBackend:
     """The process's one backend."""
     made = FastBackend()
-    for name in ("cmdstanpy", "prophet"):
-        # Two lines a fit, tens of thousands of times; cmdstanpy sets its own level again at each use.
-        logging.getLogger(name).disabled = True
+    # It sets its own level again at each use.
+    logging.getLogger("cmdstanpy").disabled = True
     return made
 
 

@@ -38,7 +38,7 @@ _BUILT_IN = {
     "mfles": f"{_STATS}:MFLES",
     "croston": f"{_STATS}:Croston",
     "tsb": f"{_STATS}:TSB",
-    "linear": f"{_SKLEARN}:Linear",
+    "linear": "manymodels_spark.families.linear:Linear",
     "gradient_boosting": f"{_SKLEARN}:GradientBoosting",
     "random_forest": f"{_SKLEARN}:RandomForest",
     "lightgbm": "manymodels_spark.families.lightgbm:LightGBM",

@@ -63,6 +63,8 @@ class Sklearn(Family[Fitted]):
     tasks = frozenset({"forecast", "regression", "classification"})
     packages = ("scikit-learn", "skops")
     Options: ClassVar[type[Options]] = SklearnOptions
+    stored_classes: ClassVar[frozenset[str]] = frozenset()
+    """Dotted names of classes that a subclass's fitted pipelines hold beyond `skops.ALLOWED`."""
 
     def estimator(self, problem: Problem, classify: bool) -> Any:
         """An unfitted estimator."""
@@ -137,9 +139,15 @@ class Sklearn(Family[Fitted]):
     def dump(self, model: Fitted) -> Json:
         """The pipeline as skops has it, and the rest as it is."""
         return {
-            "skops": skops.dump(model.estimator),
+            "skops": skops.dump(model.estimator, self.stored_classes),
             "labels": model.labels,
             "text": model.text,
+            **self.dump_series(model),
+        }
+
+    def dump_series(self, model: Fitted) -> dict[str, Any]:
+        """What a forecast needs beside its estimator."""
+        return {
             "features": None if model.features is None else model.features.as_dict(),
             "tail": None if model.tail is None else [float(value) for value in model.tail],
             "log": model.log,
@@ -147,16 +155,19 @@ class Sklearn(Family[Fitted]):
 
     def load(self, state: Json) -> Fitted:
         """The inverse of `dump`. Raises PayloadError for a type that no pipeline of this package holds."""
+        return self.load_series(skops.load(state["skops"], self.stored_classes), state)
+
+    def load_series(self, estimator: Any, state: Json) -> Fitted:
+        """A fitted model of its estimator and the rest of its state."""
         features = None if state["features"] is None else LagFeatures(**state["features"])
         tail = None if state["tail"] is None else np.asarray(state["tail"], dtype=np.float64)
-        return Fitted(
-            skops.load(state["skops"]),
-            state["labels"],
-            state["text"],
-            features,
-            tail,
-            state.get("log", False),
-        )
+        labels, text = state.get("labels", []), state.get("text", [])
+        return Fitted(estimator, labels, text, features, tail, state.get("log", False))
+
+    def fit_matrix(self, matrix: NDArray[np.float64], target: NDArray[np.float64], problem: Problem) -> Any:
+        """The estimator fitted on a series' features, shape (rows, features), and targets, shape (rows,)."""
+        with one_thread():
+            return self.estimator(problem, False).fit(matrix, target)
 
     def _fit_forecast(self, rows: pd.DataFrame, problem: Problem) -> Fitted:
         features = LagFeatures(
@@ -167,8 +178,7 @@ class Sklearn(Family[Fitted]):
         target = np.log(target) if log else target
         matrix = features.matrix(target, rows, problem)
         start = features.lags[-1]
-        with one_thread():
-            model = self.estimator(problem, False).fit(matrix[start:], target[start:])
+        model = self.fit_matrix(matrix[start:], target[start:], problem)
         return Fitted(model, [], [], features, target[-start:], log)
 
     def _lags(self, problem: Problem) -> list[int]:
@@ -184,33 +194,6 @@ class Sklearn(Family[Fitted]):
         encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
         parts = [("numbers", SimpleImputer(keep_empty_features=True), numeric), ("text", encode, text)]
         return Pipeline([("columns", ColumnTransformer(parts)), ("model", estimator)])
-
-
-class LinearOptions(SklearnOptions):
-    """`alpha`: strength of the ridge penalty."""
-
-    alpha: Annotated[float, Field(ge=0)] = 1.0
-
-
-class Linear(Sklearn):
-    """Ridge regression, or logistic regression for classes, on standardised columns."""
-
-    name = "linear"
-    Options = LinearOptions
-
-    def cost(self, rows: int) -> float:
-        """As measured on one core."""
-        return 0.008 + 3e-7 * rows
-
-    def estimator(self, problem: Problem, classify: bool) -> Any:
-        """Scaled ridge or logistic regression."""
-        from sklearn.linear_model import LogisticRegression, Ridge
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        alpha = self.options.alpha
-        model = LogisticRegression(C=1 / max(alpha, 1e-6), max_iter=500) if classify else Ridge(alpha)
-        return make_pipeline(StandardScaler(), model)
 
 
 class BoostingOptions(SklearnOptions):

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
+from manymodels_spark.modeling.payload import open_payload
 from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.tracking.tags import SHA256
 
 TIMES = "times"
 
@@ -38,5 +41,15 @@ class PartitionModel:
 
 
 def _load_pyfunc(path: str) -> PartitionModel:
-    """Called by MLflow with the path of the payload file."""
-    return PartitionModel(Path(path).read_bytes())
+    """Called by MLflow with the path of the payload file; the file `MLmodel` next to it has its checksum."""
+    payload = Path(path).read_bytes()
+    open_payload(payload, _checksum(Path(path).with_name("MLmodel")))
+    return PartitionModel(payload)
+
+
+def _checksum(description: Path) -> str | None:
+    """The SHA-256 that a model's description states, None for models logged before 0.2."""
+    if not description.exists():
+        return None
+    stated = (yaml.safe_load(description.read_text(encoding="utf-8")) or {}).get("metadata") or {}
+    return stated.get(SHA256)

@@ -106,8 +106,8 @@ class RoutedModels:
     def _id_of(self, values: tuple[Any, ...]) -> str | ValueError:
         try:
             return self.routes.key_of(values).id
-        except (ValueError, TypeError) as error:
-            return ValueError(str(error))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            return ValueError(str(error) or type(error).__name__)
 
     def _answer(self, partition: str | ValueError, rows: pd.DataFrame, asked: _Asked) -> pd.DataFrame:
         shape = self.routes.shape

@@ -185,7 +185,7 @@ class Lake:
         if by:
             writer = writer.partitionBy(*by)
         if where is not None and self.exists(table):
-            writer = writer.option("replaceWhere", where)
+            writer = writer.option("replaceWhere", where).option("mergeSchema", "true")
         else:
             writer = writer.option("overwriteSchema", "true")
         self._save(writer, table, note, _needs_mapping(rows))
@@ -274,11 +274,9 @@ class Lake:
 @contextmanager
 def write_lock(table: str) -> Iterator[None]:
     """Delta's refusal of the later of two writes, as ConcurrentWrite."""
-    from pyspark.errors import PySparkException
-
     try:
         yield
-    except PySparkException as error:
+    except Exception as error:  # PySpark's own, or Py4J's where PySpark does not know the Java class
         if not _CONFLICT.search(str(error)):
             raise
         raise ConcurrentWrite(

@@ -30,9 +30,10 @@ class Shift:
     threshold: float
     p: float
 
-    def beyond(self, significance: float) -> bool:
-        """Whether the change is both large and unlikely to be chance."""
-        return abs(self.value) > self.threshold and self.p < significance
+    @property
+    def large(self) -> bool:
+        """Whether the change would matter; whether it may be chance is decided over all partitions."""
+        return abs(self.value) > self.threshold
 
 
 def stability(before: Floats, after: Floats, threshold: float, share: float = 1.0) -> Shift:
@@ -61,17 +62,25 @@ def level(before: Floats, after: Floats, share: float = 1.0) -> Shift:
     return Shift(delta, LARGE_DELTA, float(2 * stats.norm.sf(z)))
 
 
-def bias(errors: Floats, scale: float, threshold: float, share: float = 1.0) -> Shift:
-    """The mean error over `scale` (the mean size of the actuals), and Student's p-value that it is zero."""
+def bias(
+    errors: Floats, scale: float, threshold: float, share: float = 1.0, before: Floats | None = None
+) -> Shift:
+    """The mean error over `scale` (the mean size of the predictions), with Student's p-value that it is zero.
+
+    With errors from `before` their spread is the yardstick: a few new errors say little about their own, and
+    a change may have changed it.
+    """
+    yardstick = errors if before is None else before
     relative = float(errors.mean()) / scale if scale > 0 else 0.0
-    size = max(len(errors) * share, 2.0)
-    deviation = float(errors.std(ddof=1)) if len(errors) > 1 else 0.0
+    deviation = float(yardstick.std(ddof=1)) if len(yardstick) > 1 else 0.0
     if deviation == 0:
         return Shift(relative, threshold, 0.0 if relative else 1.0)
+    freedom = max(len(yardstick) * share, 2.0) - 1
+    size = max(len(errors) * share, 1.0)
     return Shift(
         relative,
         threshold,
-        float(2 * stats.t.sf(abs(float(errors.mean())) / (deviation / math.sqrt(size)), size - 1)),
+        float(2 * stats.t.sf(abs(float(errors.mean())) / (deviation / math.sqrt(size)), freedom)),
     )
 
 
@@ -126,13 +135,53 @@ def effective(values: Floats) -> float:
     return max((1 - r) / (1 + r), 0.05)
 
 
-def without_season(values: Floats, season: int, known: int) -> Floats:
-    """Values less the median of their place in the season, as the first `known` of them have it."""
-    if season < 2 or known < 2 * season:
-        return values
-    place = np.arange(len(values)) % season
-    typical = np.array([np.median(values[:known][place[:known] == step]) for step in range(season)])
-    return np.asarray(values - typical[place], float)
+def without_season(values: Floats, season: int, known: int, inputs: Floats | None = None) -> Floats:
+    """Values less what their place in the season and the `inputs` (a column each, such as promotions)
+    explain, by least squares on the first `known` of them; their mean stays.
+    """
+    columns = [np.ones(len(values))]
+    if season >= 2 and known >= 3 * season:
+        place = np.arange(len(values)) % season
+        columns += [(place == step).astype(float) for step in range(1, season)]
+    if inputs is not None and known >= 3 * (len(columns) + inputs.shape[1]):
+        columns += [column for column in inputs.T if np.ptp(column[:known]) > 0]
+    design = np.column_stack(columns)
+    found = np.linalg.lstsq(design[:known], values[:known], rcond=None)[0]
+    return np.asarray(values - design @ found + values[:known].mean(), float)
+
+
+def without_year(values: Floats, year: int, span: int, width: int) -> tuple[Floats, int]:
+    """The last `span` values less their yearly season, and how many former years told it: 0 where there is no
+    whole one, and then the values as they are.
+
+    What the same weeks of former years were above or below their mean (running means of `width`) is divided
+    out, or subtracted where the level is not above 0. `year` is in steps, a multiple of the shorter season.
+    """
+    start, half = len(values) - span, width // 2
+    years = (start - half) // year if year > 0 and start > half else 0
+    if years < 1:
+        return values[start:], 0
+    # Each point's neighbours within half a width; fewer at the newest end, which no former year reaches.
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(start, len(values))
+    former = [
+        (sums[places - back * year + half + 1] - sums[places - back * year - half]) / (2 * half + 1)
+        for back in range(1, years + 1)
+    ]
+    profile = np.mean(former, axis=0)
+    middle = float(profile.mean())
+    if middle > 0 and profile.min() > 0.1 * middle:
+        return np.asarray(values[start:] * middle / profile, float), years
+    return np.asarray(values[start:] - profile + middle, float), years
+
+
+def false_discovery(p: Floats) -> Floats:
+    """The least rate of false discoveries at which each of many tests counts (Benjamini, Hochberg 1995)."""
+    order = np.argsort(p)
+    ratios = p[order] * len(p) / np.arange(1, len(p) + 1)
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.minimum.accumulate(ratios[::-1])[::-1], 1.0)
+    return found
 
 
 def _edges(before: Floats) -> Floats:

@@ -1,25 +1,31 @@
 """One partition's predictions against the actuals that came since: live errors by age, intervals, drift. Pure
 pandas.
 
-The outcome is a list of findings, one per check, each with what it was held against and whether it calls for
-a person.
+The outcome is a list of findings, one per check, each with what it was held against, whether the difference
+is large and how likely chance makes it so. Which of them are alerts is decided over all partitions at once
+(`monitor`): one test in a thousand fails by chance, and there are thousands.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from manymodels_spark.modeling import drift, metrics
 from manymodels_spark.modeling.drift import Floats, Shift
+from manymodels_spark.spec.frequency import step_of
 from manymodels_spark.spec.model import Spec
 
 LEAST = 7
 HISTORY_WINDOWS = 4
+FORMER_YEARS = 2
+WIDTH = 29  # of the running means that tell a former year's level, in steps
+NEWEST, NEWEST_PARTS = "newest", (4, 8)  # the newest quarter and eighth of the window
+_YEAR_SECONDS = 31_556_952
 ALL = "all"
 AFTER_BACKTEST = "live error against the backtest's: retrain (`manymodels train SPEC --only-degraded`)"
 ADVICE = {
@@ -38,7 +44,7 @@ class Finding:
     """One check of one partition. `check` is a key of ADVICE, `subject` the metric, level or column; `value`
     is held against `reference`; `shift` is the size of the difference that an alert is decided by.
 
-    `age` is `all` or the steps ahead (`1-7`).
+    `age` is `all`, the newest steps of the window (`newest 14`), or the steps ahead (`1-7`).
     """
 
     check: str
@@ -50,27 +56,41 @@ class Finding:
     shift: float = 0.0
     threshold: float = math.nan
     p: float = math.nan
-    alert: bool = False
+    large: bool = False
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the champion's backtest said: its metric, and how many steps it was judged on."""
-
-    metric: float = math.nan
-    steps: int = 0
-
-
-def watch(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec, judged: Judged) -> list[Finding]:
+def watch(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec) -> list[Finding]:
     """The findings of one partition; none where no actual has come yet for any prediction.
 
-    `actuals` has the time, target and input columns, `predictions` cutoff, time, prediction and the
-    intervals' bounds.
+    `actuals` has the time, target and input columns, `predictions` cutoff, time, prediction, the intervals'
+    bounds, and in `backtest` the metric that the backtest of the very model gave that made the row (NaN where
+    there is none, as for a fallback).
     """
     joined = _joined(actuals, predictions, spec)
     if joined.empty:
         return []
-    return [*_live(joined, actuals, spec, judged), *_drifts(actuals, joined, spec)]
+    return [*_live(joined, actuals, spec), *_drifts(actuals, joined, spec)]
+
+
+def history_of(spec: Spec) -> int:
+    """Steps of actuals that `watch` looks at: the windows before the judged one, and the same weeks of two
+    former years.
+    """
+    return (
+        (1 + HISTORY_WINDOWS) * window_of(spec)
+        + 2 * spec.season_length
+        + FORMER_YEARS * year_of(spec)
+        + WIDTH
+    )
+
+
+def year_of(spec: Spec) -> int:
+    """Steps in a year, in whole seasons, so that a weekday meets the same weekday; 0 where the main season is
+    a year already, or a step is one.
+    """
+    season, steps = max(spec.season_length, 1), _YEAR_SECONDS / step_of(spec.columns.frequency).seconds
+    whole = round(steps / season) * season
+    return 0 if steps < 2 or season >= steps / 2 else whole
 
 
 def window_of(spec: Spec) -> int:
@@ -101,44 +121,62 @@ def _joined(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec) -> pd.
     )
 
 
-def _live(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec, judged: Judged) -> list[Finding]:
+def _live(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec) -> list[Finding]:
     """Errors, bias, intervals and the comparison with the seasonal naive: over all, and the errors by age."""
-    rules, enough = spec.monitor, len(joined) >= LEAST
-    actual, _, errors = _numbers(joined)
-    share = drift.effective(errors)
+    enough = len(joined) >= LEAST
+    _, _, errors = _numbers(joined)
     # Predictions of one time from many cutoffs are not many observations of it.
-    share *= joined["time"].nunique() / len(joined)
-    value = _metric(joined, actuals, spec)
-    found = [
-        _finding(
-            "accuracy",
-            spec.metric,
-            joined,
-            value,
-            judged.metric,
-            spec,
-            drift.worse(value, judged.metric, errors, judged.steps, rules.worse_by, share)
-            if enough
-            else None,
-        )
-    ]
-    found.append(
-        _finding(
-            "bias",
-            spec.columns.target,
-            joined,
-            float(errors.mean()),
-            0.0,
-            spec,
-            drift.bias(errors, float(np.abs(actual).mean()), rules.bias, share) if enough else None,
-        )
-    )
+    share = drift.effective(_by_time(joined, errors)) * joined["time"].nunique() / len(joined)
+    found = [_accuracy(joined, actuals, spec, share), *_biases(joined, spec)]
     found += _coverages(joined, spec, share, enough)
     found += _naive(joined, spec, enough)
     for name, part in _ages(joined, spec):
-        found.append(
-            Finding("accuracy", spec.metric, name, len(part), _metric(part, actuals, spec), judged.metric)
-        )
+        value, reference = _metric(part, actuals, spec), _backtest(part, spec)
+        found.append(Finding("accuracy", spec.metric, name, len(part), value, reference))
+    return found
+
+
+def _accuracy(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec, share: float) -> Finding:
+    """The live error against the backtest of the models that made the predictions, each by its own; without
+    what no backtest judged, unless that is all.
+    """
+    known = joined.dropna(subset=["backtest"])
+    part = known if len(known) else joined
+    value, reference = _metric(part, actuals, spec), _backtest(part, spec)
+    errors, steps = _numbers(part)[2], spec.backtest.folds * spec.horizon
+    shift = drift.worse(value, reference, errors, steps, spec.monitor.worse_by, share)
+    return _finding(
+        "accuracy", spec.metric, part, value, reference, spec, shift if len(part) >= LEAST else None
+    )
+
+
+def _backtest(part: pd.DataFrame, spec: Spec) -> float:
+    """What the backtests promised for these rows: the mean over them, weighted as the metric weighs them."""
+    known = part.dropna(subset=["backtest"])
+    weights = known["actual"].abs() if spec.metric == "wape" else known["actual"] * 0 + 1
+    total = float(weights.sum())
+    return float((known["backtest"] * weights).sum()) / total if total > 0 else math.nan
+
+
+def _biases(joined: pd.DataFrame, spec: Spec) -> list[Finding]:
+    """The mean error over the whole window, and over its newest steps against the spread of those before: a
+    change is to be found within days.
+    """
+    errors, sizes = (_by_time(joined, part) for part in (_numbers(joined)[2], _numbers(joined)[1]))
+    limit = spec.monitor.bias
+    plain = Finding("bias", spec.columns.target, ALL, len(joined), float(errors.mean()), 0.0)
+    if len(errors) < LEAST:
+        return [plain]
+    scale = float(np.abs(sizes).mean())
+    found = [_checked(plain, drift.bias(errors, scale, limit, drift.effective(errors)), spec)]
+    for recent in sorted({max(LEAST, window_of(spec) // parts) for parts in NEWEST_PARTS}):
+        if len(errors) >= recent + 2 * LEAST:
+            before, newest = errors[:-recent], errors[-recent:]
+            shift = drift.bias(
+                newest, float(np.abs(sizes[-recent:]).mean()), limit, drift.effective(before), before
+            )
+            plain = replace(plain, age=f"{NEWEST} {recent}", steps=recent, value=float(newest.mean()))
+            found.append(_checked(plain, shift, spec))
     return found
 
 
@@ -169,7 +207,9 @@ def _naive(joined: pd.DataFrame, spec: Spec, enough: bool) -> list[Finding]:
         known[name].to_numpy(float) - known["actual"].to_numpy(float) for name in ("prediction", "naive")
     )
     shift = (
-        drift.beaten(_by_time(known, own), _by_time(known, other), spec.monitor.worse_by) if enough else None
+        drift.beaten(_by_time(known, np.abs(own)), _by_time(known, np.abs(other)), spec.monitor.worse_by)
+        if enough
+        else None
     )
     return [
         _finding(
@@ -180,29 +220,47 @@ def _naive(joined: pd.DataFrame, spec: Spec, enough: bool) -> list[Finding]:
 
 def _drifts(actuals: pd.DataFrame, joined: pd.DataFrame, spec: Spec) -> list[Finding]:
     """The target and every numeric input of the judged window against the windows before it."""
-    rows = actuals.sort_values(str(spec.columns.time)).tail((1 + HISTORY_WINDOWS) * window_of(spec))
-    fresh = int((rows[str(spec.columns.time)] >= joined["time"].min()).sum())
-    known = len(rows) - fresh
-    if fresh < LEAST or known < 2 * LEAST:
+    time = str(spec.columns.time)
+    rows = actuals.sort_values(time).tail(history_of(spec))
+    fresh = int((rows[time] >= joined["time"].min()).sum())
+    span = min(len(rows), (1 + HISTORY_WINDOWS) * window_of(spec))
+    if fresh < LEAST or span - fresh < 2 * LEAST:
         return []
+    inputs = {name: _column(rows, name) for name in (*spec.columns.known_future, *spec.columns.features)}
+    numeric = {name: values for name, values in inputs.items() if values is not None}
     found = []
-    for name in (spec.columns.target, *spec.columns.known_future, *spec.columns.features):
-        values = pd.to_numeric(rows[name], errors="coerce").to_numpy(float) if name in rows else np.array([])
-        if len(values) and np.isfinite(values).all():
-            found += _drift(name, values, known, spec)
+    target = _column(rows, spec.columns.target)
+    if target is not None:
+        known = np.column_stack(list(numeric.values())) if numeric else None
+        plain = drift.without_season(target, spec.season_length, len(rows) - fresh, known)
+        found += _drift(
+            spec.columns.target, *drift.without_year(plain, year_of(spec), span, WIDTH), fresh, spec
+        )
+    for name, values in numeric.items():
+        plain = drift.without_season(values, spec.season_length, len(rows) - fresh)
+        found += _drift(name, plain[-span:], 0, fresh, spec)
     return found
 
 
-def _drift(name: str, values: Floats, known: int, spec: Spec) -> list[Finding]:
-    plain = drift.without_season(values, spec.season_length, known)
-    before, after = plain[:known], plain[known:]
-    share = drift.effective(before)
+def _column(rows: pd.DataFrame, name: str) -> Floats | None:
+    """A column as numbers; None where it is not there or has a gap."""
+    values = pd.to_numeric(rows[name], errors="coerce").to_numpy(float) if name in rows else np.array([])
+    return values if len(values) and np.isfinite(values).all() else None
+
+
+def _drift(name: str, plain: Floats, years: int, fresh: int, spec: Spec) -> list[Finding]:
+    """Distribution and level of the last `fresh` values, whose seasons are out, against those before."""
+    before, after = plain[:-fresh], plain[-fresh:]
+    # A former year's level is known as badly as this one's: it adds its own chance to the difference.
+    share = drift.effective(before) / (1 + (1 / years if years else 0))
     stable = drift.stability(before, after, spec.monitor.stability, share)
     moved = drift.level(before, after, share)
-    middle = (float(np.median(values[known:])), float(np.median(values[:known])))
+    middle = (float(np.median(after)), float(np.median(before)))
+    far = abs(middle[0] - middle[1]) > spec.monitor.bias * abs(middle[1])
+    level = _checked(Finding("level", name, ALL, len(after), *middle), moved, spec)
     return [
         _checked(Finding("stability", name, ALL, len(after), stable.value, 0.0), stable, spec),
-        _checked(Finding("level", name, ALL, len(after), *middle), moved, spec),
+        replace(level, large=level.large and far),
     ]
 
 
@@ -220,10 +278,7 @@ def _finding(
 
 
 def _checked(finding: Finding, shift: Shift, spec: Spec) -> Finding:
-    from dataclasses import replace
-
-    alert = shift.beyond(spec.monitor.significance)
-    return replace(finding, shift=shift.value, threshold=shift.threshold, p=shift.p, alert=alert)
+    return replace(finding, shift=shift.value, threshold=shift.threshold, p=shift.p, large=shift.large)
 
 
 def _metric(part: pd.DataFrame, actuals: pd.DataFrame, spec: Spec) -> float:
@@ -249,5 +304,5 @@ def _numbers(part: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
 
 
 def _by_time(known: pd.DataFrame, errors: Floats) -> Floats:
-    """One error per time: the mean over the cutoffs that predicted it."""
-    return np.asarray(pd.Series(np.abs(errors)).groupby(known["time"].to_numpy()).mean(), np.float64)
+    """One value per time: the mean over the cutoffs that predicted it."""
+    return np.asarray(pd.Series(errors).groupby(known["time"].to_numpy()).mean(), np.float64)

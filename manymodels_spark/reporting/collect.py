@@ -6,7 +6,6 @@ and for as many others as a page can hold. Nothing is written to the lake.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,23 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, readable
 from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import (
-    CHAMPIONS,
     FITS,
     PARTITIONS,
     PREDICTIONS,
     PROMOTIONS,
     QUARANTINE,
-    RUNS,
     UNSCORED,
     Lake,
 )
 from manymodels_spark.reporting import figures, partition_details
 from manymodels_spark.reporting import records as r
 from manymodels_spark.reporting.page import render
+from manymodels_spark.reporting.runs import champions_by_family, decisions, stage_rows, training_runs
 from manymodels_spark.spark.session import cores
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER, TASK_METRICS
 from manymodels_spark.stages.runs.job import Job
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 FOLDER = Path(".manymodels/reports")
-RUNS_SHOWN = 10
 _SCORES = "array<struct<candidate:string,metrics:map<string,double>,seconds:double,error:string>>"
 
 
@@ -95,87 +91,10 @@ def collect(job: Job) -> r.ReportData:
     if lake.exists(QUARANTINE):
         data.quarantine = _quarantine(lake)
     data.champions = champions_by_family(lake)
-    data.decisions, data.unscored = _decisions(lake), _unscored(lake)
+    data.decisions, data.unscored = decisions(lake), _unscored(lake)
     data.details = partition_details.details(lake, spec, partitions)
     data.predictions = lake.read(PREDICTIONS).count() if lake.exists(PREDICTIONS) else 0
     return data
-
-
-def training_runs(lake: Lake) -> list[r.TrainRow]:
-    """The newest training runs, newest first, each with what it spent inside fits."""
-    from pyspark.sql import functions as F
-
-    if not lake.exists(RUNS):
-        return []
-    rows = (
-        newest_events(lake, "run_id")
-        .filter("stage = 'train'")
-        .orderBy(F.desc("run_id"))
-        .limit(RUNS_SHOWN)
-        .collect()
-    )
-    spent: dict[str, Any] = {}
-    if rows and lake.exists(FITS):
-        mine = lake.read(FITS).filter(F.col("run_id").isin([row["run_id"] for row in rows]))
-        sums = mine.groupBy("run_id").agg(
-            F.sum("seconds").alias("fit"), F.sum("family_seconds").alias("family")
-        )
-        spent = {row["run_id"]: row for row in sums.collect()}
-    return [_train_row(row, spent.get(row["run_id"])) for row in rows]
-
-
-def _train_row(row: Any, spent: Any) -> r.TrainRow:
-    fit, family = (float(spent["fit"] or 0), float(spent["family"] or 0)) if spent is not None else (0.0, 0.0)
-    return r.TrainRow(
-        row["run_id"],
-        row["status"],
-        partition_details.shown(row["began"]),
-        float(row["seconds"]),
-        dict(row["counts"] or {}),
-        fit,
-        family,
-    )
-
-
-def newest_events(lake: Lake, *by: str) -> DataFrame:
-    """The newest event in `runs` of every stage, or of every stage and `by`; `began` is its start as text."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
-    newest = Window.partitionBy("stage", *by).orderBy(F.desc("run_id"), F.desc("ended_at"))
-    events = lake.read(RUNS).withColumn("began", F.col("started_at").cast("string"))
-    return events.withColumn("_rank", F.row_number().over(newest)).filter("_rank = 1").drop("_rank")
-
-
-def stage_rows(lake: Lake) -> list[r.StageRow]:
-    """The newest event of every stage, in the order in which they began."""
-    if not lake.exists(RUNS):
-        return []
-    rows = sorted(newest_events(lake).collect(), key=lambda row: row["began"])
-    return [
-        r.StageRow(
-            row["stage"],
-            row["run_id"],
-            row["status"],
-            partition_details.shown(row["began"]),
-            float(row["seconds"]),
-            int(row["calls"]),
-            row["note"] if row["status"] == "done" else "",
-        )
-        for row in rows
-    ]
-
-
-def champions_by_family(lake: Lake) -> list[r.ShareRow]:
-    """The champions in production by family, most frequent first."""
-    from pyspark.sql import functions as F
-
-    if not lake.exists(CHAMPIONS):
-        return []
-    counted = (
-        lake.read(CHAMPIONS).groupBy("family").agg(F.count("*").alias("n")).orderBy(F.desc("n"), "family")
-    )
-    return [r.ShareRow(str(row["family"]), int(row["n"])) for row in counted.collect()]
 
 
 def _present(lake: Lake, table: str) -> DataFrame:
@@ -184,7 +103,7 @@ def _present(lake: Lake, table: str) -> DataFrame:
 
 
 def _partitions(job: Job, run_id: str) -> pd.DataFrame:
-    """A slim row per prepared partition: the columns that `ReportData.partitions` wants."""
+    """A slim row per prepared partition: the columns of `ReportData.partitions`."""
     from pyspark.sql import functions as F
 
     lake, spec = job.lake, job.spec
@@ -222,7 +141,7 @@ def _before(fits: DataFrame) -> DataFrame:
 
 
 def _named(frame: pd.DataFrame, partition_by: list[str], run_id: str) -> pd.DataFrame:
-    """The frame with the key's columns as text, and with every column that the page wants."""
+    """The frame with the key's columns as text, and with every column of the page."""
     keys = [PartitionKey.parse(key).as_dict() for key in frame["key"]]
     texts = {r.column(name): [readable(key[name]) for key in keys] for name in partition_by}
     numbers = ("metric", "naive", "previous", "seconds")
@@ -331,36 +250,6 @@ def _last_promotion(lake: Lake) -> DataFrame:
         .filter("_rank = 1")
         .drop("_rank")
     )
-
-
-def _decisions(lake: Lake) -> list[r.ShareRow]:
-    """The newest promotion's decisions by outcome and by reason without its numbers."""
-    if not lake.exists(PROMOTIONS):
-        return []
-    last = lake.read(PROMOTIONS).selectExpr("max_by(promotion, decided_at) AS promotion").first()
-    mine = lake.read(PROMOTIONS).filter(f"promotion = '{last['promotion'] if last else ''}'")
-    counted = mine.groupBy("outcome", "reason").count().toPandas()
-    if counted.empty:
-        return []
-    told = counted.assign(reason=[general(str(text)) for text in counted["reason"]])
-    sums = told.groupby(["outcome", "reason"], as_index=False).agg({"count": "sum"})
-    shares = [r.ShareRow(row["outcome"], int(row["count"]), row["reason"]) for row in records(sums)]
-    return sorted(shares, key=lambda share: (-share.count, share.name, share.detail))
-
-
-def general(reason: str) -> str:
-    """A decision's reason without the numbers that differ by partition; where gates failed, only those."""
-    parts = reason.split("; ")
-    failed = [part for part in parts if part.startswith("failed: ")]
-    number = r"-?\d[\d.]*(?:e[+-]?\d+)?|nan"
-    texts = [
-        re.sub(rf"^((?:failed|held): \w+ )(?:{number})(?=, wanted (?:below|above))", r"\1…", part)
-        for part in failed or parts
-    ]
-    texts = [
-        re.sub(rf"(\w+ )(?:{number})(, \w+ )(?:{number})( \(.*\), by)", r"\1…\2…\3", text) for text in texts
-    ]
-    return "; ".join(texts)
 
 
 def _unscored(lake: Lake) -> list[r.ShareRow]:

@@ -21,8 +21,8 @@ from manymodels_spark.lake.tables import (
     Lake,
 )
 from manymodels_spark.modeling.fingerprint import spec_hash
-from manymodels_spark.reporting.collect import champions_by_family, newest_events, stage_rows
 from manymodels_spark.reporting.records import ShareRow, StageRow
+from manymodels_spark.reporting.runs import champions_by_family, newest_events, stage_rows
 from manymodels_spark.stages.runs.job import Job, new_run_id
 from manymodels_spark.stages.runs.lock import RUNNING, Run, is_alive, with_lock_columns
 from manymodels_spark.stages.train.due import Choice, select

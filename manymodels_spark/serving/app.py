@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Annotated
 
@@ -18,11 +18,14 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from manymodels_spark._version import __version__
+from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families.deadline import Deadline
 from manymodels_spark.serving import documents, page, sizes
 from manymodels_spark.serving.auth import Gate
 from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.details import Catalogue
 from manymodels_spark.serving.failures import ScoreError, invalid
+from manymodels_spark.serving.lanes import Lane
 from manymodels_spark.serving.middleware import Guard, body_of, failure, json_response
 from manymodels_spark.serving.partitions import named
 from manymodels_spark.serving.readiness import Readiness
@@ -32,6 +35,10 @@ from manymodels_spark.serving.sources import ChampionSource
 from manymodels_spark.serving.telemetry import Telemetry, access
 
 log = logging.getLogger(__name__)
+# Parsing and checking more than this takes longer than other requests should wait.
+LARGE_BODY = 100_000
+# So many small requests may wait in place of a large one.
+SMALL_PER_LARGE = 32
 
 
 class Server:
@@ -44,44 +51,51 @@ class Server:
         self.catalogue = Catalogue(self.cache)
         self.readiness = Readiness(self.cache, settings)
         self.telemetry = Telemetry(self.cache)
-        self._predictors = ThreadPoolExecutor(settings.predictors, "predict")
+        self._parsing = Lane("parse", 1, settings.queue)
+        self._small = Lane("predict", settings.predictors, settings.queue * SMALL_PER_LARGE)
+        # Large requests share half of the threads, so that they take turns among themselves.
+        self._large = Lane("batch", max(1, settings.predictors // 2), settings.queue)
         self._asking = ThreadPoolExecutor(2, "ask")
 
     async def score(self, request: Request) -> Response:
         """POST /v1/score."""
         body = await body_of(request, int(self.settings.body_mb * MIB), self.settings.body_seconds)
+        deadline = Deadline(self.settings.request_seconds)
         try:
             async with asyncio.timeout(self.settings.request_seconds):
-                answer = await self._answer(body)
+                answer = await self._answer(body, deadline, request)
         except TimeoutError:
             seconds = f"{self.settings.request_seconds:g}"
-            error = ScoreError(
-                503,
-                "timeout",
-                f"no answer within {seconds} seconds. Send fewer items or a shorter horizon",
-                1,
-            )
-            answer = self.service.failed(error)
+            message = f"no answer within {seconds} seconds. Send fewer items or a shorter horizon"
+            answer = self.service.failed(ScoreError(503, "timeout", message, 1))
+        finally:
+            # Whatever is still being computed, nobody waits for it any more.
+            deadline.cancel()
         self.telemetry.scored(answer.outcomes, answer.model_seconds)
         headers = {"Server-Timing": f"model;dur={answer.model_seconds * 1e3:.3f}"}
         if answer.retry_after is not None:
             headers["Retry-After"] = str(answer.retry_after)
         return Response(answer.body, answer.status, headers, "application/json")
 
-    async def _answer(self, body: bytes) -> Answer:
+    async def _answer(self, body: bytes, deadline: Deadline, request: Request) -> Answer:
         loop = asyncio.get_running_loop()
         try:
             if not self.service.knows_columns:
                 await loop.run_in_executor(self._asking, self.service.learn_columns)
-            work = self.service.begin(body)
-            if pending := [asyncio.wrap_future(future) for future in work.pending]:
+            if len(body) > LARGE_BODY:
+                parsed = await self._parsing.run(partial(self.service.begin, body))
+            else:
+                parsed = self.service.begin(body)
+            if pending := [asyncio.wrap_future(future) for future in parsed.pending]:
                 await asyncio.wait(pending, timeout=self.settings.load_seconds)
                 for future in pending:
                     future.cancelled() or (future.done() and future.exception())
-            if self.service.is_quick(work):
-                return self.service.finish(work)
-            return await loop.run_in_executor(self._predictors, self.service.finish, work)
-        except ScoreError as error:
+            if self.service.is_quick(parsed):
+                return self.service.finish(parsed)
+            lane = self._small if self.service.is_small(parsed) else self._large
+            with _watched(request, deadline):
+                return await lane.run(partial(self.service.finish, parsed, deadline))
+        except ManyModelsError as error:
             return self.service.failed(error)
 
     async def model(self, text: str) -> Response:
@@ -102,6 +116,15 @@ class Server:
         found = await loop.run_in_executor(self._asking, partial(self.catalogue.search, text, limit))
         return json_response(found)
 
+    async def alive(self, request: Request) -> Response:
+        """GET /healthz."""
+        return json_response({"status": "alive"})
+
+    async def ready(self, request: Request) -> Response:
+        """GET /readyz."""
+        status, content = self.readiness.state()
+        return json_response(content, status)
+
     def start(self) -> None:
         """Load the warm list, in the background."""
         sizes.settle()
@@ -112,8 +135,25 @@ class Server:
         for handler in access.handlers:
             handler.flush()
         self.cache.close()
-        self._predictors.shutdown(wait=False, cancel_futures=True)
+        for lane in (self._parsing, self._small, self._large):
+            lane.close()
         self._asking.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _watched(request: Request, deadline: Deadline) -> Iterator[None]:
+    """Ends the deadline where the client goes away meanwhile."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        deadline.cancel()
+
+    watching = asyncio.ensure_future(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
 def create_app(source: ChampionSource, settings: ServingSettings | None = None) -> FastAPI:
@@ -135,7 +175,11 @@ def create_app(source: ChampionSource, settings: ServingSettings | None = None) 
         description="Scores every partition with its champion, which is loaded on first use.",
     )
     app.state.server = server
-    direct = {("POST", "/v1/score"): server.score}
+    direct = {
+        ("POST", "/v1/score"): server.score,
+        ("GET", "/healthz"): server.alive,
+        ("GET", "/readyz"): server.ready,
+    }
     app.add_middleware(Guard, gate=Gate(server.settings), telemetry=server.telemetry, direct=direct)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(RequestValidationError, _plain)
@@ -165,15 +209,14 @@ def _add_scoring(app: FastAPI, server: Server) -> None:
 
 def _add_operations(app: FastAPI, server: Server) -> None:
     @app.get("/healthz", summary="Whether the process lives")
-    async def healthz() -> Response:
-        return json_response({"status": "alive"})
+    async def healthz(request: Request) -> Response:
+        return await server.alive(request)
 
     @app.get(
         "/readyz", summary="Whether requests can be answered", responses={503: {"description": "Not yet"}}
     )
-    async def readyz() -> Response:
-        status, content = server.readiness.state()
-        return json_response(content, status)
+    async def readyz(request: Request) -> Response:
+        return await server.ready(request)
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

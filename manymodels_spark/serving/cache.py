@@ -17,6 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from cachetools import TTLCache
+
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving import sizes
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 NEGATIVES = 10_000
 PRESSURE_PAUSE = 1.0
 PROBE_SECONDS = 10.0
+# Share of the time-to-live after which a model is looked at together with others that are due.
+NEARLY = 0.8
 
 
 class Busy(ManyModelsError):
@@ -70,15 +74,18 @@ class ModelCache:
         self.bytes = 0
         self._clock, self._resident = clock, resident
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._negative: OrderedDict[str, tuple[float, ManyModelsError]] = OrderedDict()
+        self._negative: TTLCache[str, ManyModelsError] = TTLCache(NEGATIVES, settings.negative_ttl, clock)
         self._loading: dict[str, Future[Entry]] = {}
+        # Models whose time-to-live is over and that were asked for since; one sweep looks at all of them.
         self._refreshing: set[str] = set()
+        self._sweeping = False
         self._probing = False
         self._lock = threading.Lock()
         self._relieved_at = -PRESSURE_PAUSE
         self._pool = ThreadPoolExecutor(settings.loaders, "load")
         # Refreshes have a thread of their own: a source that hangs must not hold up loads from disk.
         self._background = ThreadPoolExecutor(1, "refresh")
+        self._swappers = ThreadPoolExecutor(settings.loaders, "swap")
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -99,8 +106,9 @@ class ModelCache:
             due = self._clock() - entry.checked >= self.settings.ttl and partition_id not in self._refreshing
             if due:
                 self._refreshing.add(partition_id)
-        if due:
-            self._background.submit(self._refresh, partition_id, entry)
+                sweep, self._sweeping = not self._sweeping, True
+        if due and sweep:
+            self._background.submit(self._sweep)
         return entry
 
     def load(self, partition_id: str) -> Future[Entry]:
@@ -113,9 +121,9 @@ class ModelCache:
             return _done(entry)
         with self._lock:
             known = self._negative.get(partition_id)
-            if known is not None and known[0] > self._clock():
+            if known is not None:
                 self.counts["negative_hits"] += 1
-                return _failed(known[1])
+                return _failed(known)
             waiting = self._loading.get(partition_id)
             if waiting is not None:
                 self.counts["joined"] += 1
@@ -148,6 +156,7 @@ class ModelCache:
         """Stop loading; what waits is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._background.shutdown(wait=False, cancel_futures=True)
+        self._swappers.shutdown(wait=False, cancel_futures=True)
 
     def _probe(self) -> None:
         try:
@@ -219,17 +228,46 @@ class ModelCache:
         if isinstance(error, SourceDown):
             return
         with self._lock:
-            self._negative[partition_id] = (self._clock() + self.settings.negative_ttl, error)
-            self._negative.move_to_end(partition_id)
-            while len(self._negative) > NEGATIVES:
-                self._negative.popitem(last=False)
+            self._negative[partition_id] = error
 
-    def _refresh(self, partition_id: str, entry: Entry) -> None:
-        """Ask the source again: the same champion, a new one (which replaces it in one step), or none any
-        more.
+    def _sweep(self) -> None:
+        """Ask the source again for all models whose time is over, in one go, and swap what has changed."""
+        entries = self._due()
+        try:
+            found = self.loader.find_many(list(entries))
+        except Exception as error:
+            for partition_id, entry in entries.items():
+                self._keep(partition_id, entry, error)
+        else:
+            # Opening is what takes long: a promotion of everything changes every model at once.
+            champions = [found.get(partition_id) for partition_id in entries]
+            list(self._swappers.map(self._refresh, entries, entries.values(), champions))
+        finally:
+            with self._lock:
+                self._refreshing.difference_update(entries)
+                self._sweeping = bool(self._refreshing)
+                again = self._sweeping
+        if again:
+            self._background.submit(self._sweep)
+
+    def _due(self) -> dict[str, Entry]:
+        """The models that were asked for after their time, and those whose time is nearly over with them."""
+        soon = self._clock() - self.settings.ttl * NEARLY
+        with self._lock:
+            due = {one: self._entries[one] for one in self._refreshing if one in self._entries}
+            self._refreshing.intersection_update(due)
+            if len(due) > 1:
+                more = [(one, entry) for one, entry in self._entries.items() if entry.checked <= soon]
+                due.update(more)
+                self._refreshing.update(due)
+            return due
+
+    def _refresh(self, partition_id: str, entry: Entry, found: Champion | None) -> None:
+        """Keep the model where the source names the same champion, replace it in one step by another one, or
+        forget it where there is none any more.
         """
         try:
-            opened = self.loader.renew(entry.champion)
+            opened = self.loader.renew(entry.champion, found)
             if opened is None:
                 entry.checked = self._clock()
             else:
@@ -240,15 +278,13 @@ class ModelCache:
             self._forget(partition_id)
             self._remember(partition_id, error)
         except Exception as error:
-            # The model at hand goes on answering; the source is asked again soon, not at every request.
-            self.counts["refresh_failures"] += 1
-            entry.checked = (
-                self._clock() - self.settings.ttl + min(self.settings.retry_after, self.settings.ttl)
-            )
-            log.warning("partition %s keeps its model: %s", partition_id, error)
-        finally:
-            with self._lock:
-                self._refreshing.discard(partition_id)
+            self._keep(partition_id, entry, error)
+
+    def _keep(self, partition_id: str, entry: Entry, error: Exception) -> None:
+        """The model at hand goes on answering; the source is asked again soon, not at every request."""
+        self.counts["refresh_failures"] += 1
+        entry.checked = self._clock() - self.settings.ttl + min(self.settings.retry_after, self.settings.ttl)
+        log.warning("partition %s keeps its model: %s", partition_id, error)
 
     def _forget(self, partition_id: str) -> None:
         with self._lock:

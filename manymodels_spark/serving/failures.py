@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError
+from manymodels_spark.families.deadline import DeadlinePassed
 from manymodels_spark.serving.cache import Busy
 from manymodels_spark.serving.sources import SourceDown, UnknownPartition
 
@@ -40,6 +41,8 @@ def explained(error: BaseException, retry_after: int) -> ScoreError:
         case SourceDown():
             message = "the model is not in memory and its source cannot be reached. Ask again in a moment"
             return ScoreError(503, "source_down", message, retry_after)
+        case DeadlinePassed():
+            return ScoreError(503, "timeout", str(error), 1)
         case Busy():
             return ScoreError(503, "busy", str(error), 1)
         case TimeoutError():

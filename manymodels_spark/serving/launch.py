@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.checked_spec import load_spec
-from manymodels_spark.serving.settings import PREFIX, ServingSettings
+from manymodels_spark.serving.settings import PREFIX, ServingSettings, is_loopback, require_access_control
 from manymodels_spark.serving.sources import ChampionSource, FolderChampions
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+log = logging.getLogger(__name__)
 SPEC, MODELS = f"{PREFIX}SPEC", f"{PREFIX}MODELS"
 BACKLOG = 2048
 
@@ -47,14 +48,23 @@ def launch(
     workers: int = 1,
     models: Path | None = None,
 ) -> None:
-    """Serve until interrupted. Raises ManyModelsError where the server's packages are missing."""
+    """Serve until interrupted.
+
+    Raises:
+        ManyModelsError: The server's packages are missing, or it would be open to everybody unsaid.
+
+    """
+    require_access_control(settings, host)
     try:
         import uvicorn
     except ImportError as error:
         raise ManyModelsError("serving needs more packages: pip install 'manymodels-spark[serve]'") from error
     source_of(spec, models)
-    _to_environment(spec, settings, models)
+    # A worker process does not know where it listens: it is told that this was looked at.
+    checked = settings if settings.guarded else settings.model_copy(update={"open": True})
+    _to_environment(spec, checked, models)
     log_requests()
+    log.warning("%s", access_of(settings, host))
     uvicorn.run(
         "manymodels_spark.serving.launch:from_environment",
         factory=True,
@@ -79,8 +89,22 @@ def from_environment() -> FastAPI:
     spec = os.environ.get(SPEC)
     if not spec:
         raise ManyModelsError(f"{SPEC} is not set. Set it to the path of the spec and start again")
+    settings = ServingSettings.of_environment()
+    require_access_control(settings, None)
     log_requests()
-    return create_app(source_of(spec, os.environ.get(MODELS)), ServingSettings.of_environment())
+    return create_app(source_of(spec, os.environ.get(MODELS)), settings)
+
+
+def access_of(settings: ServingSettings, host: str) -> str:
+    """One sentence that says who may ask."""
+    required = [
+        *([f"{len(settings.keys)} bearer keys"] if settings.keys else []),
+        *([f"Entra tokens for {settings.entra_audience}"] if settings.entra_audience else []),
+    ]
+    if required:
+        return f"requests require {' or '.join(required)}"
+    who = "everybody on this machine" if is_loopback(host) else "everybody who reaches it"
+    return f"no key or token is required: open to {who}"
 
 
 def log_requests() -> None:
@@ -101,7 +125,7 @@ def _to_environment(spec: str, settings: ServingSettings, models: Path | None) -
     os.environ[SPEC] = str(Path(spec).absolute())
     if models:
         os.environ[MODELS] = str(models.absolute())
-    for name in settings.model_fields_set:
+    for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
         if name == "keys":
             text = "".join(f"{key.get_secret_value()}\n" for key in value)

@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -72,9 +72,14 @@ class Loader:
         self.observe(origin, time.perf_counter() - begin)
         return opened
 
-    def renew(self, current: Champion) -> Opened | None:
-        """The open champion where it is another than `current`, else None. Raises as `open` does."""
-        found = self.find(current.partition_id)
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """Ask the source for many at once, and note how it is."""
+        return self._asked(lambda: self.source.find_many(partition_ids))
+
+    def renew(self, current: Champion, found: Champion | None) -> Opened | None:
+        """The open champion where `found`, which the source names now, is another than `current`, else None.
+        Raises as `open` does.
+        """
         if found is None:
             self._gone(current.partition_id)
         if found.model_id == current.model_id:

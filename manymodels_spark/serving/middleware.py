@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from fastapi import Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from manymodels_spark.serving.auth import Gate
@@ -27,6 +28,7 @@ OPEN = ("/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 # A request's own id: random for the process, counted within it.
 _PROCESS, _NUMBERS = uuid.uuid4().hex[:20], itertools.count(1)
 _ID = re.compile(r"[\w.-]{1,64}\Z", re.ASCII)
+INTERNAL = ScoreError(500, "internal", "the request failed; the server's log has the reason under its id")
 _HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 
 
@@ -54,13 +56,14 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begin, status = time.perf_counter(), 500
+        begin, status, started = time.perf_counter(), 500, False
         headers = dict(scope["headers"])
         request_id = request_id_of(headers.get(b"x-request-id"))
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
+                started = True
                 status = message["status"]
                 own = {name for name, _ in message["headers"]}
                 extra = [(name, value) for name, value in _HEADERS if name not in own]
@@ -72,6 +75,13 @@ class Guard:
             await self._served(scope, receive, sending)
         except ScoreError as error:
             await failure(error)(scope, receive, sending)
+        except ClientDisconnect:
+            status = 499  # nobody is there to be answered; the log says so as nginx does
+        except Exception as error:
+            log.error("request %s failed", request_id, exc_info=error)
+            if started:  # what was sent cannot be taken back: the connection ends
+                raise
+            await failure(INTERNAL)(scope, receive, sending)
         finally:
             route = getattr(scope.get("route"), "path", None) or self._path(scope)
             self._telemetry.request(request_id, scope["method"], route, status, time.perf_counter() - begin)

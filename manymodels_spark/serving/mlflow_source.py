@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -39,6 +39,9 @@ PAUSE = 2.0
 LONGEST_PAUSE = 1.0
 # A search shows the first champions: a page for tens of thousands would take longer than anybody waits.
 PAGE = 200
+BULK_PAGE = 1000
+# Finding so many one by one takes as long as a few pages of all.
+FEW = 50
 
 
 class MlflowChampions:
@@ -50,7 +53,7 @@ class MlflowChampions:
 
     def __init__(self, where: Repository, spec: Spec, pause: float = PAUSE) -> None:
         self._where, self._spec, self._pause = where, spec, pause
-        self._repository: ModelRepository | None = None
+        self._repositories: dict[bool, ModelRepository | None] = {}
         self._lock = threading.Lock()
         self._failed_at = -pause
         self._why = ""
@@ -63,8 +66,20 @@ class MlflowChampions:
     def find(self, partition_id: str) -> Champion | None:
         """See ChampionSource. One call of the server's search."""
         query = self._query(PARTITION=partition_id)
-        found = self._ask(lambda repository: _standing(repository, query))
+        found = self._ask(lambda repository: _standing(repository.search(query)))
         return next(iter(found), None)
+
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """See ChampionSource. Few are asked for one by one, many by reading all of the spec's champions: a
+        page of the server's search holds up to 1,000 of them.
+        """
+        if len(partition_ids) < FEW:
+            found = ((one, self.find(one)) for one in partition_ids)
+            return {one: champion for one, champion in found if champion is not None}
+        query = self._query()
+        every = self._ask(lambda repository: _standing(repository.search(query)), in_bulk=True)
+        asked = frozenset(partition_ids)
+        return {one.partition_id: one for one in every if one.partition_id in asked}
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
@@ -109,12 +124,14 @@ class MlflowChampions:
             f" AND name ILIKE '{before}%{slug}%'" for slug in filter(None, map(_slug, words_of(text)))
         )
 
-    def _ask(self, question: Callable[[ModelRepository], list[Champion]]) -> list[Champion]:
+    def _ask(
+        self, question: Callable[[ModelRepository], list[Champion]], in_bulk: bool = False
+    ) -> list[Champion]:
         """The answer, or SourceDown without waiting where the last question failed a moment ago."""
         if time.monotonic() - self._failed_at < self._pause:
             raise SourceDown(self._why)
         try:
-            repository = self._connected()
+            repository = self._connected(in_bulk)
             return [] if repository is None else question(repository)
         except Exception as error:
             self._failed_at = time.monotonic()
@@ -125,18 +142,20 @@ class MlflowChampions:
             )
             raise SourceDown(self._why) from error
 
-    def _connected(self) -> ModelRepository | None:
-        """The repository, None while the production MLflow holds no experiment of this spec."""
+    def _connected(self, in_bulk: bool) -> ModelRepository | None:
+        """The repository, None while the production MLflow holds no experiment of this spec. One for bulk
+        reads gets pages as large as the server gives them.
+        """
         with self._lock:
-            if self._repository is None:
-                self._repository = self._connect()
-            return self._repository
+            if self._repositories.get(in_bulk) is None:
+                self._repositories[in_bulk] = self._connect(BULK_PAGE if in_bulk else PAGE)
+            return self._repositories[in_bulk]
 
-    def _connect(self) -> ModelRepository | None:
-        client = self._client()
+    def _connect(self, page: int) -> ModelRepository | None:
+        client = self._client(page)
         if self._registered:
             # Versions are found whatever experiment they come from; only what makes them wants one.
-            return RegistryRepository(client, "", self._spec.name, page=PAGE)
+            return RegistryRepository(client, "", self._spec.name, page=page)
         name = experiment_name(self._where, self._spec.name, client.uri)
         found = client.call(client.mlflow.get_experiment_by_name, name)
         if found is None:
@@ -147,7 +166,7 @@ class MlflowChampions:
             )
         return ModelRepository(client, str(found.experiment_id), self._spec.name)
 
-    def _client(self) -> Client:
+    def _client(self, page: int) -> Client:
         """A client that makes nothing and has little patience."""
         registry = self._where.registry if self._registered else None
         for written in filter(None, (self._where.tracking, registry)):
@@ -160,16 +179,20 @@ class MlflowChampions:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", SECONDS)
         client = Client.connect(self._where.tracking, self._where.registry)
         client.attempts = ATTEMPTS
-        client.limits = replace(client.limits, page=min(PAGE, client.limits.page))
+        client.limits = replace(client.limits, page=min(page, client.limits.page))
         # A server may ask for a minute's patience, which nobody at the other end has.
         client.sleep = lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE))
         return client
 
 
-def _standing(repository: ModelRepository, query: str) -> list[Champion]:
-    """The one champion of a partition, also where a change of champions is under way or was cut short."""
-    model = standing_champion([model for model in repository.search(query) if model.ready])
-    return [] if model is None else [_champion(model)]
+def _standing(models: Iterable[Registered]) -> list[Champion]:
+    """The one champion of each partition, also where a change of champions is under way or was cut short."""
+    by_partition: dict[str, list[Registered]] = {}
+    for model in models:
+        if model.ready:
+            by_partition.setdefault(model.partition_id, []).append(model)
+    standing = map(standing_champion, by_partition.values())
+    return [_champion(model) for model in standing if model is not None]
 
 
 def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:

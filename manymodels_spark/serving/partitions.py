@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from manymodels_spark.serving.schemas import Item
 from manymodels_spark.serving.sources import is_partition_id
 
 REMEMBERED = 10_000
+DIGITS = 38
 _SIMPLE = frozenset({str, int, bool, type(None)})
 _EXPECTED = {
     "bool": "true or false",
@@ -90,7 +91,8 @@ def key_of(values: Mapping[str, Any], kinds: Mapping[str, str]) -> PartitionKey:
             {name: _typed(name, value, kinds.get(name, "null")) for name, value in values.items()}
         )
         key.id  # noqa: B018  (text that is no valid Unicode shows here)
-    except (TypeError, UnicodeError):
+    except (TypeError, ValueError, ArithmeticError):
+        # Text that is no Unicode, a moment before the year 1 in UTC, and whatever else has no canonical form.
         raise invalid("partition: text, numbers, true, false or null are expected as values") from None
     return key
 
@@ -100,7 +102,7 @@ def _typed(name: str, value: Any, kind: str) -> Value:
         return _scalar(value)
     try:
         return _read(value, kind)
-    except (ValueError, TypeError, InvalidOperation):
+    except (ValueError, TypeError, ArithmeticError):
         raise invalid(f"partition.{name[:80]}: {_EXPECTED[kind]} is expected") from None
 
 
@@ -121,7 +123,7 @@ def _read(value: Any, kind: str) -> Value:
         case "float" if number:
             return float(value)
         case "decimal" if number or isinstance(value, str):
-            return Decimal(str(value))
+            return _decimal(str(value))
         case _ if not isinstance(value, str):
             raise TypeError(kind)
         case "string":
@@ -134,6 +136,14 @@ def _read(value: Any, kind: str) -> Value:
             return bytes.fromhex(value)
         case _:
             raise ValueError(kind)
+
+
+def _decimal(text: str) -> Decimal:
+    """A number as tables hold it: finite, within 38 digits. Others have no key, or one of a gigabyte."""
+    value = Decimal(text)
+    if not value.is_finite() or len(value.as_tuple().digits) > DIGITS or abs(value.adjusted()) > DIGITS:
+        raise ValueError(text)
+    return value
 
 
 def _moment(value: datetime, kind: str) -> datetime:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from manymodels_spark.serving.failures import ScoreError, invalid
 
@@ -65,12 +65,47 @@ class Batch(_Part):
     items: Annotated[list[Item], Field(min_length=1)]
 
 
+_ROWS: dict[str, TypeAdapter[Any]] = {
+    "data": TypeAdapter(list[list[Scalar]], config=ConfigDict(strict=True)),
+    "dataframe_records": TypeAdapter(list[dict[str, Scalar]], config=ConfigDict(strict=True)),
+}
+CHUNK = 500
+
+
 def item_of(data: Any) -> Item:
     """One item of a request. Raises ScoreError (422) naming the field."""
     try:
+        if isinstance(data, dict) and len(split := _rows(data.get("dataframe_split"), "data")) > CHUNK:
+            _check_rows("data", split)
+            item = Item.model_validate({**data, "dataframe_split": {**data["dataframe_split"], "data": []}})
+            assert item.dataframe_split is not None
+            whole = item.dataframe_split.model_copy(update={"data": split})
+            return item.model_copy(update={"dataframe_split": whole})
+        if len(records := _rows(data, "dataframe_records")) > CHUNK:
+            _check_rows("dataframe_records", records)
+            item = Item.model_validate({**data, "dataframe_records": []})
+            return item.model_copy(update={"dataframe_records": records})
         return Item.model_validate(data)
     except ValidationError as error:
         raise invalid(_reason(error)) from None
+
+
+def _rows(owner: Any, name: str) -> list[Any]:
+    rows = owner.get(name) if isinstance(owner, dict) else None
+    return rows if isinstance(rows, list) else []
+
+
+def _check_rows(name: str, rows: list[Any]) -> None:
+    """Check many rows in parts: pydantic checks a value in one go, and no other thread runs meanwhile."""
+    for start in range(0, len(rows), CHUNK):
+        try:
+            _ROWS[name].validate_python(rows[start : start + CHUNK])
+        except ValidationError as error:
+            row = start + int(error.errors(include_input=False, include_url=False)[0]["loc"][0])
+            where = "dataframe_split.data" if name == "data" else name
+            raise invalid(
+                f"{where}.{row}: numbers, text, true, false or null are expected in a row"
+            ) from None
 
 
 def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:

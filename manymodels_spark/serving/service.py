@@ -7,6 +7,7 @@ event loop or in a thread.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families.deadline import Deadline, DeadlinePassed, check, until
 from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.failures import ScoreError, explained, invalid
 from manymodels_spark.serving.frames import predictions_of, steps_of, table_of
@@ -28,6 +30,9 @@ from manymodels_spark.serving.sources import SourceDown
 log = logging.getLogger(__name__)
 QUICK_SECONDS = 0.005
 QUICK_STEPS = 100
+FIRST_SECONDS = 0.01
+SMALL_ITEMS = 10
+SMALL_SECONDS = 0.1
 Prediction = Callable[[], dict[str, Any]]
 _DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -94,7 +99,7 @@ class ScoringService:
                 self.learn_columns()
             request = self.begin(body)
             wait(request.pending, timeout=self.settings.load_seconds)
-            return self.finish(request)
+            return self.finish(request, Deadline(self.settings.request_seconds))
         except Exception as error:
             return self.failed(error)
 
@@ -114,26 +119,51 @@ class ScoringService:
 
     def is_quick(self, request: Request) -> bool:
         """Whether predicting is known to be so short that a hop to another thread would cost more."""
-        if request.batch or request.works[0].error is not None:
-            return not request.batch
-        work = request.works[0]
-        if work.item is None or work.future is None or not work.future.done() or work.future.exception():
-            return True
-        small = (work.item.horizon or 0) <= QUICK_STEPS and work.item.rows <= QUICK_STEPS
-        return small and work.future.result().seconds < QUICK_SECONDS
+        return not request.batch and self.expected_seconds(request) < QUICK_SECONDS
 
-    def finish(self, request: Request) -> Answer:
-        """Predict every item whose model is there; an item whose model is still on its way fails with 503."""
-        answer = Answer(200, b"")
-        results = [self._result(work, answer) for work in request.works]
+    def is_small(self, request: Request) -> bool:
+        """Whether predicting is expected to take less than what a person notices."""
+        return len(request.works) <= SMALL_ITEMS and self.expected_seconds(request) < SMALL_SECONDS
+
+    def expected_seconds(self, request: Request) -> float:
+        """What predicting should take, from what each model's last prediction took; long ones count more."""
+        return sum(map(_expected, request.works))
+
+    def finish(self, request: Request, deadline: Deadline | None = None) -> Answer:
+        """Predict every item whose model is there; an item whose model is still on its way fails with 503.
+
+        Answers are written item by item, so that no more than one is in memory as Python's objects.
+
+        Raises:
+            ScoreError: The whole answer would have more than `cells` values (413); nothing was predicted.
+            DeadlinePassed: The deadline came between two items, or between two steps of one.
+
+        """
+        self._bound(request)
+        answer, parts = Answer(200, b""), list[bytes]()
+        with until(deadline):
+            for work in request.works:
+                check()
+                parts.append(orjson.dumps(self._result(work, answer), option=_DUMP))
         if request.batch:
-            answer.body = orjson.dumps({"results": results}, option=_DUMP)
+            answer.body = b'{"results":[' + b",".join(parts) + b"]}"
             return answer
         error = request.works[0].error
         if error is not None:
             return self.failed(error, answer)
-        answer.body = orjson.dumps(results[0], option=_DUMP)
+        answer.body = parts[0]
         return answer
+
+    def _bound(self, request: Request) -> None:
+        """Refuse a request whose answer would be larger than anybody should hold in memory."""
+        cells = sum(map(_cells, request.works))
+        if cells > self.settings.cells:
+            raise ScoreError(
+                413,
+                "answer_too_large",
+                f"the answer would have {cells:,} values (steps or rows x (1 + 2 x intervals), all items), "
+                f"at most {self.settings.cells:,} are given. Ask for fewer items, steps or intervals",
+            )
 
     def failed(self, error: BaseException, answer: Answer | None = None) -> Answer:
         """The answer of a request that fails as a whole."""
@@ -161,8 +191,9 @@ class ScoringService:
                 )
             partition_id = partition_id_of(item, self.cache.loader.kinds)
             return Work(item, partition_id, self.cache.load(partition_id))
-        except ScoreError as error:
-            return Work(item, error=error)
+        except Exception as error:
+            # Whatever an item says that nobody thought of, the others are to be answered.
+            return Work(item, error=self.explain(error))
 
     def _result(self, work: Work, answer: Answer) -> dict[str, Any]:
         try:
@@ -172,6 +203,8 @@ class ScoringService:
             if not work.future.done():
                 raise TimeoutError
             result = self._predicted(work.item, work.future.result(), answer)
+        except DeadlinePassed:
+            raise
         except Exception as error:
             work.error = self.explain(error)
             answer.outcomes.append(work.error.code)
@@ -226,6 +259,35 @@ class ScoringService:
             return error
         log.warning("a model refused the values of a request (%s)", type(error).__name__)
         return invalid("the model could not predict from these values. Check their types and ranges")
+
+
+def _loaded(work: Work) -> Entry | None:
+    """The item's model where it is there and usable."""
+    future = work.future
+    if work.error is not None or future is None or not future.done() or future.exception() is not None:
+        return None
+    return future.result()
+
+
+def _steps(item: Item, entry: Entry) -> int:
+    """How many steps or rows are answered: those that were given, or asked for, or the model's own."""
+    return item.horizon or item.rows or entry.model.problem.horizon
+
+
+def _cells(work: Work) -> int:
+    """Values in an item's answer, 0 where it fails anyway."""
+    entry = _loaded(work)
+    if entry is None or work.item is None:
+        return 0
+    return _steps(work.item, entry) * (1 + 2 * len(work.item.intervals))
+
+
+def _expected(work: Work) -> float:
+    entry = _loaded(work)
+    if entry is None or work.item is None:
+        return 0.0
+    known = entry.seconds if entry.seconds < math.inf else FIRST_SECONDS
+    return known * max(1.0, _steps(work.item, entry) / QUICK_STEPS)
 
 
 def _refuse_off_grid(table: dict[str, Any], frequency: str) -> None:

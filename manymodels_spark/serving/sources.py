@@ -5,7 +5,7 @@ laptops.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,6 +63,9 @@ class ChampionSource(Protocol):
     def find(self, partition_id: str) -> Champion | None:
         """The champion of a partition, None where it has none."""
 
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """The champions of many partitions by their ids; those without one are missing. Asks in pages."""
+
     def payload(self, champion: Champion) -> bytes:
         """The champion's payload, not yet verified. Raises PayloadError where it is gone for good."""
 
@@ -88,6 +91,7 @@ class MemoryChampions:
         self.payloads: dict[str, bytes] = {}
         self.down = False
         self.finds = 0
+        self.bulk_finds = 0
         self.reads = 0
 
     def put(self, key: PartitionKey, payload: bytes, model_id: str, **facts: Any) -> Champion:
@@ -106,6 +110,12 @@ class MemoryChampions:
         self.ping()
         self.finds += 1
         return self.champions.get(partition_id)
+
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """See ChampionSource."""
+        self.ping()
+        self.bulk_finds += 1
+        return {one: self.champions[one] for one in partition_ids if one in self.champions}
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource."""
@@ -139,6 +149,11 @@ class FolderChampions:
             return read_model(model_path(self.folder, partition_id))[0]
         except FileNotFoundError:
             return None
+
+    def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
+        """See ChampionSource. Reads a file each."""
+        found = ((one, self.find(one)) for one in partition_ids)
+        return {one: champion for one, champion in found if champion is not None}
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource."""

@@ -79,8 +79,8 @@ class Monitor(Part):
 
     window: Annotated[int, Field(ge=7)] | None = None
     worse_by: Annotated[float, Percent, Field(gt=0)] = 0.5
-    bias: Annotated[float, Percent, Field(gt=0)] = 0.25
+    bias: Annotated[float, Percent, Field(gt=0)] = 0.2
     coverage: Fraction = 0.15
     stability: Annotated[float, Field(gt=0)] = 0.25
-    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.001
+    significance: Annotated[float, Field(gt=0, lt=0.5)] = 0.02  # the share of alerts that may be false
     alerts: Fraction = 0.05

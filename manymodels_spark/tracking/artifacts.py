@@ -14,13 +14,13 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlparse
 
 from manymodels_spark.errors import PayloadError, TrackingError
 from manymodels_spark.modeling.payload import sha256
+from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.tracking.faults import status_of
-from manymodels_spark.tracking.tags import PAYLOAD_FILE
+from manymodels_spark.tracking.tags import PAYLOAD_FILE, SHA256
 
 LOADER = "manymodels_spark.flavor.pyfunc"
 EXAMPLE_FILE = "input_example.json"
@@ -58,12 +58,12 @@ class Template:
 
     def files(self, model_id: str, payload: bytes) -> dict[str, bytes]:
         """File name to content of one logged model."""
-        return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload))}
+        return {PAYLOAD_FILE: payload, **self.around(model_id, len(payload), sha256(payload))}
 
-    def around(self, model_id: str | None, size: int) -> dict[str, bytes]:
-        """The files of a logged model but its payload, which have `size` bytes."""
+    def around(self, model_id: str | None, size: int, checksum: str | None = None) -> dict[str, bytes]:
+        """The files of a logged model but its own of `size` bytes and, for a payload, this checksum."""
         example = {} if self.example is None else {EXAMPLE_FILE: self.example.encode()}
-        return {"MLmodel": self._mlmodel(model_id, size).encode(), **self._environment, **example}
+        return {"MLmodel": self._mlmodel(model_id, size, checksum).encode(), **self._environment, **example}
 
     @cached_property
     def _environment(self) -> dict[str, bytes]:
@@ -78,7 +78,7 @@ class Template:
             ).encode(),
         }
 
-    def _mlmodel(self, model_id: str | None, size: int) -> str:
+    def _mlmodel(self, model_id: str | None, size: int, checksum: str | None) -> str:
         # JSON is YAML, and this text is made tens of thousands of times.
         flavor = {
             "loader_module": self.loader,
@@ -92,6 +92,8 @@ class Template:
             "signature": json.loads(self.signature),
             "utc_time_created": self.created,
         }
+        if checksum is not None:
+            model["metadata"] = {SHA256: checksum}
         if model_id is not None:
             model |= {"artifact_path": model_id, "model_id": model_id, "model_uuid": model_id}
         if self.example is not None:
@@ -133,12 +135,11 @@ def write(location: str, files: dict[str, bytes]) -> None:
                 "written"
             ) from error
         return
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from manymodels_spark.tracking.abfs import repository_at
 
     with tempfile.TemporaryDirectory() as temporary:
         _write_folder(Path(temporary), files)
-        repository: Any = get_artifact_repository(location)
-        repository.log_artifacts(temporary)
+        repository_at(location).log_artifacts(temporary)
 
 
 def read_payload(location: str, expected_sha256: str | None, tracking: str | None = None) -> bytes:
@@ -168,11 +169,9 @@ def read_file(location: str, name: str, tracking: str | None = None) -> bytes:
 
 
 def _remote_file(uri: str, tracking: str | None) -> bytes:
-    from mlflow.artifacts import download_artifacts
-
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            found = Path(download_artifacts(artifact_uri=uri, dst_path=temporary, tracking_uri=tracking))
+            found = Path(_download(uri, temporary, tracking))
         except Exception as error:
             if _is_gone(error):
                 raise PayloadError(_MISSING.format(uri)) from error
@@ -180,6 +179,18 @@ def _remote_file(uri: str, tracking: str | None) -> bytes:
         if not found.exists():
             raise PayloadError(_MISSING.format(uri))
         return found.read_bytes()
+
+
+def _download(uri: str, folder: str, tracking: str | None) -> str:
+    """Bring one file into a folder; gives its path there."""
+    if uri.startswith(SCHEMES):
+        from manymodels_spark.tracking.abfs import repository_at
+
+        location, _, name = uri.rpartition("/")
+        return str(repository_at(location).download_artifacts(name, folder))
+    from mlflow.artifacts import download_artifacts
+
+    return str(download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking))
 
 
 def _is_gone(error: Exception) -> bool:
@@ -210,12 +221,10 @@ def delete(location: str, tracking: str | None = None) -> None:
         # MLflow's client has no deletion there, and what is asked of it does nothing. The files of a logged
         # model are Databricks's to remove once the model is deleted; those of a run stay with the run.
         return
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+    from manymodels_spark.tracking.abfs import delete_folder, repository_at
 
-    repository: Any = get_artifact_repository(location, tracking_uri=tracking)
+    repository = repository_at(location, tracking)
     if location.startswith("abfss:"):
-        from manymodels_spark.tracking.abfs import delete_folder
-
         delete_folder(repository, _OF_A_MODEL)
     elif repository.list_artifacts():
         repository.delete_artifacts()

@@ -127,7 +127,9 @@ SYNAPSE_CELLS: Mapping[str, str] = {
     "int": "CONVERT(BIGINT, {0})",
     "float": "CONVERT(BIGINT, CONVERT(BINARY(8), CONVERT(FLOAT(53), {0})))",
     "date": "CONVERT(BIGINT, DATEDIFF(DAY, '1970-01-01', {0}))",
-    "timestamp": "DATEDIFF_BIG(MICROSECOND, '1970-01-01', {0})",
+    # A pool has no DATEDIFF_BIG, and DATEDIFF is an INT: days, then seconds, then microseconds.
+    "timestamp": "CONVERT(BIGINT, DATEDIFF(DAY, '1970-01-01', {0})) * 86400000000"
+    " + CONVERT(BIGINT, DATEDIFF(SECOND, CONVERT(DATE, {0}), {0})) * 1000000 + DATEPART(MICROSECOND, {0})",
     "string": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', {0}), 1, 4)))",
     "decimal": "CONVERT(BIGINT, CONVERT(BINARY(4), SUBSTRING(HASHBYTES('MD5', CONVERT(VARCHAR(60), {0})), "
     "1, 4)))",

@@ -1,5 +1,4 @@
-"""Synapse: a dedicated SQL pool that reads the exported files itself, or views of the lake on the serverless
-endpoint.
+"""Synapse: a dedicated SQL pool that reads the exported files itself (the serverless endpoint is next door).
 
 No row passes through Python: COPY INTO stages the files with the pool's managed identity, their checksum is
 taken in the pool, and they are put in place as `warehouse.synapse.load` says (see `synapse_load.py`).
@@ -12,7 +11,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
@@ -21,12 +20,11 @@ from manymodels_spark.spec.places import Synapse
 from manymodels_spark.warehouse import synapse_sql as sql
 from manymodels_spark.warehouse.base import LEDGER, Export, Loaded, Warehouse, is_loaded, require_own
 from manymodels_spark.warehouse.checksum import Checksum
+from manymodels_spark.warehouse.synapse_connected import ConnectedToSynapse
 from manymodels_spark.warehouse.synapse_load import Load, Placing
 from manymodels_spark.warehouse.synapse_names import Layout, Names, require_distinct
 from manymodels_spark.warehouse.synapse_pool import Pool, connect, driver_errors, in_words
-
-if TYPE_CHECKING:
-    import pandas as pd
+from manymodels_spark.warehouse.synapse_serverless import SynapseServerless
 
 _WORK = re.compile(r"__(rows|keys|tried|new|old|claimed)_(?P<day>\d{8})[0-9a-f]{8}(_[0-9a-f]{4})?\Z")
 _KEEP_DAYS = 2
@@ -43,61 +41,7 @@ def open_synapse(part: Synapse, spec: str, connecting: Callable[[Synapse], Any] 
     )
 
 
-class _Connected(Warehouse):
-    """What both endpoints share."""
-
-    dialect = "synapse"
-
-    def __init__(self, pool: Pool, spec: str) -> None:
-        super().__init__(spec)
-        self._pool = pool
-        self.schema = pool.schema
-
-    def tables(self) -> set[str]:
-        """See Warehouse. The serverless endpoint has views where a pool has tables."""
-        return {str(row[0]) for row in self._pool.rows(sql.all_tables(self._pool.schema))}
-
-    def put_view(self, name: str, select: str) -> None:
-        """See Warehouse."""
-        view = self._pool.table(name)
-        with in_words(name):
-            if name in self.tables():
-                self._pool.run(f"DROP VIEW {view}")
-            self._pool.run(f"CREATE VIEW {view} AS\n{select}")
-
-    def fetch(self, sql: str) -> pd.DataFrame:
-        """See Warehouse."""
-        import pandas as pd
-
-        cursor = self._pool.run(sql)
-        columns = [column[0] for column in cursor.description or ()]
-        return pd.DataFrame([tuple(row) for row in cursor.fetchall()] if columns else [], columns=columns)
-
-    def close(self) -> None:
-        """See Warehouse."""
-        self._pool.connection.close()
-
-
-class SynapseServerless(_Connected):
-    """Views of the lake's Delta tables: nothing is loaded, and every query reads the newest version."""
-
-    name = "Synapse serverless"
-    reads: ClassVar[Literal["local", "remote", "delta"]] = "delta"
-
-    def last(self, table: str) -> Loaded | None:
-        """None: there is no ledger where nothing is loaded."""
-        return None
-
-    def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
-        """Make the view anew, in one statement; the export's only file is the Delta table's folder."""
-        require_distinct(export.schema)
-        with in_words(table):
-            self._pool.make_schema()
-            self._pool.run(sql.delta_view(self._pool.table(table), export.schema, export.files[0]))
-        return True
-
-
-class SynapseWarehouse(_Connected):
+class SynapseWarehouse(ConnectedToSynapse):
     """A schema of a dedicated SQL pool. Loads of one table wait for each other where they change it."""
 
     name = "Synapse"
@@ -202,9 +146,8 @@ class SynapseWarehouse(_Connected):
     def _clear(self, names: Names) -> None:
         """Drop the work tables of this load, and those that a killed one left days ago."""
         today = _today()
-        with contextlib.suppress(
-            Exception
-        ):  # the load's own outcome is what matters, and the next one clears again
+        # The load's own outcome is what matters, and the next one clears again.
+        with contextlib.suppress(Exception):
             kept = [str(row[8]) for row in self._pool.rows(sql.pending(names.schema, names.table))]
             for found in self._pool.work_tables(names.table):
                 mark = _WORK.fullmatch(found.removeprefix(names.table))

@@ -108,8 +108,7 @@ def name(identifier: str) -> str:
     ):
         raise WarehouseError(
             f"column or table {identifier[:40]!r} ({len(identifier)} characters) is no name for Synapse. "
-            "Expected 1 to "
-            f"{_NAME_LENGTH} characters without control characters. Rename it in the source"
+            f"Expected 1 to {_NAME_LENGTH} characters without control characters. Rename it in the source"
         )
     return "[" + identifier.replace("]", "]]") + "]"
 
@@ -135,7 +134,7 @@ def url(location: str) -> str:
     if "?" in location:
         raise WarehouseError(
             "warehouse.synapse.staging holds a '?': a shared access signature is a secret and has no place "
-            "here"
+            "in a spec"
         )
     if location.startswith("https://"):
         return location
@@ -143,8 +142,8 @@ def url(location: str) -> str:
     if found is None:
         raise WarehouseError(
             f"Synapse cannot read {location!r}: it reads from Azure storage only. Set "
-            "warehouse.synapse.staging (or the "
-            "lake) to a folder such as abfss://lake@ACCOUNT.dfs.core.windows.net/export"
+            "warehouse.synapse.staging (or the lake) to a folder such as "
+            "abfss://lake@ACCOUNT.dfs.core.windows.net/export"
         )
     return f"https://{found['host']}/{found['container']}/{found['path']}"
 

@@ -1,7 +1,7 @@
 """A connection to Synapse: statements one by one, transactions that wait for each other, and errors in words.
 
-Sign-in is by Microsoft Entra (managed identity, environment variables or the Azure CLI): no secret is in a
-spec, a statement or a message. This module must know nothing of exports.
+Sign-in is by Microsoft Entra, as the platform does (`spark.credentials`): no secret is in a spec, a statement
+or a message. This module must know nothing of exports.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from manymodels_spark.errors import WarehouseError
+from manymodels_spark.spark.credentials import credential
 from manymodels_spark.spec.places import Synapse
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.warehouse import synapse_sql as sql
@@ -98,7 +99,6 @@ def connect(part: Synapse) -> Any:
     try:
         import mssql_python
         from azure.core.exceptions import AzureError
-        from azure.identity import DefaultAzureCredential
     except ImportError as error:
         raise WarehouseError(
             f"loading into Synapse needs {error.name}. Run: pip install 'manymodels-spark[azure]'"
@@ -107,14 +107,13 @@ def connect(part: Synapse) -> Any:
     options = f"Server={server};Database={{{database}}};Encrypt=yes;TrustServerCertificate=no"
     try:
         return mssql_python.connect(
-            options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=DefaultAzureCredential()
+            options, autocommit=True, timeout=_LOGIN_SECONDS, token_provider=credential()
         )
     except (mssql_python.Error, AzureError, RuntimeError, OSError) as error:
         raise WarehouseError(
-            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the "
-            "pool is not paused, "
-            "that its firewall lets this machine in, and that this identity is a user of the database "
-            "(CREATE USER [...] FROM EXTERNAL PROVIDER)"
+            f"Synapse at {server}, database {part.database}, cannot be reached: {error}. Check that the pool "
+            "is not paused, that its firewall lets this machine in, and that this identity is a user of the "
+            "database (CREATE USER [...] FROM EXTERNAL PROVIDER)"
         ) from None
 
 
@@ -134,7 +133,6 @@ def in_words(table: str) -> Iterator[None]:
         yield
     except driver_errors() as error:
         raise WarehouseError(
-            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete "
-            "and the next one "
-            "puts it in place. Run the load again"
+            f"Synapse could not load {table}: {error}. The table is as it was, or the load was complete and "
+            "the next one puts it in place. Run the load again"
         ) from error

@@ -1,5 +1,4 @@
-"""The T-SQL of a load into a Synapse dedicated SQL pool, and the view of the serverless one: text in, text
-out.
+"""The T-SQL of a load into a Synapse dedicated SQL pool: text in, text out.
 
 Every function gives one statement, complete and without parameters, so that a person can read it and a parser
 can check it. Rows are brought by SELECT and not by VALUES, which a dedicated pool takes with plain constants
@@ -255,21 +254,6 @@ def make_lock(schema: str, table: str) -> str:
 def lock(schema: str, table: str, run_id: str) -> str:
     """Wait for, then hold until the transaction ends, the right to change a table."""
     return f"UPDATE {qualified(schema, LOCKS)} SET [run_id] = {text(run_id)} WHERE [table] = {text(table)}"
-
-
-def delta_view(view: str, schema: pa.Schema, location: str) -> str:
-    """A view of a Delta table for the serverless endpoint: always the newest version, nothing to load."""
-    definitions = ",\n    ".join(f"{name(field.name)} {_serverless_type(field)}" for field in schema)
-    place = url(location.rstrip("/") + "/").replace("'", "''")
-    return (
-        f"CREATE OR ALTER VIEW {view} AS\nSELECT {listed(schema.names)}\n"
-        f"FROM OPENROWSET(BULK '{place}', FORMAT = 'DELTA') WITH (\n    {definitions}\n) AS lake"
-    )
-
-
-def _serverless_type(field: pa.Field) -> str:
-    kind = types.sql_type(field, types.SYNAPSE)
-    return kind.replace("nvarchar(4000)", "varchar(max) COLLATE Latin1_General_100_BIN2_UTF8")
 
 
 def all_tables(schema: str) -> str:

@@ -1,5 +1,5 @@
-"""A job that is killed on its way: a family that counts its fits, the command line as a process, and who to
-kill in it.
+"""A job that is killed on its way: a family that counts its
+fits, the command line as a process, and who to kill in it.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def fits_of(log: Path) -> Counter[str]:
 
 @dataclass
 class Victim:
-    """`manymodels COMMAND SPEC` as a process of its own, with its JVM and Python workers, any of which may be
-    killed.
+    """`manymodels COMMAND SPEC` as a process of its own, with
+    its JVM and Python workers, any of which may be killed.
     """
 
     spec: Path
@@ -106,8 +106,8 @@ class Victim:
         return self._process.poll() is not None
 
     def kill(self, who: str) -> bool:
-        """SIGKILL for the `driver`, its `jvm` or one Python `worker`; False where there is none (yet, or any
-        more).
+        """SIGKILL for the `driver`, its `jvm` or one Python
+        `worker`; False where there is none (yet, or any more).
         """
         found = {"driver": self._driver, "jvm": self._jvm, "worker": self._worker}[who]()
         if found is None:

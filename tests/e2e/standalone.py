@@ -37,8 +37,8 @@ class Cluster:
         return f"spark://127.0.0.1:{self.port}"
 
     def start(self) -> Cluster:
-        """Start it and wait until all workers are registered. Raises RuntimeError with the master's log
-        otherwise.
+        """Start it and wait until all workers are registered.
+        Raises RuntimeError with the master's log otherwise.
         """
         self._launch("master", "Master", "--port", str(self.port))
         for name in self.names():

@@ -1,5 +1,5 @@
-"""A training run that is killed again and again ends with the tables and the MLflow contents of one that was
-left in peace.
+"""A training run that is killed again and again ends with the
+tables and the MLflow contents of one that was left in peace.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(
     )
     assert job.lake.read(FITS).select("run_id").distinct().count() == 1, "several processes, one run"
     assert list(last.scratch.glob(f"{PREFIX}*")) == [], "nothing of the killed ones is left on disk"
-    told = job.lake.read(PROGRESS).orderBy("at").collect()
-    assert (told[-1]["done"], told[-1]["left_seconds"]) == (told[-1]["total"], 0.0)
+    recorded = job.lake.read(PROGRESS).orderBy("at").collect()
+    assert (recorded[-1]["done"], recorded[-1]["left_seconds"]) == (recorded[-1]["total"], 0.0)
 
 
 def committed_fits(job: Job, log: Path) -> dict[str, int]:

@@ -1,5 +1,5 @@
-"""A logged model where nothing is installed but what it says itself that it needs, and no lake, Spark or spec
-is near.
+"""A logged model where nothing is installed but what it says
+itself that it needs, and no lake, Spark or spec is near.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import mlflow
 import pandas as pd
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/" + sys.argv[2])
-told = model.predict(pd.DataFrame(), params={"horizon": 3, "levels": [80]})
+ahead = model.predict(pd.DataFrame(), params={"horizon": 3, "levels": [80]})
 asked = model.predict(pd.DataFrame({"date": pd.to_datetime(["2026-02-13"])}))
 print(json.dumps({
-    "ahead": told["prediction"].tolist(), "columns": list(told), "asked": asked["prediction"].tolist(),
+    "ahead": ahead["prediction"].tolist(), "columns": list(ahead), "asked": asked["prediction"].tolist(),
     "absent": [name for name in ("pyspark", "delta", "duckdb") if importlib.util.find_spec(name) is None],
 }))
 """
@@ -53,8 +53,8 @@ def test_a_model_loads_and_predicts_with_its_stated_requirements_alone(tmp_path:
 
 
 def clean(folder: Path, requirements: Path, wheels: Path) -> Path:
-    """The Python of an environment with these requirements; what they leave open is as in the tests' own
-    environment.
+    """The Python of an environment with these requirements;
+    what they leave open is as in the tests' own environment.
     """
     uv = [sys.executable, "-m", "uv"]
     run([*uv, "venv", "--python", sys.executable, str(folder)], folder.parent)
@@ -64,8 +64,8 @@ def clean(folder: Path, requirements: Path, wheels: Path) -> Path:
 
 
 def run(command: list[str], folder: Path) -> str:
-    """What a command prints, run without a trace of this package or of MLflow's settings in its
-    environment.
+    """What a command prints, run without a trace of this
+    package or of MLflow's settings in its environment.
     """
     ours = ("MANYMODELS_", "MLFLOW_", "SPARK_", "PYTHON", "VIRTUAL_ENV")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

@@ -1,5 +1,5 @@
-"""The main job on a cluster: two workers that share with the driver nothing but the lake and the tracking
-server.
+"""The main job on a cluster: two workers that share with
+the driver nothing but the lake and the tracking server.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 
 @dataclass(frozen=True)
 class Site:
-    """The machines of the test: a cluster, a tracking server, a lake, the driver's folder and a bare
-    Python.
+    """The machines of the test: a cluster, a tracking
+    server, a lake, the driver's folder and a bare Python.
     """
 
     cluster: Cluster

@@ -133,7 +133,7 @@ def test_each_entry_point_runs_its_stage(
 
 # Each of the others starts Java and Spark anew to run a stage that the test above runs in this session.
 @pytest.mark.parametrize(
-    "job", [job if job == "train" else pytest.param(job, marks=pytest.mark.slow) for job in STAGES]
+    "job", [job if job == "ingest" else pytest.param(job, marks=pytest.mark.slow) for job in STAGES]
 )
 def test_each_job_runs_under_spark_submit(job: str, demo: tuple[Path, Result]) -> None:
     folder = demo[0]

@@ -22,7 +22,7 @@ from jupyter_client import KernelManager
 pytestmark = pytest.mark.spark
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# The notebooks marked `slow` run whole jobs through the API that the first two have shown to work in a
+# The notebooks marked `slow` run whole jobs through the API that the quickstart has shown to work in a
 # kernel; what they call has tests in tests/unit and tests/spark.
 FORGET = nbformat.v4.new_code_cell("%reset -f")
 
@@ -69,6 +69,7 @@ def test_the_quickstart_goes_from_rows_to_the_warehouse(kernel: KernelManager) -
     assert shown.pictures == 1
 
 
+@pytest.mark.slow
 def test_a_family_of_ones_own_competes_with_the_others(kernel: KernelManager) -> None:
     shown = shown_by("02_custom_family", kernel)
     assert "FITTED" in shown.text, "one partition, fitted in the notebook"

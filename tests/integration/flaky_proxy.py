@@ -1,5 +1,5 @@
-"""A small HTTP proxy with bad moods: some answers are 429 with Retry-After, some connections break, by a
-seed.
+"""A small HTTP proxy with bad moods: some answers are
+429 with Retry-After, some connections break, by a seed.
 
 A broken connection comes in both kinds: before the request reached the server, and after the server did the
 work, when only the answer is lost. `count` says how often each happened.

@@ -1,5 +1,5 @@
-"""A real `mlflow server` on a loopback port, over SQLite or a Postgres URL, with direct or proxied
-artifacts.
+"""A real `mlflow server` on a loopback port, over SQLite
+or a Postgres URL, with direct or proxied artifacts.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def start(
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on, below those that the system hands out: Spark takes some of
-    them at any time.
+    """A port of loopback that nobody listens on, below those that
+    the system hands out: Spark takes some of them at any time.
     """
     while True:
         port = random.randrange(20_000, 32_000)

@@ -1,7 +1,7 @@
 """A throw-away Postgres on a loopback port, started from the binaries of the system's package.
 
-`scripts/test_services.sh` installs them. Postgres refuses to run as root, so root hands it to user
-`postgres`.
+`scripts/test_services.sh` installs them. Postgres refuses
+to run as root, so root hands it to user `postgres`.
 """
 
 from __future__ import annotations

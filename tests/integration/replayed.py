@@ -1,9 +1,9 @@
-"""A stand-in for a hosted MLflow: answers in the shapes that Azure Databricks and Azure ML document, and
-their limits.
+"""A stand-in for a hosted MLflow: answers in the shapes that
+Azure Databricks and Azure ML document, and their limits.
 
-Databricks: at most 50 logged models a page, 429 with Retry-After beyond its rate, experiments named by
-workspace paths. Azure ML: no logged models (404 ENDPOINT_NOT_FOUND). It keeps what it is told, so that a test
-can count.
+Databricks: at most 50 logged models a page, 429 with Retry-After beyond its
+rate, experiments named by workspace paths. Azure ML: no logged models (404
+ENDPOINT_NOT_FOUND). It keeps what it is told, so that a test can count.
 """
 
 from __future__ import annotations

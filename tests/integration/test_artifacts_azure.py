@@ -1,5 +1,5 @@
-"""Models' files in Azure Blob Storage, on the emulator: written, read and deleted by us, loaded by plain
-MLflow.
+"""Models' files in Azure Blob Storage, on the emulator:
+written, read and deleted by us, loaded by plain MLflow.
 """
 
 from __future__ import annotations

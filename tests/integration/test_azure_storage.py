@@ -1,5 +1,5 @@
-"""The whole main job in an Azure storage account: Hadoop's ABFS driver against Azurite, and no path of this
-machine.
+"""The whole main job in an Azure storage account: Hadoop's
+ABFS driver against Azurite, and no path of this machine.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The doctor against servers: may it write into Azure storage, and what does a tracking server's refusal
-become?
+"""The doctor against servers: may it write into Azure
+storage, and what does a tracking server's refusal become?
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The report in a real browser: headless Chromium opens the file, its script fills the list, and nothing
-complains.
+"""The report in a real browser: headless Chromium opens
+the file, its script fills the list, and nothing complains.
 """
 
 from __future__ import annotations

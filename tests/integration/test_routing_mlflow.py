@@ -1,5 +1,5 @@
-"""The model that routes in a real MLflow: found by alias, loaded by plain MLflow, served by `mlflow models
-serve`.
+"""The model that routes in a real MLflow: found by alias,
+loaded by plain MLflow, served by `mlflow models serve`.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ SERVE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """With artifacts that only the server reaches, the harder case; tests/spark/test_routing.py has a plain
-    folder.
+    """With artifacts that only the server reaches, the harder
+    case; tests/spark/test_routing.py has a plain folder.
     """
     running = mlflow_server.start(tmp_path_factory.mktemp("mlflow"), proxied=True)
     yield running

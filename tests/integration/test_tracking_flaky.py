@@ -1,5 +1,5 @@
-"""A server in a bad mood: 429 at 10 %, 2 % of the connections broken. All models are logged, each exactly
-once.
+"""A server in a bad mood: 429 at 10 %, 2 % of the
+connections broken. All models are logged, each exactly once.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The form with a registered model per partition: versions found by tags in bulk, aliases, rollback and
-removal.
+"""The form with a registered model per partition: versions
+found by tags in bulk, aliases, rollback and removal.
 """
 
 from __future__ import annotations

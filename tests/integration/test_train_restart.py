@@ -1,5 +1,5 @@
-"""Training while the MLflow server goes away and comes back: told clearly, nothing fitted twice, every model
-logged once.
+"""Training while the MLflow server goes away and comes back:
+told clearly, nothing fitted twice, every model logged once.
 """
 
 from __future__ import annotations

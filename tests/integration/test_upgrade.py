@@ -38,7 +38,7 @@ WEEK = 7
 LEDGER = 'SELECT "table", source, version, rows, run_id FROM {}manymodels_loads ORDER BY loaded_at, "table"'
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # MLflow keeps a database open for as long as the process lives
 def old() -> Iterator[OldFiles]:
     with old_files() as files:
         yield files

@@ -1,5 +1,5 @@
-"""The views for reports in a real Postgres: they are made, made again with other columns, and give the
-numbers by hand.
+"""The views for reports in a real Postgres: they are made,
+made again with other columns, and give the numbers by hand.
 """
 
 from __future__ import annotations

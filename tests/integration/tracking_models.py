@@ -1,5 +1,5 @@
-"""Real fitted models for tests of tracking: one payload per partition, and their way into MLflow without
-Spark.
+"""Real fitted models for tests of tracking: one payload
+per partition, and their way into MLflow without Spark.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def log_all(
     *,
     proxied: bool = False,
 ) -> dict[str, Registered]:
-    """One run with a finished model per partition, in the order in which training does it; by partition
-    id.
+    """One run with a finished model per partition, in
+    the order in which training does it; by partition id.
     """
     sealed, template = payloads(spec, partitions), template_of(spec)
     run = repository.start_run(f"{spec.name} {job}", {t.SPEC: spec.name, t.JOB: job})

@@ -1,5 +1,5 @@
-"""Adaptive query execution, which clusters have on, leaves the packing of partitions into tasks as it was
-planned.
+"""Adaptive query execution, which clusters have on, leaves
+the packing of partitions into tasks as it was planned.
 """
 
 from __future__ import annotations

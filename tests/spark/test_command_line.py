@@ -1,5 +1,5 @@
-"""The command line on a session of another kind: Spark Connect, or an older Spark. The e2e tests have the
-usual one.
+"""The command line on a session of another kind: Spark
+Connect, or an older Spark. The e2e tests have the usual one.
 """
 
 from __future__ import annotations

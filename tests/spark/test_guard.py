@@ -1,5 +1,5 @@
-"""The regression guard's job: MLflow calls, Delta commits and bytes of a small job within
-benchmarks/bounds.json.
+"""The regression guard's job: MLflow calls, Delta commits
+and bytes of a small job within benchmarks/bounds.json.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What changes champions and was cut short, anywhere, is brought to its end by the next call, and does
-nothing twice.
+"""What changes champions and was cut short, anywhere, is
+brought to its end by the next call, and does nothing twice.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.published import Published
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("promoted")]
 
 
 def champions(job: Job) -> list[str]:
-    """The promotions that made the champions, one a partition, as the index has them; MLflow must say the
-    same.
+    """The promotions that made the champions, one a partition,
+    as the index has them; MLflow must say the same.
     """
     assert verify(job) == []
     return sorted(str(row["promotion"]) for row in read_index(job).collect())
@@ -79,23 +79,23 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(repository, "set_tags", after(tags_given, repository.set_tags))
         rollback(job)
-    rollback(job, dry_run=True)  # to see what is left
+    assert rollback(job, dry_run=True).counts["rolled_back"] == PARTITIONS  # to see what is left
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(taking_back, "write_index", dies)
         rollback(job)
     assert rollback(job).counts == {"champions": 3, "rolled_back": 3, "already": 0, "impossible": 0}
     assert champions(job) == [ids[0]] * PARTITIONS
     assert roles(job) == {"champion": 3, "rolled_back": 3}
-    told = (
+    recorded = (
         job.lake.read(PROMOTIONS)
         .filter("outcome = 'rolled back'")
         .select("promotion", "partition_id")
         .collect()
     )
     assert (
-        len(told),
-        len({row["partition_id"] for row in told}),
-        len({row["promotion"] for row in told}),
+        len(recorded),
+        len({row["partition_id"] for row in recorded}),
+        len({row["promotion"] for row in recorded}),
     ) == (3, 3, 1)
 
     with pytest.raises(ManyModelsError, match="none of 3 partitions has a former champion"):
@@ -197,13 +197,13 @@ def test_a_sign_of_life_that_fails_is_given_again(
 ) -> None:
     job, tries = make_job(), list[float]()
     run_id, _ = lock.open_run(job, "train", "spec")
-    tell = lock._record
+    record = lock._record
 
     def falters(*args: Any, **options: Any) -> None:
         tries.append(time.monotonic())
         if len(tries) < 3:
             raise OSError("the storage is away")
-        tell(*args, **options)
+        record(*args, **options)
 
     monkeypatch.setattr(lock, "_record", falters)
     with lock.heartbeat(job, "train", run_id, every=timedelta(seconds=0.1)) as lost:

@@ -53,7 +53,7 @@ from manymodels_spark.tracking.opening import open_repository
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("test_job")]
 
 WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 GATES = {"all": [{"metric": "wape", "below": 0.5}]}
@@ -199,7 +199,7 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
 
 
 def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSession, tmp_path: Path) -> None:
-    job = ready(tmp_path, spark, limits={"partitions_per_wave": 3})
+    job = ready(tmp_path, spark, limits={"partitions_per_wave": 2})
     start = Barrier(2)
 
     def one(_: int) -> str:
@@ -492,15 +492,15 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     assert (report.counts["promoted"], report.counts["refused"]) == (2, 2)
     now = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     assert {partition for partition in before if before[partition] == now[partition]} == {altered}
-    told = (
+    recorded = (
         job.lake.read(PROMOTIONS)
         .filter(f"promotion = '{report.run_id}' AND partition_id = '{altered}'")
         .collect()
     )
-    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in told] == [
+    assert [(row["outcome"], row["model_id"], row["verdicts"][0]["gate"]) for row in recorded] == [
         ("refused", None, "payload")
     ]
-    assert "train the partition again with --force" in told[0]["reason"]
+    assert "train the partition again with --force" in recorded[0]["reason"]
     assert sum("checksum" in line and line.startswith("refused") for line in report.lines) == 1
     assert champions_index.verify(job) == []
 

@@ -1,5 +1,5 @@
-"""Partitions whose fits kill their process every time: each is set aside under its own code, and the rest are
-fitted.
+"""Partitions whose fits kill their process every time: each
+is set aside under its own code, and the rest are fitted.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The load stage into Synapse: Spark's export, its checksum by executors, and the pool's stand-in that reads
-the files.
+"""The load stage into Synapse: Spark's export, its checksum
+by executors, and the pool's stand-in that reads the files.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from synapse_stand_in import StandIn
 
-from manymodels_spark.errors import WarehouseError
+from manymodels_spark.errors import ManyModelsError, WarehouseError
 from manymodels_spark.lake.tables import PREDICTIONS, RUNS
 from manymodels_spark.spec.places import Synapse
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.warehouse import synapse, synapse_sql
+from manymodels_spark.warehouse import synapse, synapse_serverless, synapse_sql
 
 SCHEMA = (
     "partition_id string, store int, cutoff timestamp, prediction double, price decimal(9,2), day date, "
@@ -104,14 +104,25 @@ def test_the_serverless_endpoint_gets_views_of_the_tables_where_they_lie(
         StandIn,
         "_run",
         lambda self, statement: (
-            views.append(statement) if "OPENROWSET" in statement else run(self, statement)
+            views.append(statement)
+            if "OPENROWSET" in statement or "CREDENTIAL" in statement
+            else run(self, "SELECT 1 WHERE 1 = 0" if "FROM sys." in statement else statement)
         ),
     )
-    monkeypatch.setattr(synapse_sql, "url", lambda place: place)
+    monkeypatch.setattr(
+        synapse_serverless, "url", lambda place: f"https://a.dfs.core.windows.net/c/{place.lstrip('/')}"
+    )
 
     report = load(job, tables=[])
 
-    (view,) = views
-    assert f"{tmp_path}/lake/sales/predictions/', FORMAT = 'DELTA'" in view
+    view = views[-1]
+    assert "/lake/sales/predictions/', DATA_SOURCE = 'manymodels_a_c', FORMAT = 'DELTA'" in view
+    detail = job.spark.sql(f"DESCRIBE DETAIL {job.lake.ref(PREDICTIONS)}").first()
+    assert detail is not None and (detail["minReaderVersion"], detail["minWriterVersion"]) == (1, 2)
+
+    spaced = job.spark.sql("SELECT 'a' AS partition_id, 1 AS `a b`")
+    job.lake.overwrite(PREDICTIONS, spaced)
+    with pytest.raises(ManyModelsError, match=r"predictions has Delta reader version \d .*Rename columns"):
+        load(job, tables=[])
     assert report.counts["rows"] == 0
     assert isinstance(job.spec.warehouse, Synapse)

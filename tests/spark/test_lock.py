@@ -23,13 +23,13 @@ from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.stage import promote
 from manymodels_spark.stages.runs import lock
-from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.runs.job import Job, StageReport, new_run_id
 from manymodels_spark.stages.runs.owner import Owner, this_process
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking.opening import open_production
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("promoted")]
 ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
     "promote": promote,
     "rollback": rollback,
@@ -40,7 +40,7 @@ ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
 
 def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable[..., Job]) -> None:
     job = make_job()
-    job.lake.ensure(RUNS, RUNS_SCHEMA)
+    job.lake.ensure(RUNS, lock.LOCK_SCHEMA)
     before, ids = job.lake.version(RUNS), [new_run_id() for _ in range(3)]
 
     def claim(run_id: str) -> str | None:

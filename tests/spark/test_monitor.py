@@ -75,9 +75,8 @@ def test_the_moved_partition_is_found_and_it_alone_is_fitted_again(
     assert "accuracy" in said.output and "item=bb" in said.output
     alerts = job.lake.read(ALERTS).select("key", "check", "age", "steps", "advice").collect()
     assert {row["check"] for row in alerts} >= {"accuracy", "coverage", "level"}
-    assert all(
-        '"bb"' in row["key"] and row["advice"] and (row["age"], row["steps"]) == ("all", 14) for row in alerts
-    )
+    assert all('"bb"' in row["key"] and row["advice"] for row in alerts)
+    assert {(row["age"], row["steps"]) for row in alerts} == {("all", 14)}
     found = (
         job.lake.read(MONITORING)
         .filter("check = 'accuracy' AND age <> 'all'")

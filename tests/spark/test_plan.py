@@ -1,5 +1,5 @@
-"""A plan from a small lake: it counts as a run would, fits only its sample, and leaves no trace in what runs
-read.
+"""A plan from a small lake: it counts as a run would, fits
+only its sample, and leaves no trace in what runs read.
 """
 
 from __future__ import annotations

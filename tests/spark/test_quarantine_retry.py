@@ -1,5 +1,5 @@
-"""`manymodels quarantine SPEC --retry`: the partitions that failed are fitted again, whatever else has
-changed.
+"""`manymodels quarantine SPEC --retry`: the partitions
+that failed are fitted again, whatever else has changed.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def test_the_quarantine_counts_by_reason_names_the_first_ones_and_forgets_what_i
     short = [row for item in "bcdefg" for row in rows_of(item, 3)]
     job = fresh(path, spark, [*rows_of("a", 40), *short, *rows_of("z", 1)])
     train(job)
-    (told,) = by_reason(job.lake)
-    assert (told.reason, told.partitions) == ("too_short", 7)
-    assert [PartitionKey.parse(key).as_dict()["item"] for key, _ in told.examples] == ["b", "c", "d"]
+    (counted,) = by_reason(job.lake)
+    assert (counted.reason, counted.partitions) == ("too_short", 7)
+    assert [PartitionKey.parse(key).as_dict()["item"] for key, _ in counted.examples] == ["b", "c", "d"]
     answer = CliRunner().invoke(main, ["quarantine", str(path)])
     assert "7 partitions, such as item=b  store=1; item=c  store=1; item=d  store=1" in answer.output
     job = fresh(path, spark, [*rows_of("a", 40), *rows_of("z", 1)])

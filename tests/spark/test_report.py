@@ -17,8 +17,9 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.find_partition import find_partition
 from manymodels_spark.lake.tables import FITS, PROGRESS, RUNS, SILVER, Lake
 from manymodels_spark.reporting import records as r
-from manymodels_spark.reporting.collect import collect, general, report
+from manymodels_spark.reporting.collect import collect, report
 from manymodels_spark.reporting.partition_details import details
+from manymodels_spark.reporting.runs import general
 from manymodels_spark.reporting.status import status
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
@@ -144,10 +145,10 @@ def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Pa
 
 def test_reasons_are_told_without_their_numbers() -> None:
     assert (
-        general("failed: wape 1.25, wanted below 0.6; held: no champion to compare with")
-        == "failed: wape …, wanted below 0.6"
+        general("failed: wape 1.25, required below 0.6; held: no champion to compare with")
+        == "failed: wape …, required below 0.6"
     )
-    assert general("failed: wape nan, wanted below 0.6") == "failed: wape …, wanted below 0.6"
+    assert general("failed: wape nan, wanted below 0.6") == "failed: wape …, wanted below 0.6", "of 0.1"
     folds = "(its theta(lags=[1, 7]) on the same folds)"
     assert (
         general(f"failed: wape 0.31, champion 0.301 {folds}, by 1.0%")
@@ -222,11 +223,11 @@ def test_a_stage_under_way_is_told_by_its_progress_and_an_abandoned_one_as_such(
             "double, "
             "left_seconds double, at timestamp"
         )
-        told = [
+        recorded = [
             (run_id, "train", done, 1, 2, 10, 0.5, (10 - done) / 0.5, now + timedelta(seconds=done))
             for done in (0, 4)
         ]
-        job.lake.append(PROGRESS, job.spark.createDataFrame(told, schema))
+        job.lake.append(PROGRESS, job.spark.createDataFrame(recorded, schema))
         live = status(job).live
         assert live is not None
         assert (live.run_id, live.done, live.failed, live.skipped, live.total, live.seconds_left) == (

@@ -1,5 +1,5 @@
-"""The model that routes, as promotion and rollback keep it: loaded by alias and applied to a DataFrame of
-Spark.
+"""The model that routes, as promotion and rollback keep
+it: loaded by alias and applied to a DataFrame of Spark.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ URI = "models:/sales@champion"
 
 @pytest.fixture
 def job(spark: SparkSession, mlflow_at: Callable[[str], None], tmp_path: Path) -> Job:
-    """Three stores whose level is ten times their number, trained and promoted; MLflow looks at
-    production.
+    """Three stores whose level is ten times their number,
+    trained and promoted; MLflow looks at production.
     """
     rows = [
         {"store": store, "item": "a", "date": day, "units": 10 * store + number % 7}

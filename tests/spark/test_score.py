@@ -207,6 +207,9 @@ def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
     assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7, ("a", "01-25"): 7, ("b", "01-25"): 7}
 
 
+# Another Java and Spark for one lock: tests/spark/test_lock.py has the locks of other machines, and the test
+# above has two scorings of one process.
+@pytest.mark.slow
 def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -1,5 +1,5 @@
-"""Training at the level of one partition among many: hostile rows, one giant, fits that leave nothing
-behind.
+"""Training at the level of one partition among many:
+hostile rows, one giant, fits that leave nothing behind.
 """
 
 from __future__ import annotations
@@ -120,11 +120,11 @@ def test_each_hostile_partition_among_many_ends_under_its_own_code(
     }
     assert {found[f"sound {number}"] for number in range(sound)} == {("fitted", None)}
     assert counts["partitions"] == sound + len(hostile) == counts["fitted"] + counts["quarantined"]
-    told = job.lake.read(PROGRESS).orderBy("at").collect()
-    assert [told[0][name] for name in ("stage", "done", "left_seconds")] == ["train", 0, None]
+    recorded = job.lake.read(PROGRESS).orderBy("at").collect()
+    assert [recorded[0][name] for name in ("stage", "done", "left_seconds")] == ["train", 0, None]
     assert (
-        told[-1]["done"]
-        == told[-1]["total"]
+        recorded[-1]["done"]
+        == recorded[-1]["total"]
         == sound + len(hostile) - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
     )
 
@@ -154,13 +154,13 @@ def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(
         "nothing was put together again"
     )
     assert longest <= 1.3 * max(single, mean)
-    assert alone(first, "giant")
+    assert has_own_task(first, "giant")
 
     known = select(job.lake, Choice(force=True), spec_hash(job.spec), "another run").todo["cost"]
     assert sorted(known.round(6)) == sorted(round(seconds, 6) for _, _, seconds, _ in first.values())
     train(job, Choice(force=True))
     again = outcomes(job, "wave", "task", "seconds", "rows")
-    assert alone(again, "slow"), "as long as the giant, but only the last run could tell"
+    assert has_own_task(again, "slow"), "as long as the giant, which only the last run has shown"
     longest, mean, single = loads(again)
     assert longest <= 1.3 * max(single, mean)
 
@@ -177,7 +177,7 @@ def loads(found: dict[str, tuple[Any, ...]]) -> tuple[float, float, float]:
     )
 
 
-def alone(found: dict[str, tuple[Any, ...]], item: str) -> bool:
+def has_own_task(found: dict[str, tuple[Any, ...]], item: str) -> bool:
     """Whether a partition has a task of its own."""
     return [row[:2] for row in found.values()].count(found[item][:2]) == 1
 
@@ -206,8 +206,8 @@ def test_a_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_fro
 
 
 def litter() -> set[Path]:
-    """Files that fits left in the temporary folder: below the sandboxes' folders of this session, or
-    Prophet's own.
+    """Files that fits left in the temporary folder: below
+    the sandboxes' folders of this session, or Prophet's own.
 
     An empty folder of cmdstanpy's, one a process, is there as long as the process, and is no file.
     """

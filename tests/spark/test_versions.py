@@ -1,5 +1,5 @@
-"""Tables that are written to while a stage reads them: it takes one version whole, and the next call takes
-the rest once.
+"""Tables that are written to while a stage reads them: it
+takes one version whole, and the next call takes the rest once.
 """
 
 from __future__ import annotations
@@ -141,13 +141,13 @@ def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prep
 
 def prepared(job: Job) -> dict[str, int]:
     """Item to its rows, as `partitions` has them; the rows of silver must be as many."""
-    told = {
+    recorded = {
         row["item"]: int(row["rows"]) for row in job.lake.read(PARTITIONS).select("item", "rows").collect()
     }
-    assert told == {
+    assert recorded == {
         row["item"]: int(row["count"]) for row in job.lake.read(SILVER).groupBy("item").count().collect()
     }
-    return told
+    return recorded
 
 
 def test_a_scoring_predicts_from_the_rows_of_the_version_that_it_names(

@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from manymodels_spark.cli import main
-from manymodels_spark.deploy import azureml
+from manymodels_spark.deploy import azureml, pins
 from manymodels_spark.errors import ManyModelsError
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "azureml"
@@ -26,17 +26,26 @@ class Recorded(azureml.Workspace):
 
     calls: list[tuple[str, str]] = []
     sent: dict[str, Any] = {}
+    traffic: dict[str, int] = {}
+    refuses = False
+
+    def ask(self, endpoint_name: str, deployment_name: str, request_file: str) -> None:
+        self.calls.append(("asked", f"{deployment_name} {Path(request_file).stem}"))
+        if self.refuses:
+            raise RuntimeError("503")
 
     def client(self) -> Any:
         return SimpleNamespace(
             environments=SimpleNamespace(create_or_update=lambda entity: self.note("environment", entity)),
             online_endpoints=SimpleNamespace(
                 begin_create_or_update=lambda entity: self.note("endpoint", entity),
-                get=lambda name: SimpleNamespace(name=name, traffic={"green": 100}),
+                get=lambda name: SimpleNamespace(name=name, traffic=dict(self.traffic)),
+                invoke=self.ask,
             ),
             online_deployments=SimpleNamespace(
                 begin_create_or_update=lambda entity: self.note("deployment", entity),
                 get=lambda name, of: SimpleNamespace(id=TARGET),
+                begin_delete=lambda name, of: self.note("deleted", SimpleNamespace(name=name)),
             ),
             components=SimpleNamespace(create_or_update=lambda entity: self.note("component", entity)),
             schedules=SimpleNamespace(begin_create_or_update=lambda entity: self.note("schedule", entity)),
@@ -65,6 +74,8 @@ class Recorded(azureml.Workspace):
 def workspace(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     monkeypatch.setattr(Recorded, "calls", [])
     monkeypatch.setattr(Recorded, "sent", {})
+    monkeypatch.setattr(Recorded, "traffic", {"green": 100})
+    monkeypatch.setattr(Recorded, "refuses", False)
     return Recorded("s", "g", "w", None)
 
 
@@ -76,9 +87,9 @@ def test_a_dry_run_prints_every_step_and_needs_no_workspace() -> None:
     assert done.exit_code == 0, done.output
     lines = [line for line in done.output.splitlines() if not line.startswith("    ")]
     kinds = [line.split()[1] for line in lines[:-1]]
-    assert kinds == ["endpoint", "deployment", "traffic", "autoscale"]
-    assert "identity: system_assigned" in done.output and "instances: 2 to 10" in done.output
-    assert lines[-1] == "4 steps, none was done"
+    assert kinds == ["endpoint", "deployment", "probe", "traffic", "autoscale"]
+    assert "identity: user_assigned" in done.output and "instances: 2 to 10" in done.output
+    assert lines[-1] == "5 steps, none was done"
 
 
 def test_a_dry_run_names_variables_and_never_shows_their_values(tmp_path: Path) -> None:
@@ -102,6 +113,7 @@ def test_the_steps_are_carried_out_in_order_and_traffic_goes_to_the_new_deployme
         ("environment", "manymodels-spark"),
         ("endpoint", "manymodels-wells"),
         ("deployment", "blue"),
+        ("asked", "blue well"),
         ("endpoint", "manymodels-wells"),
         ("autoscale", "g/manymodels-wells-blue"),
     ]
@@ -158,10 +170,11 @@ def test_by_default_all_goes_that_development_wants_and_no_run_is_started() -> N
     kinds = [step.kind for step in azureml.plan(FOLDER, azureml.DEFAULT)]
     assert kinds == [
         "environment",
-        *["component"] * 4,
+        *["component"] * 10,
         "schedule",
         "endpoint",
         "deployment",
+        "probe",
         "traffic",
         "autoscale",
     ]
@@ -175,13 +188,16 @@ def test_components_and_the_nightly_schedule_are_sent_as_they_are_written(worksp
         lambda line: None,
     )
 
-    stages = ["manymodels_fit_parallel", "manymodels_promote", "manymodels_score", "manymodels_train"]
-    assert [name for kind, name in workspace.calls if kind == "component"] == stages
+    stages = {"ingest", "prepare", "train", "promote", "score", "load", "monitor", "maintain", "retire"}
+    made = {name for kind, name in workspace.calls if kind == "component"}
+    assert made == {f"manymodels_{stage}" for stage in [*stages, "fit_parallel"]}
     assert [name for kind, name in workspace.calls if kind == "schedule"] == [
         "manymodels-daily",
         "manymodels-production-daily",
+        "manymodels-upkeep-weekly",
     ]
-    assert list(workspace.sent["run"].jobs) == ["train", "promote", "score"]
+    nightly = ["ingest", "prepare", "train", "promote", "score", "load", "monitor"]
+    assert list(workspace.sent["run"].jobs) == nightly
 
 
 def test_what_is_shared_names_the_environment_of_the_registry(workspace: Recorded) -> None:
@@ -191,7 +207,8 @@ def test_what_is_shared_names_the_environment_of_the_registry(workspace: Recorde
     azureml.carry_out(azureml.plan(FOLDER, ["registry"]), to, lambda line: None)
 
     assert next(iter(sent)) == "manymodels-spark", "the environment goes first"
-    wanted = "azureml://registries/manymodels-registry/environments/manymodels-spark/versions/1"
+    version = pins.version_of(FOLDER)
+    wanted = f"azureml://registries/manymodels-registry/environments/manymodels-spark/versions/{version}"
     assert sent["manymodels_train"].environment == sent["manymodels_fit_parallel"].task.environment == wanted
 
 
@@ -200,3 +217,36 @@ def test_sharing_without_a_registry_says_what_it_wants() -> None:
         azureml.carry_out(
             azureml.plan(FOLDER, ["registry"]), azureml.Workspace("s", "g", "w", None), lambda line: None
         )
+
+
+def test_a_new_deployment_stands_beside_the_one_that_answers(workspace: Recorded) -> None:
+    workspace.traffic.update({"blue": 100, "green": 0})
+    azureml.carry_out(azureml.plan(FOLDER, ["endpoint"]), workspace, lambda line: None)
+    assert ("deployment", "green") in workspace.calls and ("asked", "green well") in workspace.calls
+    assert workspace.sent["endpoint"].traffic == {"green": 100}
+    assert workspace.calls[-1] == ("autoscale", "g/manymodels-wells-green")
+
+
+def test_a_new_deployment_that_does_not_answer_is_deleted_and_traffic_stays(workspace: Recorded) -> None:
+    object.__setattr__(workspace, "refuses", True)
+    with pytest.raises(ManyModelsError, match=r"blue does not answer .*well.json .*503.* keeps all traffic"):
+        azureml.carry_out(azureml.plan(FOLDER, ["endpoint"]), workspace, lambda line: None)
+    assert workspace.calls[-1] == ("deleted", "blue")
+    assert not hasattr(workspace.sent["endpoint"], "traffic") or "blue" not in (
+        workspace.sent["endpoint"].traffic or {}
+    )
+
+
+def test_a_new_wheel_or_lock_makes_a_new_environment_and_stale_files_are_not_deployed(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "azureml")
+    before = pins.version_of(folder)
+    lock = folder / "requirements.txt"
+    lock.write_text(lock.read_text().replace("mlflow==", "mlflow==9."))
+    assert pins.version_of(folder) != before
+    with pytest.raises(ManyModelsError, match="--pin"):
+        azureml.plan(folder, ["environment"])
+
+    done = CliRunner().invoke(main, ["deploy", "azureml", "--folder", str(folder), "--pin"])
+    assert done.exit_code == 0 and pins.version_of(folder) in done.output
+    assert azureml.plan(folder, ["environment"])[0].facts["version"] == pins.version_of(folder)
+    assert "mlflow==9." in (folder / "conda.yml").read_text()

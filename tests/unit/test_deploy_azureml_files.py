@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from deploy_files import DEPLOY, PLATFORMS, module, read, texts, wanted
+from deploy_files import DEPLOY, PLATFORMS, UPKEEP, WORKFLOW, module, read, texts, wanted
 
+from manymodels_spark.cli.common import variables_of
 from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.keys import PartitionKey
 
@@ -60,11 +61,17 @@ def test_the_azure_ml_loaders_name_what_is_wrong(loaders: ModuleType, tmp_path: 
 
 AZUREML_PIPELINES = [
     AZUREML / name
-    for name in ("pipeline.yml", "training.yml", "parallel_pipeline.yml", "production/pipeline.yml")
+    for name in (
+        "pipeline.yml",
+        "training.yml",
+        "parallel_pipeline.yml",
+        "production/pipeline.yml",
+        "production/upkeep.yml",
+    )
 ]
 COMPONENTS = {read(path)["name"]: path for path in (AZUREML / "components").glob("*.yml")}
 BINDING = re.compile(r"\$\{\{parent\.(?:(inputs|outputs)\.(\w+)|jobs\.(\w+)\.outputs\.(\w+))}}")
-REGISTRY = re.compile(r"azureml://registries/([\w-]+)/components/(\w+)/labels/latest")
+REGISTRY = re.compile(r"azureml://registries/([\w-]+)/components/(\w+)/versions/[\w.-]+")
 
 
 def component_of(step: dict[str, Any], folder: Path) -> Any:
@@ -146,7 +153,10 @@ def test_production_takes_its_components_from_the_registry_that_the_infrastructu
     registries = {REGISTRY.fullmatch(step["component"])[1] for step in steps.values()}  # type: ignore[index]
     prefix = read(DEPLOY / "bicep" / "main.parameters.json")["parameters"]["prefix"]["value"]
     assert registries == {f"{prefix}-registry"}
-    assert list(steps) == ["promote", "score"] and list(read(AZUREML / "training.yml")["jobs"]) == ["train"]
+    assert [*read(AZUREML / "training.yml")["jobs"], *steps] == WORKFLOW[:-1], (
+        "the two nights are one workflow"
+    )
+    assert list(read(AZUREML / "production" / "upkeep.yml")["jobs"]) == UPKEEP
 
 
 @pytest.mark.parametrize("path", ["schedule.yml", "production/schedule.yml"])
@@ -174,7 +184,7 @@ def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_togeth
         for text in texts(read(path))
         if re.match("azureml:(?!/)", text)
     }
-    assert names == {f"azureml:{environment.name}@latest", "azureml:cpu"}
+    assert names == {f"azureml:{environment.name}:{environment.version}", "azureml:cpu"}
     assert "name: 'cpu'" in (DEPLOY / "bicep" / "modules" / "learning.bicep").read_text(), (
         "the cluster without Spark"
     )
@@ -193,8 +203,7 @@ def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:
     text = (AZUREML / "settings.env").read_text()
     named = {line.split("=")[0] for line in text.splitlines() if "=" in line and not line.startswith("#")}
     assert wanted(PLATFORMS / "azureml.yaml") == named
-    variables = module(AZUREML / "src" / "stage.py").variables
-    assert variables("# a\nA = b=c \nEMPTY=\n\n") == {"A": "b=c"}
+    assert variables_of("# a\nA = b=c \nEMPTY=\n\n") == {"A": "b=c"}
 
 
 def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(

@@ -7,10 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from deploy_files import BUNDLE, ROOT, WORKFLOW, read, texts, wanted
+from deploy_files import BUNDLE, ROOT, UPKEEP, WORKFLOW, read, texts, wanted
+from platform_rules import UPLOADED, upload_root
 
 from manymodels_spark.cli import main as manymodels
+from manymodels_spark.cli.common import variables_of
 
+NIGHTLY = ["retail_sales", "retail_sales_serverless"]
 JOBS = {path.name.removesuffix(".job.yml"): path for path in (BUNDLE / "resources").glob("*.job.yml")}
 
 
@@ -21,12 +24,18 @@ def job_of(name: str) -> dict[str, Any]:
     return job
 
 
+def command_of(task: dict[str, Any]) -> list[str]:
+    """What a task runs, without the settings that it sets before."""
+    parameters: list[str] = task["python_wheel_task"]["parameters"]
+    return parameters[2:] if parameters[0] == "--set" else parameters
+
+
 @pytest.mark.parametrize("name", sorted(JOBS))
 def test_a_databricks_job_is_one_to_the_bundles_own_classes(name: str) -> None:
     from databricks.bundles.jobs import Job
 
     job = Job.from_dict(job_of(name))  # type: ignore[arg-type]
-    assert [task.task_key for task in job.tasks] == WORKFLOW
+    assert [task.task_key for task in job.tasks] == (WORKFLOW if name in NIGHTLY else UPKEEP)
     assert {task.python_wheel_task.entry_point for task in job.tasks} == {"manymodels-job"}  # type: ignore[union-attr]
 
     with pytest.raises(Exception, match="python_wheel_tusk"):
@@ -38,7 +47,6 @@ def test_a_databricks_job_s_tasks_run_commands_that_exist_one_after_another(name
     job = job_of(name)
     clusters = {cluster["job_cluster_key"] for cluster in job.get("job_clusters", [])}
     environments = {environment["environment_key"] for environment in job.get("environments", [])}
-    variables = {one["environment_variables_key"] for one in job.get("environment_variables", [])}
     before: list[str] = []
     for task in job["tasks"]:
         assert [one["task_key"] for one in task.get("depends_on", [])] == before[-1:]
@@ -47,22 +55,19 @@ def test_a_databricks_job_s_tasks_run_commands_that_exist_one_after_another(name
             "environment_key"
         ) in environments | {None}
         assert ("job_cluster_key" in task) != ("environment_key" in task)
-        assert task.get("environment_variables_key") in variables | {None}
-        command, spec, *options = task["python_wheel_task"]["parameters"]
+        command, spec, *options = command_of(task)
         assert command == task["task_key"]
         assert spec == "{{job.parameters.spec}}"
         known = {name for parameter in manymodels.commands[command].params for name in parameter.opts}
         assert {option for option in options if option.startswith("--")} <= known
         assert task["python_wheel_task"]["package_name"] == "manymodels-spark"
-    assert [one["name"] for one in job["parameters"]] == ["spec"]
-    assert {task["task_key"] for task in job["tasks"] if task.get("run_if") == "ALL_DONE"} == {
-        "promote",
-        "report",
-    }
+    assert job["parameters"][0]["name"] == "spec"
+    rescues = {task["task_key"] for task in job["tasks"] if task.get("run_if") == "ALL_DONE"}
+    assert rescues == ({"promote", "monitor", "report"} if name in NIGHTLY else set())
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))
-def test_a_task_whose_failure_later_ones_hide_tells_of_it_itself(name: str) -> None:
+def test_a_task_whose_failure_later_ones_hide_mails_it_itself(name: str) -> None:
     tasks = job_of(name)["tasks"]
     for before, task in pairwise(tasks):
         if task.get("run_if") == "ALL_DONE":
@@ -79,13 +84,14 @@ def test_the_workflow_runs_every_day_on_a_cluster_that_grows_or_on_none() -> Non
     (cluster,) = job["job_clusters"]
     assert set(cluster["new_cluster"]["autoscale"]) == {"min_workers", "max_workers"}
     for script in cluster["new_cluster"]["init_scripts"]:
-        assert (BUNDLE / script["workspace"]["destination"].removeprefix("${workspace.file_path}/")).exists()
+        path = script["workspace"]["destination"].removeprefix(f"{UPLOADED}/")
+        assert (upload_root(read(BUNDLE / "databricks.yml")) / path).exists()
     assert "job_clusters" not in job_of("retail_sales_serverless")
     secrets = [value for value in cluster["new_cluster"]["spark_env_vars"].values() if "secrets/" in value]
     assert secrets == ["{{secrets/${var.secret_scope}/sales-db-url}}"]
 
 
-@pytest.mark.parametrize("name", sorted(JOBS))
+@pytest.mark.parametrize("name", NIGHTLY)
 def test_a_job_writes_models_and_reports_into_volumes_of_the_bundle(name: str) -> None:
     volumes = read(BUNDLE / "resources" / "storage.yml")["resources"]["volumes"]
     report = job_of(name)["tasks"][-1]["python_wheel_task"]["parameters"][-1]
@@ -98,6 +104,8 @@ def test_a_job_writes_models_and_reports_into_volumes_of_the_bundle(name: str) -
             / ("databricks_serverless.yaml" if "serverless" in name else "databricks.yaml")
         )
         used += re.findall(r"/Volumes/[^/]+/retail/(\w+)", read(spec)["mlflow"][target]["artifacts"])
+    approval = read(BUNDLE / "databricks.yml")["targets"]["prod"]["variables"]["approval"]
+    used += re.findall(r"/Volumes/[^/]+/retail/(\w+)", approval)
     assert set(used) == set(volumes)
 
 
@@ -111,8 +119,7 @@ def test_a_databricks_job_gives_its_spec_every_variable_that_it_asks_for(name: s
     given: set[str] = set()
     for cluster in job.get("job_clusters", []):
         given |= set(cluster["new_cluster"]["spark_env_vars"])
-    for one in job.get("environment_variables", []):
-        given |= set(one["spec"]["variables"])
+    given |= {key for one in job["parameters"][1:] for key in variables_of(one["default"])}
     assert wanted(spec) <= given
 
 
@@ -144,7 +151,6 @@ def test_every_reference_in_the_bundle_leads_somewhere() -> None:
         assert set(target.get("variables", {})) <= set(bundle["variables"])
     for path in bundle["sync"]["paths"]:
         assert (BUNDLE / path).is_dir()
-    assert set(bundle) <= {"bundle", "include", "sync", "artifacts", "variables", "targets", "permissions"}
 
 
 def test_what_the_jobs_need_is_such_to_the_bundles_own_classes() -> None:
@@ -154,14 +160,18 @@ def test_what_the_jobs_need_is_such_to_the_bundles_own_classes() -> None:
 
     resources = read(BUNDLE / "resources" / "storage.yml")["resources"]
     assert Schema.from_dict(resources["schemas"]["retail"]).name == "retail"
-    assert [Volume.from_dict(one).name for one in resources["volumes"].values()] == ["models", "reports"]
+    assert [Volume.from_dict(one).name for one in resources["volumes"].values()] == [
+        "models",
+        "reports",
+        "approvals",
+    ]
     scope = SecretScope.from_dict(
         read(BUNDLE / "resources" / "secrets.yml")["resources"]["secret_scopes"]["manymodels"]
     )
     assert scope.backend_type is not None and scope.backend_type.value == "AZURE_KEYVAULT"  # type: ignore[union-attr]
 
 
-def test_each_target_has_its_own_catalog_and_production_runs_as_nobody_s_person() -> None:
+def test_each_target_has_its_own_catalog_and_production_runs_as_a_service_principal() -> None:
     bundle = read(BUNDLE / "databricks.yml")
     default = bundle["variables"]["catalog"]["default"]
     catalogs = {
@@ -170,3 +180,17 @@ def test_each_target_has_its_own_catalog_and_production_runs_as_nobody_s_person(
     assert list(catalogs) == ["dev", "staging", "prod"] and len(set(catalogs.values())) == 3
     assert bundle["targets"]["dev"]["mode"] == "development" and bundle["targets"]["dev"]["default"] is True
     assert bundle["targets"]["prod"]["run_as"] == {"service_principal_name": "${var.service_principal}"}
+
+
+def test_the_tested_versions_are_those_of_the_lock_and_none_is_sparks() -> None:
+    from manymodels_spark.deploy.lock import lock
+
+    for folder, extras in {
+        "databricks": ["azure"],
+        "synapse": ["azure"],
+        "azureml": ["azure", "serve"],
+    }.items():
+        lines = (ROOT / "deploy" / folder / "requirements.txt").read_text().splitlines()[1:]
+        assert lines == lock(ROOT / "constraints.txt", extras), f"run: manymodels deploy lock ({folder})"
+        names = {line.split("==")[0] for line in lines}
+        assert {"mlflow", "prophet", "azure-identity"} <= names and not {"pyspark", "delta-spark"} & names

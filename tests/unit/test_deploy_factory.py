@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deploy_files import DEPLOY, PLATFORMS, WORKFLOW, module, read, texts, wanted
+from deploy_files import DEPLOY, PLATFORMS, UPKEEP, WORKFLOW, module, read, texts, wanted
 
 from manymodels_spark.cli import main as manymodels
 
@@ -227,7 +227,9 @@ def test_a_spark_job_definition_runs_a_stage_with_all_that_its_spec_asks_for(pat
     properties = read(path)["properties"]
     job = properties["jobProperties"]
     follow(DEPLOY / "synapse", properties)
-    stage, spec = job["args"]
+    stage, spec, *options = job["args"]
+    known = {name for parameter in manymodels.commands[stage].params for name in parameter.opts}
+    assert {option for option in options if option.startswith("--")} <= known
     assert stage == path.stem and stage in manymodels.commands
     assert (DEPLOY / "synapse" / Path(job["file"]).name).exists()
     settings = module(DEPLOY / "synapse" / "stage.py").environment(
@@ -256,6 +258,8 @@ def test_the_synapse_pipeline_runs_the_stages_in_order() -> None:
     activities = read(DEPLOY / "synapse" / "pipeline" / "RetailSales.json")["properties"]["activities"]
     assert [one["typeProperties"]["sparkJob"]["referenceName"] for one in activities] == WORKFLOW
     assert [one["typeProperties"]["args"][0] for one in activities] == WORKFLOW
+    upkeep = read(DEPLOY / "synapse" / "pipeline" / "Upkeep.json")["properties"]["activities"]
+    assert [one["typeProperties"]["args"][0] for one in upkeep] == UPKEEP
     conditions = {
         one["name"]: [c for d in one["dependsOn"] for c in d["dependencyConditions"]] for one in activities
     }
@@ -266,27 +270,29 @@ def test_the_synapse_pipeline_runs_the_stages_in_order() -> None:
 
 
 def test_settings_of_a_synapse_job_become_variables_and_secrets_come_from_the_vault() -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str]] = []
 
-    def secret(vault: str, name: str) -> str:
-        asked.append((vault, name))
+    def secret(vault: str, name: str, service: str) -> str:
+        asked.append((vault, name, service))
         return "from the vault"
 
     conf = {
         "spark.manymodels.A": "1",
-        "spark.manymodels.secret.B": "vault/name/part",
+        "spark.manymodels.secret.B": "vault/name",
+        "spark.manymodels.secret.C": "vault/other/Service",
         "spark.sql.x": "2",
         "spark.manymodels.report": "abfss://lake@account.dfs.core.windows.net/reports",
     }
     assert module(DEPLOY / "synapse" / "stage.py").environment(conf, secret) == {
         "A": "1",
         "B": "from the vault",
+        "C": "from the vault",
     }
-    assert asked == [("vault", "name/part")]
+    assert asked == [("vault", "name", "KeyVault"), ("vault", "other", "Service")]
 
 
 def test_a_secret_of_a_synapse_job_that_cannot_be_read_is_named_and_never_told() -> None:
-    def refuse(vault: str, name: str) -> str:
+    def refuse(vault: str, name: str, service: str) -> str:
         raise PermissionError("403 Forbidden: eyJhbGciOi")
 
     with pytest.raises(SystemExit) as end:
@@ -294,7 +300,7 @@ def test_a_secret_of_a_synapse_job_that_cannot_be_read_is_named_and_never_told()
             {"spark.manymodels.secret.DB": "kv/sales-db"}, refuse
         )
     assert (
-        "spark.manymodels.secret.DB: secret 'sales-db' of vault 'kv' cannot be read (PermissionError)"
+        "secret 'sales-db' of vault 'kv' cannot be read by linked service 'KeyVault' (PermissionError)"
         in str(end.value.code)
     )
     assert "eyJ" not in str(end.value.code)
@@ -305,9 +311,11 @@ def test_the_synapse_report_is_written_here_and_copied_to_the_lake(monkeypatch: 
     monkeypatch.setattr(script, "run", lambda *given: calls.append(given))
     monkeypatch.setattr(script, "text_of", lambda spark, path: "name: s")
     monkeypatch.setattr(script, "copy_to_lake", lambda page, folder: calls.append((page, folder)))
-    session = SimpleNamespace(
-        conf=SimpleNamespace(getAll={}, get={"spark.manymodels.report": "abfss://lake@a/reports"}.get)
+    settings = {"spark.manymodels.report": "abfss://lake@a/reports"}
+    listed = SimpleNamespace(
+        collect=lambda: [{"key": key, "value": value} for key, value in settings.items()]
     )
+    session = SimpleNamespace(conf=SimpleNamespace(get=settings.get), sql=lambda statement: listed)
     monkeypatch.setattr(script, "session", lambda: session)
 
     script.main(["report", "abfss://code@a/synapse.yaml"])

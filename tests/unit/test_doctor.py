@@ -8,12 +8,14 @@ import os
 import shutil
 import socket
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import identities as stand_ins
 import pytest
 from click.testing import CliRunner, Result
 
@@ -21,6 +23,7 @@ from manymodels_spark.cli import main
 from manymodels_spark.doctor import (
     NotReady,
     examine,
+    identity,
     places,
     preflight,
     repositories,
@@ -353,6 +356,40 @@ def test_databricks_without_an_address_says_how_to_sign_in(
 
     (tmp_path / "cfg").write_text("[prod]\nhost = https://adb\n")
     assert repositories.mlflow_answers("production", "databricks://prod") is None
+
+
+def test_a_cluster_of_databricks_has_no_profiles_and_reads_a_secret_scope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "cfg"))
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "16.4")
+    found = repositories.mlflow_answers("production", "databricks://prod")
+    assert found is not None and found.advice.endswith("databricks://SCOPE:PREFIX")
+    assert repositories.mlflow_answers("production", "databricks://manymodels:prod") is None
+    assert repositories.mlflow_answers("production", "databricks") is None
+
+
+def test_the_doctor_says_who_signs_in_and_for_how_long_a_token_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins.synapse(monkeypatch, lives=3600)
+    lake = "abfss://lake@account.dfs.core.windows.net/tables"
+    asking = spec(tmp_path, "warehouse: {synapse: {server: w.sql.azuresynapse.net, database: d}}", lake=lake)
+    found = list(identity.identity(asking))
+    assert [finding.check for finding in found] == ["sign in to storage", "sign in to the SQL pool"]
+    assert {finding.state for finding in found} == {"ok"}
+    assert "Synapse: the workspace's identity" in found[0].found and "lives for 60 minutes" in found[0].found
+    assert list(identity.identity(spec(tmp_path))) == [], "nothing of Azure, nobody to sign in"
+
+
+def test_the_doctor_says_what_to_do_where_nobody_can_sign_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_SERVICE", "Microsoft.ProjectArcadia")
+    monkeypatch.setitem(sys.modules, "notebookutils", None)
+    lake = "abfss://lake@account.dfs.core.windows.net/tables"
+    (wrong,) = failures(identity.identity(spec(tmp_path, lake=lake)))
+    assert "notebookutils" in wrong and "az login" in wrong
 
 
 def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:

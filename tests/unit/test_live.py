@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +29,8 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Spec:
     )
 
 
-def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame, live_errors.Judged]:
-    """Two years' worth of weekly sales with noise that remembers, a forecast of the last 28 days that knows
+def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A year's worth of weekly sales with noise that remembers, a forecast of the last 28 days that knows
     the true mean, and what its backtest said. `planted` says what changes after the cutoff.
     """
     draw = np.random.default_rng(seed)
@@ -66,24 +65,13 @@ def partition(seed: int, planted: str | None = None) -> tuple[pd.DataFrame, pd.D
     )
     past = actuals["units"].to_numpy()[HISTORY - 3 * HORIZON : HISTORY]
     truth = level * np.resize(WEEK, count)[HISTORY - 3 * HORIZON : HISTORY]
-    return (
-        actuals,
-        predictions,
-        live_errors.Judged(float(np.abs(past - truth).sum() / past.sum()), 3 * HORIZON),
-    )
+    return actuals, predictions.assign(backtest=float(np.abs(past - truth).sum() / past.sum()))
 
 
 def alerts(spec: Spec, seed: int, planted: str | None = None) -> set[tuple[str, str]]:
-    return {
-        (found.check, found.subject)
-        for found in live_errors.watch(*_ordered(partition(seed, planted), spec))
-        if found.alert
-    }
-
-
-def _ordered(made: tuple[pd.DataFrame, pd.DataFrame, live_errors.Judged], spec: Spec) -> tuple[Any, ...]:
-    actuals, predictions, judged = made
-    return actuals, predictions, spec, judged
+    """The findings of one partition that are large and beyond chance, by themselves."""
+    found = live_errors.watch(*partition(seed, planted), spec)
+    return {(one.check, one.subject) for one in found if one.large and one.p <= spec.monitor.significance}
 
 
 @pytest.mark.parametrize(
@@ -109,14 +97,11 @@ def test_at_most_one_in_twenty_of_the_unchanged_partitions_has_any_alert(spec: S
 
 
 def test_live_errors_are_those_that_a_person_would_compute(spec: Spec) -> None:
-    actuals, predictions, judged = partition(1)
-    found = {
-        (one.check, one.subject, one.age): one
-        for one in live_errors.watch(actuals, predictions, spec, judged)
-    }
+    actuals, predictions = partition(1)
+    found = {(one.check, one.subject, one.age): one for one in live_errors.watch(actuals, predictions, spec)}
     truth, made = actuals["units"].to_numpy()[-HORIZON:], predictions["prediction"].to_numpy()
     assert found["accuracy", "wape", "all"].value == pytest.approx(np.abs(truth - made).sum() / truth.sum())
-    assert found["accuracy", "wape", "all"].reference == judged.metric
+    assert found["accuracy", "wape", "all"].reference == predictions["backtest"].iloc[0]
     assert found["accuracy", "wape", "1-7"].value == pytest.approx(
         np.abs(truth - made)[:7].sum() / truth[:7].sum()
     )
@@ -130,17 +115,17 @@ def test_live_errors_are_those_that_a_person_would_compute(spec: Spec) -> None:
 
 
 def test_predictions_without_an_actual_yet_say_nothing(spec: Spec) -> None:
-    actuals, predictions, judged = partition(1)
-    assert live_errors.watch(actuals.head(HISTORY), predictions, spec, judged) == []
-    some = live_errors.watch(actuals.head(HISTORY + 3), predictions, spec, judged)
+    actuals, predictions = partition(1)
+    assert live_errors.watch(actuals.head(HISTORY), predictions, spec) == []
+    some = live_errors.watch(actuals.head(HISTORY + 3), predictions, spec)
     assert {one.steps for one in some if one.age == "all"} == {3}
-    assert not any(one.alert for one in some), "three days are too few to cry"
+    assert not any(one.large for one in some), "three days are too few to cry"
 
 
 def test_an_actual_that_is_missing_is_left_out_and_none_stops_the_others(spec: Spec) -> None:
-    actuals, predictions, judged = partition(1)
+    actuals, predictions = partition(1)
     actuals.loc[actuals.index[-3], "units"] = np.nan
-    found = live_errors.watch(actuals, predictions, spec, judged)
+    found = live_errors.watch(actuals, predictions, spec)
     assert next(one for one in found if one.check == "accuracy").steps == HORIZON - 1
 
 
@@ -167,3 +152,56 @@ def test_a_shift_of_level_turns_its_sign_with_the_samples_and_knows_no_units(val
     assert found.value == pytest.approx(-turned.value, abs=1e-9)
     assert found.p == pytest.approx(turned.p, abs=1e-9)
     assert drift.level(before * 4 + 1, after * 4 + 1) == found
+
+
+def test_predictions_are_judged_by_the_backtest_of_the_model_that_made_them(spec: Spec) -> None:
+    actuals, predictions = partition(1)
+    half = predictions["date"] > predictions["date"].iloc[HORIZON // 2 - 1]
+    former = predictions.assign(backtest=np.where(half, 0.1, 0.3))
+    found = accuracy(actuals, former, spec)
+    sold = actuals["units"].to_numpy()[-HORIZON:]
+    share = sold[half.to_numpy()].sum() / sold.sum()
+    assert found.reference == pytest.approx(0.1 * share + 0.3 * (1 - share)), "as wape weighs them"
+
+    fallback = accuracy(actuals, predictions.assign(backtest=np.where(half, 0.1, np.nan)), spec)
+    assert (fallback.steps, fallback.reference) == (HORIZON // 2, pytest.approx(0.1))
+    unknown = accuracy(actuals, predictions.assign(backtest=np.nan), spec)
+    assert unknown.steps == HORIZON and math.isnan(unknown.reference) and not unknown.large
+
+
+def accuracy(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec) -> live_errors.Finding:
+    found = live_errors.watch(actuals, predictions, spec)
+    return next(one for one in found if (one.check, one.age) == ("accuracy", "all"))
+
+
+def test_what_former_years_did_in_the_same_weeks_is_no_change_of_level() -> None:
+    day = np.arange(3 * 364)
+    season = 100 + 20 * np.sin(2 * np.pi * day / 364)
+    plain, years = drift.without_year(season, 364, span=140, width=29)
+    assert years == 2
+    assert np.ptp(season[-140:]) > 30
+    assert np.ptp(plain) < 2
+    risen = season * np.where(day >= len(day) - 28, 1.3, 1.0)
+    plain, _ = drift.without_year(risen, 364, span=140, width=29)
+    assert plain[-28:].mean() / plain[:-28].mean() == pytest.approx(1.3, rel=0.02), "a change stays one"
+    untouched, years = drift.without_year(season[:300], 364, span=140, width=29)
+    assert years == 0 and untouched.tolist() == season[160:300].tolist()
+
+
+def test_weekday_and_promotions_are_explained_and_the_rest_stays() -> None:
+    day = np.arange(140)
+    promotion = (day // 7 % 3 == 0).astype(float)
+    values = 50 + 10.0 * (day % 7) + 30 * promotion + np.where(day >= 112, 25.0, 0.0)
+    plain = drift.without_season(values, 7, 112, promotion[:, None])
+    assert np.ptp(plain[:112]) < 1e-9
+    assert plain[112:] - plain[0] == pytest.approx(np.full(28, 25.0))
+
+
+def test_of_many_tests_so_many_count_that_few_are_expected_to_be_false() -> None:
+    # Benjamini and Hochberg (1995), section 3.2: 15 p-values, of which at 5 % the four least count.
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    p += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0]
+    found = drift.false_discovery(np.array(p[::-1]))[::-1]
+    assert (found <= 0.05).tolist() == [True] * 4 + [False] * 11
+    assert found[3] == pytest.approx(0.0095 * 15 / 4)
+    assert np.all(np.diff(found) >= 0)

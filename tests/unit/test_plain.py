@@ -78,9 +78,8 @@ def test_a_forecast_on_lags_predicts_what_scikit_learn_does(horizon, lags):
         {"date": pd.date_range("2026-01-01", periods=60), "units": np.arange(60) % 7 + np.arange(60) * 0.1}
     )
     columns = {"time": "date", "target": "units"}
-    spec = make_spec(
-        Path("unused"), columns=columns, candidates=[{"linear": {"lags": lags}}], backtest={"folds": 1}
-    )
+    boosting = {"gradient_boosting": {"lags": lags, "iterations": 4}}
+    spec = make_spec(Path("unused"), columns=columns, candidates=[boosting], backtest={"folds": 1})
     payload = fit_partition(units, spec, PartitionKey.of({"store": 1})).payload
     assert payload is not None
     ((adapter, fitted),) = (model := LoadedPartition(payload))._members

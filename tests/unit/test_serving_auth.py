@@ -6,16 +6,20 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from manymodels_spark.cli.serving import serve
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.serving.auth import Gate
 from manymodels_spark.serving.failures import ScoreError
-from manymodels_spark.serving.settings import ServingSettings
+from manymodels_spark.serving.launch import access_of, from_environment
+from manymodels_spark.serving.settings import ServingSettings, require_access_control
 
 ISSUER = "https://login.microsoftonline.com/tenant/v2.0"
 
@@ -120,9 +124,110 @@ def test_keys_that_cannot_be_fetched_are_a_matter_of_patience(private):
     )
 
 
-def test_an_audience_without_a_tenant_is_refused_at_the_start():
-    with pytest.raises(ManyModelsError, match="entra_tenant"):
-        Gate(ServingSettings(entra_audience="api://models"))
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"entra_audience": "api://models"}, "entra_tenant"),
+        ({"entra_tenant": "tenant"}, "entra_audience"),
+        ({"entra_tenant": "tenant", "entra_audience": ""}, "entra_audience"),
+        ({"entra_tenant": "tenant", "entra_audience": "  "}, "entra_audience"),
+        ({"entra_roles": ("Score",)}, "entra_tenant"),
+        ({"keys": ()}, "keys"),
+        ({"keys": ("good", "")}, "keys"),
+        ({"keys": ("  ",)}, "keys"),
+        ({"warm": ()}, "warm"),
+    ],
+)
+def test_an_option_that_is_given_and_yields_nothing_is_an_error_at_the_start(given, named):
+    with pytest.raises(ManyModelsError, match=named):
+        ServingSettings.of_environment(**given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEYS", ""), ("KEYS", " \n"), ("KEYS", ","), ("ENTRA_TENANT", "tenant"), ("ENTRA_AUDIENCE", "")],
+)
+def test_an_environment_variable_that_is_set_and_yields_nothing_is_an_error_at_the_start(
+    monkeypatch, name, value
+):
+    monkeypatch.setenv(f"MANYMODELS_SERVE_{name}", value)
+    with pytest.raises(ManyModelsError, match="MANYMODELS_SERVE_"):
+        ServingSettings.of_environment()
+
+
+def test_a_key_file_of_comments_alone_is_an_error_and_the_server_does_not_start(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("# the keys\n  # come here\n\n")
+    spec = str(Path(__file__).parents[2] / "conf" / "retail.yaml")
+
+    ended = CliRunner().invoke(serve, [spec, "--key-file", str(keys), "--models", str(tmp_path)])
+
+    assert isinstance(ended.exception, ManyModelsError)
+    assert "holds no line but comments" in str(ended.exception)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.4", "models.example"])
+def test_listening_beyond_this_machine_requires_keys_or_entra_or_an_explicit_open(host):
+    with pytest.raises(ManyModelsError, match="--open"):
+        require_access_control(ServingSettings(), host)
+    for allowed in (
+        ServingSettings(open=True),
+        ServingSettings(keys=("k",)),
+        ServingSettings(entra_tenant="t", entra_audience="a"),
+    ):
+        require_access_control(allowed, host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_the_loopback_address_is_open_and_the_log_says_so(host):
+    require_access_control(ServingSettings(), host)
+    assert (
+        access_of(ServingSettings(), host) == "no key or token is required: open to everybody on this machine"
+    )
+    assert access_of(ServingSettings(open=True), "0.0.0.0").endswith("open to everybody who reaches it")
+    assert access_of(ServingSettings(keys=("k",)), "0.0.0.0") == "requests require 1 bearer keys"
+
+
+def test_another_asgi_server_has_to_say_open_too(monkeypatch, tmp_path):
+    monkeypatch.setenv("MANYMODELS_SERVE_SPEC", str(Path(__file__).parents[2] / "conf" / "retail.yaml"))
+    monkeypatch.setenv("MANYMODELS_SERVE_MODELS", str(tmp_path))
+    with pytest.raises(ManyModelsError, match="MANYMODELS_SERVE_OPEN"):
+        from_environment()
+    monkeypatch.setenv("MANYMODELS_SERVE_OPEN", "true")
+    assert from_environment().state.server.settings.open
+
+
+@pytest.mark.parametrize(
+    ("required", "claims", "admitted"),
+    [
+        ({"entra_roles": ("Score",)}, {}, False),
+        ({"entra_roles": ("Score",)}, {"roles": ["Read"]}, False),
+        ({"entra_roles": ("Score",)}, {"roles": "Score"}, False),
+        ({"entra_roles": ("Score",)}, {"scp": "Score"}, False),
+        ({"entra_roles": ("Score", "Admin")}, {"roles": ["Read", "Admin"]}, True),
+        ({"entra_scopes": ("models.score",)}, {"scp": "profile models.score"}, True),
+        ({"entra_scopes": ("models.score",)}, {"scp": "models.score.all"}, False),
+        ({"entra_scopes": ("models.score",), "entra_roles": ("Score",)}, {"roles": ["Score"]}, True),
+        ({"entra_clients": ("app-1",)}, {}, False),
+        ({"entra_clients": ("app-1",)}, {"azp": "app-2"}, False),
+        ({"entra_clients": ("app-1",)}, {"azp": "app-1"}, True),
+        ({"entra_clients": ("app-1",)}, {"appid": "app-1"}, True),
+        ({"entra_clients": ("app-1",), "entra_roles": ("Score",)}, {"azp": "app-1"}, False),
+        (
+            {"entra_clients": ("app-1",), "entra_roles": ("Score",)},
+            {"azp": "app-2", "roles": ["Score"]},
+            False,
+        ),
+    ],
+)
+def test_a_token_needs_a_required_role_or_scope_and_a_known_client(gate, private, required, claims, admitted):
+    strict = Gate(ServingSettings(entra_tenant="tenant", entra_audience="api://models", **required))
+    if admitted:
+        strict.check(token(private, **claims))
+        return
+    with pytest.raises(ScoreError) as refused:
+        strict.check(token(private, **claims))
+    assert (refused.value.status, refused.value.code) == (403, "forbidden")
 
 
 def test_settings_come_from_the_environment_and_arguments_win(monkeypatch):
@@ -140,4 +245,5 @@ def test_a_setting_out_of_bounds_is_named_and_keys_are_never_shown(monkeypatch):
     monkeypatch.setenv("MANYMODELS_SERVE_LOADERS", "0")
     with pytest.raises(ManyModelsError, match="MANYMODELS_SERVE_LOADERS"):
         ServingSettings.of_environment()
+    monkeypatch.delenv("MANYMODELS_SERVE_LOADERS")
     assert "hidden" not in repr(ServingSettings(keys=("hidden",)))

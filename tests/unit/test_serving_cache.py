@@ -333,3 +333,53 @@ def test_a_disk_that_cannot_be_written_is_no_reason_to_refuse(make_cache, tmp_pa
     (tmp_path / "file").write_text("in the way")
 
     assert loaded(make_cache(source, disk=tmp_path / "file").load(champion.partition_id)).champion == champion
+
+
+def test_many_models_whose_time_is_over_are_asked_for_in_one_go_and_swapped(make_cache):
+    source, found = champions(60)
+    clock = Clock()
+    cache = make_cache(source, clock, ttl=100)
+    for champion in found:
+        loaded(cache.load(champion.partition_id))
+    asked = source.finds
+    for store in (3, 5):
+        source.put(key_of(store), forecast_payload(add=100.0), f"m-new-{store}")
+    source.remove(found[7].partition_id)
+
+    clock.now += 101
+    for champion in found[:4]:
+        assert cache.get(champion.partition_id) is not None, "what is stale answers meanwhile"
+    refreshed(cache)
+    refreshed(cache)
+
+    assert source.finds == asked and source.bulk_finds <= 3
+    held = {one.partition_id: one.model_id for one in cache.known()}
+    assert (held[found[3].partition_id], held[found[5].partition_id]) == ("m-new-3", "m-new-5")
+    assert found[7].partition_id not in held
+    assert (cache.counts["swaps"], cache.counts["refreshes"]) == (2, 59)
+    assert loaded(cache.load(found[5].partition_id)).model.predict(horizon=1)["prediction"].tolist() == [
+        110.0
+    ]
+
+
+def test_a_source_that_is_down_costs_one_question_for_all_and_all_keep_answering(make_cache):
+    source, found = champions(40)
+    clock = Clock()
+    cache = make_cache(source, clock, ttl=100, retry_after=5)
+    for champion in found:
+        loaded(cache.load(champion.partition_id))
+    clock.now += 101
+    source.down = True
+
+    for champion in found:
+        assert cache.get(champion.partition_id) is not None
+    refreshed(cache)
+    refreshed(cache)
+    source.down = False
+    source.put(key_of(0), forecast_payload(add=100.0), "m-new")
+    clock.now += 6
+    cache.get(found[0].partition_id)
+    refreshed(cache)
+
+    assert len(cache) == 40 and cache.counts["refresh_failures"] >= 40
+    assert {one.model_id for one in cache.known()} >= {"m-new", "m-39"}

@@ -207,3 +207,22 @@ def test_the_cache_serves_models_from_mlflow(spec: Spec):
             cache.load(key_of(405).id).result(30)
     finally:
         cache.close()
+
+
+def test_many_champions_are_found_by_reading_pages_of_all_as_each_is_found(
+    spec: Spec, monkeypatch: pytest.MonkeyPatch
+):
+    some = [key_of(100 + number) for number in range(6)]
+    for number, key in enumerate(some):
+        promote(spec, key, forecast_payload(add=number))
+    newest = promote(spec, some[0], forecast_payload(add=50))
+    ids = [key.id for key in some] + [key_of(999).id]
+    one_by_one = MlflowChampions.of(spec).find_many(ids)
+    monkeypatch.setattr("manymodels_spark.serving.mlflow_source.FEW", 2)
+    asked: list[str] = []
+    monkeypatch.setattr(MlflowChampions, "find", lambda self, one: asked.append(one))
+
+    in_bulk = MlflowChampions.of(spec).find_many(ids)
+
+    assert asked == [] and list(in_bulk) and in_bulk == one_by_one
+    assert set(in_bulk) == {key.id for key in some} and in_bulk[some[0].id].model_id == newest

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sqlglot
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlfluff.core import Linter
@@ -28,7 +29,7 @@ from synapse_stand_in import Killed, StandIn
 
 from manymodels_spark.errors import WarehouseError
 from manymodels_spark.spec.places import Synapse
-from manymodels_spark.warehouse import synapse, synapse_pool, synapse_sql
+from manymodels_spark.warehouse import synapse, synapse_pool, synapse_sql, views
 from manymodels_spark.warehouse.base import LEDGER, Export, Warehouse
 from manymodels_spark.warehouse.digest import batch_checksum
 from manymodels_spark.warehouse.synapse_names import Layout, name, text, url
@@ -353,11 +354,11 @@ def test_a_session_that_ends_in_mid_load_says_what_became_of_the_table(pool: Sta
 def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_again(
     way: str, side: str, tmp_path: Path
 ) -> None:
+    prepared = Prepared(tmp_path, way)
+    forward = changed(prepared.pool(), [("b", MONDAY, 20.0)], [("b", MONDAY, 0.0)], 1)
     number, more = 0, True
     while more:
-        pool = StandIn(tmp_path / f"{number}")
-        opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
-        forward = changed(pool, [("b", MONDAY, 20.0)], [("b", MONDAY, 0.0)], 1)
+        pool = prepared.pool()
         sessions = [pool.another(), pool.another()]
         warehouse = opened(*sessions, way=way)
         start = len(sessions[0].statements)
@@ -370,6 +371,20 @@ def test_a_token_that_expires_at_any_statement_is_renewed_and_the_load_begun_aga
         assert [row[1:] for row in ledger(pool)] == [(0, 2), (1, 1)]
         number += 1
     assert number > 5
+
+
+class Prepared:
+    """A pool that was loaded once, and any number of copies of it."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.lake, self._saved = folder, folder / "prepared.duckdb"
+        pool = StandIn(folder)
+        opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
+        pool.save(self._saved)
+
+    def pool(self) -> StandIn:
+        """The pool as it was when it had been loaded."""
+        return StandIn(self.lake, saved=self._saved)
 
 
 def expire(session: StandIn, number: int, at: int, statement: str) -> None:
@@ -393,14 +408,13 @@ def kill(pool: StandIn, number: int, side: str, at: int, statement: str) -> None
 
 def states(way: str, folder: Path) -> Iterator[tuple[int, str, StandIn, Export]]:
     """A pool for every statement of a load and both its sides, loaded up to the kill there."""
+    prepared = Prepared(folder, way)
+    keys: list[Row] = [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)]
+    forward = changed(prepared.pool(), [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], keys, 1)
     number, more = 0, True
     while more:
         for side in ("before", "after"):
-            pool = StandIn(folder / f"{number}-{side}")
-            opened(pool, way=way).load("p", export(pool, [("a", MONDAY, 1.0), ("b", MONDAY, 2.0)]), "r")
-            forward = changed(
-                pool, [("b", MONDAY, 20.0), ("c", MONDAY, 3.0)], [("b", MONDAY, 0.0), ("c", MONDAY, 0.0)], 1
-            )
+            pool = prepared.pool()
             killed = pool.another()
             setattr(killed, side, functools.partial(kill, killed, number, side))
             try:
@@ -529,22 +543,129 @@ def test_the_serverless_endpoint_gets_a_view_of_the_delta_table(pool: StandIn) -
     lake = Export("lake-1", 7, schema, 5, (f"{STAGING}/retail/predictions",))
     statements: list[str] = []
 
-    class Recorder(StandIn):
-        def _run(self, statement: str) -> None:
-            statements.append(statement)
-            if "OPENROWSET" not in statement:
-                super()._run(statement)
-
-    warehouse = opened(Recorder(pool.lake), serverless=True)
+    warehouse = opened(ServerlessRecorder(pool.lake, statements), serverless=True)
     assert warehouse.reads == "delta"
     assert warehouse.last("p") is None
     assert warehouse.load("p", lake, "r") is True
 
     golden = GOLDEN / "serverless.sql"
+    made = ";\nGO\n".join([statement for statement in statements if statement.startswith("CREATE")][1:])
     if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(statements[-1] + "\n", encoding="utf-8")
-    assert statements[-1] + "\n" == golden.read_text(encoding="utf-8")
+        golden.write_text(made + "\n", encoding="utf-8")
+    assert made + "\n" == golden.read_text(encoding="utf-8")
+    assert "DATA_SOURCE = 'manymodels_account_lake'" in statements[-1]
     require_t_sql(statements[-1])
+
+
+class ServerlessRecorder(StandIn):
+    """A serverless endpoint that knows no data source yet, and notes what it is asked."""
+
+    def __init__(self, lake: Path, seen: list[str], refuses: str = "nothing") -> None:
+        super().__init__(lake)
+        self.seen, self.refuses = seen, refuses
+
+    def _run(self, statement: str) -> None:
+        self.seen.append(statement)
+        if self.refuses in statement:
+            raise mssql_python.ProgrammingError("permission denied", statement)
+        if "FROM sys." in statement:
+            self.database.execute("SELECT 1 WHERE false")
+        elif not any(word in statement for word in ("OPENROWSET", "CREDENTIAL", "CREATE SCHEMA")):
+            super()._run(statement)
+
+
+def test_who_may_make_no_data_source_is_told_what_an_administrator_runs(pool: StandIn) -> None:
+    lake = Export("lake-1", 7, predictions([]).schema, 5, (f"{STAGING}/retail/predictions",))
+    warehouse = opened(ServerlessRecorder(pool.lake, [], "EXTERNAL DATA SOURCE"), serverless=True)
+    expected = (
+        "refused a data source for https://account.dfs.core.windows.net/lake: .* runs once: CREATE DATABASE "
+        "SCOPED CREDENTIAL .* WITH IDENTITY = 'Managed Identity'; CREATE EXTERNAL DATA SOURCE .* for each "
+        "reader: GRANT REFERENCES ON"
+    )
+    with pytest.raises(WarehouseError, match=expected):
+        warehouse.load("p", lake, "r")
+
+
+def test_a_view_that_the_pool_refuses_says_what_to_grant(pool: StandIn) -> None:
+    warehouse = opened(pool)
+
+    def deny(_: int, statement: str) -> None:
+        if statement.startswith("CREATE VIEW"):
+            raise mssql_python.ProgrammingError("CREATE VIEW permission denied in database", "42000")
+
+    pool.before = deny
+    with pytest.raises(
+        WarehouseError, match=r"refused view v: .*denied.*GRANT CREATE VIEW TO \[the identity\]"
+    ):
+        warehouse.put_view("v", "SELECT 1 AS [a]")
+
+
+POOL = yaml.safe_load((Path(__file__).parents[1] / "data" / "synapse_pool.yaml").read_text(encoding="utf-8"))
+
+
+def outside_the_list(statement: str) -> set[str]:
+    """The functions and the kind of statement that a dedicated pool does not document."""
+    plain = re.sub(r"\[(?:[^\]]|\]\])*\]|'(?:[^']|'')*'", "x", statement)
+    called = {name.upper() for name in re.findall(r"\b([A-Za-z_]\w*)\s*\(", plain)}
+    # What stands before a bracket and is no function: types, clauses, and options of a table or a COPY.
+    called -= {"NVARCHAR", "VARCHAR", "VARBINARY", "BINARY", "DECIMAL", "DATETIME2", "FLOAT", "HASH"}
+    called -= {
+        "WITH",
+        "AS",
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "EXISTS",
+        "WHERE",
+        "FROM",
+        "BY",
+        "TOP",
+        "TABLE",
+        "JOIN",
+        "X",
+    }
+    verb = next((kind for kind in POOL["statements"] if plain.upper().startswith(kind)), plain.split()[0])
+    return (called - set(POOL["functions"])) | ({verb} - set(POOL["statements"]))
+
+
+def every_kind() -> pa.Schema:
+    kinds = [pa.bool_(), pa.int64(), pa.float64(), pa.date32(), pa.timestamp("us"), pa.decimal128(9, 2)]
+    fields = [pa.field(f"c{number}", kind) for number, kind in enumerate([*kinds, pa.string(), pa.binary()])]
+    return pa.schema(fields)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_load_uses_only_what_a_dedicated_pool_documents(pool: StandIn, way: str) -> None:
+    recorded(pool, way)
+    digest = synapse_sql.digest("[dbo].[p]", every_kind(), Layout("ROUND_ROBIN", False, False))
+    refused = synapse_sql.number("[dbo].[t]", "[dbo].[r]", ["a"], "__row")
+    found = {statement: outside_the_list(statement) for statement in [*pool.statements, digest, refused]}
+    assert {statement: names for statement, names in found.items() if names} == {}
+
+
+def test_the_views_use_only_what_a_dedicated_pool_documents() -> None:
+    star = views.Star("retail", ["store"], "date", [80], "retail_predictions")
+    for view in views.star(star, views.SYNAPSE, "dbo"):
+        assert outside_the_list(f"CREATE VIEW [v] AS\n{view.select(views.SYNAPSE)}") == set(), view.name
+
+
+def test_what_a_pool_does_not_document_is_noticed() -> None:
+    assert outside_the_list("SELECT DATEDIFF_BIG(DAY, [a], [b]), LEN('F(x)') FROM [t]") == {"DATEDIFF_BIG"}
+    assert outside_the_list("MERGE INTO [t] USING [s] ON 1 = 1") == {"MERGE"}
+
+
+@settings(max_examples=200)
+@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)))
+def test_days_seconds_and_microseconds_add_up_to_the_microseconds_since_1970(moment: datetime) -> None:
+    # The three terms of SYNAPSE_CELLS["timestamp"], each within an INT as DATEDIFF and DATEPART give it.
+    days = (moment.date() - date(1970, 1, 1)).days
+    seconds = (moment.replace(microsecond=0) - datetime.combine(moment.date(), datetime.min.time())).seconds
+    assert max(abs(days), seconds, moment.microsecond) < 2**31
+    since = moment - datetime(1970, 1, 1)
+    assert days * 86_400_000_000 + seconds * 1_000_000 + moment.microsecond == since // timedelta(
+        microseconds=1
+    )
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,27 +18,19 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--after")
     given = parser.parse_args(arguments)
     spark = SparkSession.builder.getOrCreate()
-    os.environ.update(variables(text_of(spark, given.settings)))
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder, "spec.yaml")
         local.write_text(text_of(spark, given.spec), encoding="utf-8")
-        run(given.stage, local)
+        run(given.stage, local, text_of(spark, given.settings))
     spark.range(1).write.mode("overwrite").parquet(given.done)
 
 
-def run(stage: str, spec: Path) -> None:
-    """Run `manymodels STAGE SPEC`. Raises SystemExit where it failed, and only then."""
+def run(stage: str, spec: Path, settings: str = "") -> None:
+    """Run `manymodels --set SETTINGS STAGE SPEC`. Raises SystemExit where it failed, and only then."""
     from manymodels_spark.cli import main as manymodels
 
-    if code := manymodels([stage, str(spec)], standalone_mode=False):
+    if code := manymodels(["--set", settings, stage, str(spec)], standalone_mode=False):
         raise SystemExit(code)
-
-
-def variables(text: str) -> dict[str, str]:
-    """NAME=VALUE a line; what is empty is left to the environment."""
-    lines = (line.strip() for line in text.splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, _, value in pairs if value.strip()}
 
 
 def text_of(spark: Any, path: str) -> str:

@@ -1,11 +1,13 @@
 // One Azure ML workspace with what it needs for itself: storage, a vault, insights and a container registry.
-// `identityId` is the identity that Spark jobs run as (`identity: managed`), `memberIds` all that may run jobs in it;
+// `identityId` is the identity that Spark jobs run as (`identity: managed`), `memberIds` all that may run jobs in it,
+// `serverId` that of an endpoint, or empty;
 // operators (a group) may be named too, and are not in production.
 param location string
 param prefix string
 param logsId string
 param memberIds array
 param identityId string
+param serverId string
 param operatorsObjectId string
 param tags object
 
@@ -148,7 +150,20 @@ resource blobs 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for id in
   }
 }]
 
-resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for id in memberIds: {
+// The endpoint's identity fetches its image and the scoring script; what it reads else is in access.bicep.
+var pullers = filter(concat(memberIds, [serverId]), id => !empty(id))
+
+resource script 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(serverId)) {
+  name: guid(storage.id, serverId, 'Storage Blob Data Reader')
+  scope: storage
+  properties: {
+    principalId: serverId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles['Storage Blob Data Reader'])
+  }
+}
+
+resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for id in pullers: {
   name: guid(images.id, id, 'AcrPull')
   scope: images
   properties: {

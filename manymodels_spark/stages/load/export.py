@@ -68,6 +68,7 @@ class Exporter:
         folder.
         """
         raw = self.lake.read(table, version)
+        _require_first_reader(table, self._detail(table))
         place = str(self._detail(table)["location"])
         return Export(self.identity(table), version, arrow_schema(plain(raw)), raw.count(), (place,))
 
@@ -128,9 +129,8 @@ class Exporter:
     def _folder(self, name: str) -> str:
         if self.staging is None and self.lake.is_catalog:
             raise ManyModelsError(
-                f"the lake {self.lake.root} is a catalog, and a load needs a folder to export to. Say "
-                "where, e.g. "
-                "warehouse: {...: {staging: /Volumes/main/forecasts/export}}, or an abfss:// path"
+                f"the lake {self.lake.root} is a catalog, and a load needs a folder to export to. Say where, "
+                "e.g. warehouse: {...: {staging: /Volumes/main/forecasts/export}}, or an abfss:// path"
             )
         return f"{self.staging or f'{self.lake.root}/{self.lake.spec}/_export'}/{name}"
 
@@ -161,6 +161,20 @@ class Exporter:
             files.append(f"{target}/{number:05d}.parquet")
             pq.write_table(_arrow(part), files[-1])
         return tuple(files)
+
+
+def _require_first_reader(table: str, detail: Any) -> None:
+    """Raise ManyModelsError where Delta's first reader version cannot read the table, which is the only one
+    that Synapse's serverless endpoint knows.
+    """
+    found = int(detail["minReaderVersion"])
+    if found > 1:
+        features = ", ".join(sorted(detail["tableFeatures"] or ())) or "column mapping"
+        raise ManyModelsError(
+            f"table {table} has Delta reader version {found} ({features}), and Synapse's serverless endpoint "
+            "reads version 1 only. Rename columns that hold spaces or any of ,;{}()= (source: rename), and "
+            "write the lake anew: with warehouse.synapse.serverless it has no deletion vectors"
+        )
 
 
 def plain(rows: DataFrame, leave_out: Sequence[str] = ()) -> DataFrame:

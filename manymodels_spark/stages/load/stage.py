@@ -41,9 +41,9 @@ def load(job: Job, *, full: bool = False, tables: Sequence[str] = SIDE_TABLES) -
     """Bring the warehouse to the newest version of `predictions`: whole or not at all, the same version once.
 
     `tables` are those that go with them, as far as they exist. Counts: rows (of predictions that were
-    loaded), version, tables, views_refused (the tables are loaded all the same; the note names one view and
-    why). With `full` everything is loaded again, whatever the ledger says. Raises WarehouseError; the
-    warehouse's table is then as it was.
+    loaded), version, tables, and views_refused where there are any: their tables are loaded all the same, and
+    the note names one view and why. With `full` everything is loaded again, whatever the ledger says. Raises
+    WarehouseError; the warehouse's table is then as it was.
     """
     with job.stage("load") as report:
         job.lake.read(PREDICTIONS)
@@ -72,7 +72,7 @@ class _Loading:
         finally:
             self.exporter.clear()
         refused = put_views(self.warehouse, self.job.spec)
-        self.report.counts.update(version=version, tables=more, views_refused=len(refused))
+        self.report.counts.update(version=version, tables=more)
         verb = "->" if loaded else "already loaded in"
         self.report.note = (
             f"predictions version {version} {verb} {self.warehouse.name}{refused_views(refused)}"

@@ -1,12 +1,14 @@
 """Monitor: predictions of former cutoffs against the actuals that came since, by partition, in executors.
 
-Table `monitoring` keeps every finding of every call; `alerts` has those of the newest call that want a
-person, each with what to do. `train --only-degraded` fits the partitions in it again.
+A finding is an alert where the difference is large and, over all partitions that had the same check, hardly
+chance: thousands of tests at once are corrected by Benjamini and Hochberg (1995), so that of all alerts of a
+check no more than `monitor.significance` are expected to be false. Table `monitoring` keeps every finding of
+every call; `alerts` has the alerts of the newest call, each with what to do. `train --only-degraded` fits the
+partitions in it again.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,7 +20,6 @@ from manymodels_spark.errors import ManyModelsError, TooManyAlerts
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.tables import (
     ALERTS,
-    CHAMPIONS,
     FITS,
     MONITORING,
     PARTITIONS,
@@ -37,10 +38,9 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 FINDINGS_SCHEMA = (
-    "run_id string, partition_id string, key string, check string, subject string, age string, steps "
-    "bigint, value double, "
-    "reference double, shift double, threshold double, p double, alert boolean, first timestamp, last "
-    "timestamp, at timestamp"
+    "run_id string, partition_id string, key string, check string, subject string, age string, steps bigint, "
+    "value double, reference double, shift double, threshold double, p double, large boolean, "
+    "first timestamp, last timestamp, at timestamp"
 )
 COLUMNS = [column.split()[0] for column in FINDINGS_SCHEMA.split(", ")]
 
@@ -97,7 +97,7 @@ def monitor(job: Job) -> StageReport:
             f"monitor compares forecasts with the actuals that came later; {spec.name} is a {spec.task}"
         )
     with job.stage("monitor") as report:
-        lake.append(MONITORING, _findings(lake, spec, report.run_id))
+        lake.append(MONITORING, judge(_findings(lake, spec, report.run_id), spec.monitor.significance))
         mine = lake.read(MONITORING).filter(f"run_id = '{report.run_id}'")
         replace_alerts(lake, _alerts(mine), f"NOT {BY_SCORE}")
         _count(report, lake, mine)
@@ -116,15 +116,16 @@ def _findings(lake: Lake, spec: Spec, run_id: str) -> DataFrame:
         return F.col("_end") - F.lit(steps) * F.col("_step")
 
     ends = F.broadcast(spans.select("partition_id", F.unix_timestamp("end").alias("_end"), "_step"))
-    history = (1 + live_errors.HISTORY_WINDOWS) * window + 2 * spec.season_length
     silver = lake.read(SILVER).drop("bucket", *spec.partition_by).join(ends, "partition_id")
-    actuals = silver.filter(F.unix_timestamp(time) >= since(history)).drop("_end", "_step")
-    # Whole forecasts, or the steps ahead could not be counted; `live` keeps those of the window.
+    actuals = silver.filter(F.unix_timestamp(time) >= since(live_errors.history_of(spec))).drop(
+        "_end", "_step"
+    )
+    # Whole forecasts, or the steps ahead could not be counted; `live_errors` keeps those of the window.
     known = (F.unix_timestamp(time) <= F.col("_end")) & (
         F.unix_timestamp("cutoff") >= since(window + spec.horizon)
     )
     made = lake.read(PREDICTIONS).join(ends, "partition_id").filter(known)
-    made = made.drop(*spec.partition_by).join(_backtests(lake, spec), "partition_id", "left")
+    made = with_backtests(lake, spec, made.drop(*spec.partition_by))
     return cogrouped(made, actuals, "partition_id", watcher(spec, run_id), FINDINGS_SCHEMA)
 
 
@@ -135,35 +136,45 @@ def _step() -> Column:
     return (F.unix_timestamp("end") - F.unix_timestamp("start")) / F.greatest(F.col("rows") - 1, F.lit(1))
 
 
-def _backtests(lake: Lake, spec: Spec) -> DataFrame:
-    """partition_id, its key, and the backtest's metric of its champion where there is one."""
+def with_backtests(lake: Lake, spec: Spec, made: DataFrame) -> DataFrame:
+    """Predictions with their partition's key, and in `backtest` the metric of the very fit that made each of
+    them, found by its checksum: a former champion is not judged by its successor's promise, and a fallback,
+    which no backtest judged, by none.
+    """
     from pyspark.sql import functions as F
 
     keys = lake.read(PARTITIONS).select("partition_id", "key")
-    if not lake.exists(CHAMPIONS):
-        return keys.withColumn("_backtest", F.lit(None).cast("double"))
-    fits = (
-        lake.read(FITS)
-        .filter("payload IS NOT NULL")
-        .select("partition_id", "sha256", F.col("metrics")[spec.metric].alias("_backtest"))
-    )
-    champions = lake.read(CHAMPIONS).select("partition_id", "sha256")
-    judged = champions.join(fits.dropDuplicates(["partition_id", "sha256"]), ["partition_id", "sha256"])
-    return keys.join(judged.drop("sha256"), "partition_id", "left")
+    metric = F.col("metrics")[spec.metric].alias("backtest")
+    fits = lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", metric)
+    judged = fits.dropDuplicates(["partition_id", "sha256"])
+    return made.join(keys, "partition_id", "left").join(judged, ["partition_id", "sha256"], "left")
+
+
+def judge(findings: DataFrame, significance: float) -> DataFrame:
+    """Findings with `q` and `alert`: those of one check, subject and age are tested together over all
+    partitions.
+    """
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    family = Window.partitionBy("check", "subject", "age", F.isnan("p"))
+    ordered = family.orderBy("p", "partition_id").rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    above = family.orderBy("p", "partition_id").rowsBetween(Window.currentRow, Window.unboundedFollowing)
+    ratio = F.col("p") * F.count(F.lit(1)).over(family) / F.count(F.lit(1)).over(ordered)
+    q = F.least(F.min("_ratio").over(above), F.lit(1.0))
+    found = findings.withColumn("_ratio", ratio).withColumn("q", q).drop("_ratio")
+    return found.withColumn("alert", F.col("large") & ~F.isnan("p") & (F.col("q") <= significance))
 
 
 def watcher(spec: Spec, run_id: str) -> Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]:
     """The function for `cogroup().applyInPandas()`: a partition's predictions and its actuals in, its
     findings out.
     """
-    judged_steps = spec.backtest.folds * spec.horizon
 
     def watch_group(predictions: pd.DataFrame, actuals: pd.DataFrame) -> pd.DataFrame:
         if predictions.empty or actuals.empty:
             return pd.DataFrame(columns=COLUMNS)
         first = predictions.iloc[0]
-        backtest = first["_backtest"]
-        judged = live_errors.Judged(math.nan if pd.isna(backtest) else float(backtest), judged_steps)
         time = predictions[str(spec.columns.time)]
         facts: dict[str, Any] = {
             "run_id": run_id,
@@ -173,18 +184,18 @@ def watcher(spec: Spec, run_id: str) -> Callable[[pd.DataFrame, pd.DataFrame], p
             "last": time.max(),
             "at": datetime.now(UTC).replace(tzinfo=None),
         }
-        found = live_errors.watch(actuals, predictions, spec, judged)
+        found = live_errors.watch(actuals, predictions, spec)
         return pd.DataFrame([{**asdict(one), **facts} for one in found], columns=COLUMNS)
 
     return watch_group
 
 
 def _alerts(findings: DataFrame) -> DataFrame:
-    """The findings that want a person, each with what to do."""
+    """The alerts among findings, each with what to do."""
     from pyspark.sql import functions as F
 
     advice = F.create_map(*(F.lit(part) for pair in live_errors.ADVICE.items() for part in pair))
-    return findings.filter("alert").drop("alert").withColumn("advice", advice[F.col("check")])
+    return findings.filter("alert").drop("alert", "large").withColumn("advice", advice[F.col("check")])
 
 
 def _count(report: StageReport, lake: Lake, mine: DataFrame) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.modeling.payload import sha256
+from manymodels_spark.spark import credentials
+from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.spark.workers import mapped
 from manymodels_spark.tracking import artifacts
 from manymodels_spark.tracking.repository import ModelRepository, Registered
@@ -51,11 +53,13 @@ def _write(
     """By partition whether its payload was sound and is written now."""
     from pyspark.errors import PythonException
 
+    handed = credentials.hand_out() if _in_azure(models) else None
     places = {
         partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()
     }
 
     def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        credentials.use(handed)
         for batch in batches:
             written = []
             for row in batch.to_pylist():
@@ -94,6 +98,11 @@ def _upload(
 
     chosen = payloads.select("partition_id", "payload").filter(payloads["partition_id"].isin(list(models)))
     return dict(repository.client.map(one, chosen.toLocalIterator()))
+
+
+def _in_azure(models: Mapping[str, Registered]) -> bool:
+    """Whether files go into Azure storage, for which executors sign in."""
+    return any(model.location.startswith(SCHEMES) for model in models.values())
 
 
 def _is_sound(payload: bytes, expected: str) -> bool:

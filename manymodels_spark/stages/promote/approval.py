@@ -13,16 +13,18 @@ from typing import Any
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.keys import PartitionKey
+from manymodels_spark.spec.source import resolve
 
 COLUMNS = ("model_id", "partition", "family", "rows", "reason")
 
 
 def approved(path: str | None) -> set[str] | None:
-    """The model ids in the file, or None where the spec asks for no approval.
+    """The model ids in the file, or None where the spec asks for no approval: `promote.approval` is missing,
+    or the variable that it names is empty.
 
     Raises ManyModelsError where the file cannot be read or has no column `model_id`.
     """
-    if path is None:
+    if path is None or not (path := resolve(path)):
         return None
     try:
         with Path(path).open(newline="", encoding="utf-8") as file:

@@ -51,9 +51,9 @@ def rollback(
     champions. Called again after an interruption, it finishes what is left.
     """
     repository = open_production(job.spec)
-    signature = f"only={only} to={to} dry_run={dry_run}"
-    begun = lock.interrupted(job, "rollback", signature)
-    with lock.hold(job, "rollback", signature) as (report, lost):
+    signature = f"only={only} to={to} dry_run="
+    begun = lock.interrupted(job, "rollback", f"{signature}False")  # a dry run shows what is left of it
+    with lock.hold(job, "rollback", f"{signature}{dry_run}") as (report, lost):
         mark = begun or report.run_id
         champions = current_champions(repository)
         history = by_partition(repository.search_all(t.where(SPEC=job.spec.name)))

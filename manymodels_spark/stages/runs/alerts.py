@@ -9,9 +9,10 @@ from manymodels_spark.lake.tables import ALERTS, Lake
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+# `q` is the least rate of false discoveries at which a finding counts (see `drift.false_discovery`).
 ALERTS_SCHEMA = (
     "run_id string, partition_id string, key string, check string, subject string, age string, "
-    "steps bigint, value double, reference double, shift double, threshold double, p double, "
+    "steps bigint, value double, reference double, shift double, threshold double, p double, q double, "
     "first timestamp, last timestamp, at timestamp, advice string"
 )
 # The checks of `score`: a champion that could not be used, with or without a fallback in its place.

@@ -27,6 +27,8 @@ RUNS_SCHEMA = (
     "calls bigint, counts map<string,bigint>, note string"
 )
 
+FIRST_READER = {"enableDeletionVectors": "false", "minReaderVersion": "1", "minWriterVersion": "2"}
+
 
 class Progress(Protocol):
     """Somebody who is told how a stage goes: a bar in a terminal, quiet lines in a log, or nobody."""
@@ -90,6 +92,8 @@ class Job:
         """
         require_utc(spark)
         sign_in(spark, spec)
+        if getattr(spec.warehouse, "serverless", False):
+            _write_for_first_readers(spark)
         return cls(spec, spark, Lake.of(spark, spec.lake, spec.name), progress or Silent())
 
     @contextmanager
@@ -121,6 +125,14 @@ class Job:
             report.note,
         )
         self.lake.append(RUNS, self.spark.createDataFrame([row], RUNS_SCHEMA))
+
+
+def _write_for_first_readers(spark: SparkSession) -> None:
+    """New tables as Delta's first reader version reads them (writer version 2), which is all that Synapse's
+    serverless endpoint knows; some platforms would switch deletion vectors on.
+    """
+    for name, value in FIRST_READER.items():
+        spark.conf.set(f"spark.databricks.delta.properties.defaults.{name}", value)
 
 
 def new_run_id() -> str:

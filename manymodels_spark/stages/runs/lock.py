@@ -83,7 +83,7 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     Raises ConcurrentWrite where another process is at work on the same spec's stage, or on one that is
     claimed with it, here or on another machine.
     """
-    job.lake.ensure(RUNS, LOCK_SCHEMA)
+    _ensure_columns(job)
     before = job.lake.version(RUNS)
     last = newest(job, stage)
     if last is not None and last.status == RUNNING and is_alive(last, time.time()):
@@ -94,6 +94,15 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
     run_id = last.run_id if last is not None and resumed else new_run_id()
     claim(job, stage, run_id, signature, before)
     return run_id, resumed
+
+
+def _ensure_columns(job: Job) -> None:
+    """The table with all columns, before anybody claims: claims at once must not race for those that version
+    0.1 did not have.
+    """
+    job.lake.ensure(RUNS, LOCK_SCHEMA)
+    if not LOCK_COLUMNS.keys() <= set(job.lake.read(RUNS).columns):
+        job.lake.append(RUNS, job.spark.createDataFrame([], LOCK_SCHEMA))
 
 
 def interrupted(job: Job, stage: str, signature: str) -> str | None:

@@ -15,6 +15,8 @@ from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.modeling.predict import LoadedPartition
+from manymodels_spark.spark import credentials
+from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR, known_ahead
@@ -84,8 +86,11 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
     tracking = production(spec)
+    in_azure = (spec.mlflow.production.artifacts or "").startswith(SCHEMES)
+    handed = credentials.hand_out() if in_azure else None
 
     def score_slot(partitions: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+        credentials.use(handed)
         nothing = rows.iloc[:0]
         by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
         outcomes = [

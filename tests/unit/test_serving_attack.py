@@ -1,0 +1,312 @@
+"""The endpoint under attack and under load: what is refused, what stops, and what healthy requests notice."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from serving_builders import Running, champions, forecast_payload, key_of, regression_payload
+
+from manymodels_spark.families import deadline as deadlines
+from manymodels_spark.families.deadline import Deadline, DeadlinePassed
+from manymodels_spark.keys import PartitionKey
+from manymodels_spark.modeling.predict import LoadedPartition
+from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.service import ScoringService
+from manymodels_spark.serving.settings import ServingSettings
+from manymodels_spark.serving.sources import MemoryChampions
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., tuple[httpx.Client, Running]]]:
+    made: list[tuple[httpx.Client, Running]] = []
+
+    def start(source: MemoryChampions, **settings: object) -> tuple[httpx.Client, Running]:
+        running = Running(source, **settings)
+        made.append((httpx.Client(base_url=running.url, timeout=60), running))
+        return made[-1]
+
+    yield start
+    for client, running in made:
+        client.close()
+        running.end()
+
+
+def warm(client: httpx.Client, count: int = 1) -> list[str]:
+    ids = [key_of(store).id for store in range(count)]
+    for one in ids:
+        assert client.post("/v1/score", json={"partition_id": one, "horizon": 1}).status_code == 200
+    return ids
+
+
+def is_json_with_a_code(answer: httpx.Response) -> bool:
+    return isinstance(answer.json()["error"]["code"], str) and "Traceback" not in answer.text
+
+
+def test_an_answer_is_bounded_by_its_values_and_not_by_three_bounds_that_multiply():
+    source, found = champions(20)
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    for champion in found:
+        cache.load(champion.partition_id).result(30)
+    item = {"horizon": 10_000, "intervals": list(range(1, 21))}
+    body = orjson.dumps({"items": [{"partition_id": one.partition_id, **item} for one in found]})
+    before = cache.counts.copy()
+
+    tracemalloc.start()
+    answer = ScoringService(cache, settings).score(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    cache.close()
+
+    error = orjson.loads(answer.body)["error"]
+    assert (answer.status, error["code"]) == (413, "answer_too_large")
+    assert "8,200,000 values" in error["message"] and answer.model_seconds == 0
+    assert len(body) < 4000 and peak < 2 * 1024**2 and before["loads"] == 20
+
+
+@pytest.mark.parametrize(
+    ("item", "cells"),
+    [
+        ({"horizon": 100}, 100),
+        ({"horizon": 20, "intervals": [50, 80]}, 100),
+        ({}, 7),
+        ({"dataframe_records": [{"date": "2026-03-12"}, {"date": "2026-03-13"}], "intervals": [80]}, 6),
+    ],
+)
+def test_values_are_steps_or_rows_with_the_bounds_of_intervals(item: dict[str, Any], cells: int):
+    source, (champion,) = champions(1)
+    for bound, status in ((cells, 200), (cells - 1, 413)):
+        settings = ServingSettings(cells=bound)
+        cache = ModelCache(source, settings)
+        answer = ScoringService(cache, settings).score(
+            orjson.dumps({"partition_id": champion.partition_id, **item})
+        )
+        cache.close()
+        assert answer.status == status, answer.body
+
+
+def test_a_prediction_that_nobody_waits_for_stops_between_its_steps(monkeypatch):
+    steps: list[int] = []
+    model = LoadedPartition(forecast_payload(candidate={"linear": {}}))
+    deadline = Deadline(60)
+
+    class Slow:
+        def predict(self, rows: Any) -> Any:
+            steps.append(len(rows))
+            if len(steps) == 5:
+                deadline.cancel()
+            return rows[:, 0]
+
+    monkeypatch.setattr(type(model._members[0][1]), "quick", Slow())
+    with deadlines.until(deadline), pytest.raises(DeadlinePassed):
+        model.forecast(None, 5000, None, [])
+
+    assert len(steps) == 5
+    deadlines.check()  # outside, nothing has a deadline
+
+
+def slow_predictions(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[float]:
+    """Make forecasts of more than 50 steps take that long a step; when each step was made."""
+    steps: list[float] = []
+    whole = LoadedPartition.forecast
+
+    def forecast(self: Any, rows: Any, horizon: Any, since: Any, levels: Any) -> Any:
+        for _ in range(horizon if horizon and horizon > 50 else 0):
+            deadlines.check()
+            steps.append(time.monotonic())
+            time.sleep(seconds)
+        return whole(self, rows, horizon, since, levels)
+
+    monkeypatch.setattr(LoadedPartition, "forecast", forecast)
+    return steps
+
+
+def test_after_a_time_out_the_predictor_is_free_again(serve, monkeypatch):
+    client, running = serve(champions(2)[0], request_seconds=0.5, predictors=2)
+    ids = warm(client, 2)
+    steps = slow_predictions(monkeypatch, 0.05)
+
+    with ThreadPoolExecutor(4) as pool:
+        long = {"partition_id": ids[0], "horizon": 2000}
+        refused = list(pool.map(lambda _: client.post("/v1/score", json=long), range(4)))
+    ended = time.monotonic()
+    time.sleep(0.5)
+    begin = time.perf_counter()
+    healthy = client.post("/v1/score", json={"items": [{"partition_id": one} for one in ids]})
+
+    assert [answer.json()["error"]["code"] for answer in refused] == ["timeout"] * 4
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert max(steps) < ended + 0.3, "nothing is computed for those who were refused"
+    assert healthy.status_code == 200 and time.perf_counter() - begin < 0.5
+    assert (running.server._small.taken, running.server._large.taken) == (0, 0)
+
+
+def test_a_client_that_goes_away_takes_its_work_along(serve, monkeypatch):
+    client, running = serve(champions(1)[0])
+    ids = warm(client)
+    steps = slow_predictions(monkeypatch, 0.05)
+
+    with pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/score", json={"partition_id": ids[0], "horizon": 2000}, timeout=0.5)
+    time.sleep(0.5)
+    seen = len(steps)
+    time.sleep(0.5)
+
+    assert 0 < seen == len(steps)
+    assert running.server._large.taken + running.server._small.taken == 0
+
+
+def test_a_full_queue_refuses_early_and_large_batches_do_not_keep_small_requests_waiting(serve, monkeypatch):
+    client, _ = serve(champions(20)[0], queue=1, predictors=2, request_seconds=3)
+    ids = warm(client, 20)
+    slow_predictions(monkeypatch, 0.02)
+    batch = {"items": [{"partition_id": one, "horizon": 60} for one in ids]}
+
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.post, "/v1/score", json=batch) for _ in range(6)]
+        time.sleep(0.3)
+        seconds = []
+        for _ in range(10):
+            begin = time.perf_counter()
+            small = client.post("/v1/score", json={"items": [{"partition_id": ids[0]}]})
+            seconds.append(time.perf_counter() - begin)
+            assert small.status_code == 200
+        answers = [one.result() for one in waiting]
+
+    early = [one for one in answers if one.json()["error"]["code"] == "overloaded"]
+    assert len(early) == 4 and {answer.headers["retry-after"] for answer in early} == {"1"}
+    assert max(answer.elapsed.total_seconds() for answer in early) < 1
+    assert max(seconds) < 1
+
+
+def test_a_body_of_seven_mebibytes_does_not_hold_up_the_probes(serve):
+    source = MemoryChampions()
+    source.put(key_of(0), regression_payload(), "m-0")
+    client, running = serve(source)
+    rows = [[0.123456, 0.654321]] * 330_000
+    body = orjson.dumps(
+        {"partition_id": key_of(0).id, "dataframe_split": {"columns": ["age", "temperature"], "data": rows}}
+    )
+    assert 6 * 2**20 < len(body) < 8 * 2**20
+    stop, seconds = threading.Event(), list[float]()
+
+    def probe() -> None:
+        with httpx.Client(base_url=running.url) as own:
+            while not stop.is_set():
+                begin = time.perf_counter()
+                assert own.get("/healthz").json() == {"status": "alive"}
+                seconds.append(time.perf_counter() - begin)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    answer = client.post("/v1/score", content=body)
+    stop.set()
+    thread.join()
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_rows")
+    assert max(seconds) < 0.25, sorted(seconds)[-5:]
+
+
+@pytest.mark.parametrize("name", ["dataframe_split", "dataframe_records"])
+@pytest.mark.parametrize("bad", [{"a": 1}, [1], 2**80 and [[]]])
+def test_a_bad_value_among_many_rows_is_named_by_its_row(serve, name: str, bad: Any):
+    source = MemoryChampions()
+    source.put(key_of(0), regression_payload(), "m-0")
+    client, _ = serve(source)
+    row: Any = [0.5, 0.5] if name == "dataframe_split" else {"age": 0.5, "temperature": 0.5}
+    worse: Any = [0.5, bad] if name == "dataframe_split" else {"age": 0.5, "temperature": bad}
+    rows = [row] * 1700 + [worse] + [row] * 10
+    given = {"columns": ["age", "temperature"], "data": rows} if name == "dataframe_split" else rows
+
+    answer = client.post("/v1/score", json={"partition_id": key_of(0).id, name: given})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid")
+    assert "1700" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Decimal("1.5"), "sNaN"),
+        (Decimal("1.5"), "NaN"),
+        (Decimal("1.5"), "-Infinity"),
+        (Decimal("1.5"), "1E+999999999"),
+        (Decimal("1.5"), "1E-999999999"),
+        (Decimal("1.5"), "1" * 5000),
+    ],
+)
+def test_one_bad_item_fails_alone(serve, kind: Any, value: str):
+    source = MemoryChampions()
+    good = PartitionKey.of({"price": kind})
+    source.put(good, forecast_payload(), "m-0")
+    client, _ = serve(source)
+    assert client.get("/v1/models").status_code == 200  # so that the column's type is known
+
+    answer = client.post(
+        "/v1/score", json={"items": [{"partition": {"price": value}}, {"partition": {"price": "1.50"}}]}
+    )
+
+    assert answer.status_code == 200
+    bad, fine = answer.json()["results"]
+    assert (bad["status"], bad["error"]["code"], fine["status"]) == (422, "invalid", 200)
+
+
+def test_a_moment_before_the_first_year_fails_alone(serve):
+    from datetime import UTC, datetime
+
+    source = MemoryChampions()
+    source.put(PartitionKey.of({"at": datetime(2026, 1, 1, tzinfo=UTC)}), forecast_payload(), "m-0")
+    client, _ = serve(source)
+    client.get("/v1/models")
+
+    answer = client.post("/v1/score", json={"items": [{"partition": {"at": "0001-01-01T00:00:00+23:59"}}]})
+
+    assert [one["status"] for one in answer.json()["results"]] == [422]
+
+
+def test_whatever_goes_wrong_is_json_with_a_code_and_without_a_trace(serve, monkeypatch):
+    client, running = serve(champions(2)[0])
+    ids = warm(client, 2)
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("manymodels_spark.serving.service.partition_id_of", broken)
+    one = client.post("/v1/score", json={"partition_id": ids[0]})
+    assert one.status_code == 500 and is_json_with_a_code(one)
+    monkeypatch.undo()
+    monkeypatch.setattr(running.server.service, "begin", broken)
+    whole = client.post("/v1/score", json={"partition_id": ids[0]})
+    monkeypatch.setattr(running.server.catalogue, "search", broken)
+    other = client.get("/v1/models")
+
+    for answer in (one, whole, other):
+        assert answer.status_code == 500 and is_json_with_a_code(answer)
+        assert answer.json()["error"]["code"] == "internal" and "secret" not in answer.text
+        assert answer.headers["x-request-id"]
+
+
+def test_a_routing_model_refuses_a_key_without_a_form_row_by_row():
+    import pandas as pd
+
+    from manymodels_spark.flavor.route_table import Route, Routes, Shape
+    from manymodels_spark.flavor.routed_models import RoutedModels
+
+    key = PartitionKey.of({"price": Decimal("1.5")})
+    shape = Shape("s", "forecast", ("price",), {"price": "decimal"}, "date", 7, ())
+    routes = Routes.of(shape, [Route(key.id, key.canonical, "m", "0" * 64, "/nowhere")])
+
+    answer = RoutedModels(routes, read=lambda location, checksum: b"").predict(
+        pd.DataFrame({"price": ["sNaN", "1.5"]})
+    )
+
+    assert answer["error"].str.len().gt(0).tolist() == [True, True]
