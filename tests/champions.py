@@ -78,6 +78,7 @@ def _write(job: Job, histories: Mapping[tuple[Value, ...], pd.DataFrame]) -> dic
             "status": "fitted",
             "family": fits[key.id].family,
             "sha256": fits[key.id].sha256,
+            "cutoff": fits[key.id].cutoff,
             "payload": fits[key.id].payload,
             "model_id": f"m-{key.id}",
             "promoted_at": datetime(2026, 1, 1),
