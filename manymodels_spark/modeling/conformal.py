@@ -194,7 +194,8 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     slope = float((spread * errors).sum() / total)
     # By what chance gives (James, Stein 1961): else errors that do not grow seem small at the first steps.
     left = float(np.square(errors - mean - slope * spread).sum()) / (len(errors) * total)
-    slope *= max(0.0, 1 - left / slope**2) if slope else 0.0
+    square = slope * slope  # zero where tiny slopes underflow
+    slope *= max(0.0, 1 - left / square) if square else 0.0
     # A steep line through few points says more about luck than about the series.
     slope = min(max(slope, 0.0), mean / float(root.mean()) * 0.9)
     return mean - slope * float(root.mean()), slope

@@ -252,7 +252,7 @@ def test_an_unknown_family_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_pipeline_with_a_foreign_type_is_not_loaded(case: Callable[[str], Case]) -> None:
-    state = orjson.loads(case("linear").state)["skops"]
+    state = orjson.loads(case("gradient_boosting").state)["skops"]
     state["schema"]["__module__"] = "subprocess"
     state["schema"]["__class__"] = "Popen"
     with pytest.raises(PayloadError, match="Popen"):

@@ -97,7 +97,8 @@ def payload_of(family: str, target: str | None = None) -> bytes:
 
 
 def members_of(payload: bytes) -> list[dict[str, Any]]:
-    return [member["state"]["skops"] for member in open_payload(payload)["members"]]
+    states = [member["state"] for member in open_payload(payload)["members"]]
+    return [state["skops"] for state in states if "skops" in state]
 
 
 def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:

@@ -96,7 +96,7 @@ def test_values_are_steps_or_rows_with_the_bounds_of_intervals(item: dict[str, A
 
 def test_a_prediction_that_nobody_waits_for_stops_between_its_steps(monkeypatch):
     steps: list[int] = []
-    model = LoadedPartition(forecast_payload(candidate={"linear": {}}))
+    model = LoadedPartition(forecast_payload(candidate={"gradient_boosting": {}}))
     deadline = Deadline(60)
 
     class Slow:
