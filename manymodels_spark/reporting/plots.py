@@ -57,7 +57,7 @@ def _picture() -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ManyModelsError("a plot wants matplotlib. Install it: pip install matplotlib") from error
+        raise ManyModelsError("a plot requires matplotlib. Install it: pip install matplotlib") from error
 
     class Picture(Figure):
         def _repr_png_(self) -> bytes:

@@ -158,7 +158,7 @@ def test_a_wrong_file_is_named_before_anything_is_done(tmp_path: Path) -> None:
         azureml.plan(tmp_path, ["endpoint"])
 
 
-def test_without_a_workspace_the_command_says_what_it_wants() -> None:
+def test_without_a_workspace_the_command_says_what_it_requires() -> None:
     command = ["deploy", "azureml", "--folder", str(FOLDER), "--part", "environment"]
     done = CliRunner(env={"AZURE_SUBSCRIPTION_ID": ""}).invoke(main, command)
 
@@ -166,7 +166,7 @@ def test_without_a_workspace_the_command_says_what_it_wants() -> None:
     assert "--dry-run" in done.output
 
 
-def test_by_default_all_goes_that_development_wants_and_no_run_is_started() -> None:
+def test_by_default_all_goes_that_development_requires_and_no_run_is_started() -> None:
     kinds = [step.kind for step in azureml.plan(FOLDER, azureml.DEFAULT)]
     assert kinds == [
         "environment",
@@ -212,7 +212,7 @@ def test_what_is_shared_names_the_environment_of_the_registry(workspace: Recorde
     assert sent["manymodels_train"].environment == sent["manymodels_fit_parallel"].task.environment == wanted
 
 
-def test_sharing_without_a_registry_says_what_it_wants() -> None:
+def test_sharing_without_a_registry_says_what_it_requires() -> None:
     with pytest.raises(ManyModelsError, match=r"shared environment .*--registry NAME"):
         azureml.carry_out(
             azureml.plan(FOLDER, ["registry"]), azureml.Workspace("s", "g", "w", None), lambda line: None

@@ -128,7 +128,7 @@ def test_a_resource_type_has_one_version_everywhere() -> None:
     assert {kind: found for kind, found in versions.items() if len(found) > 1} == {}
 
 
-def test_the_parameter_file_gives_what_main_wants() -> None:
+def test_the_parameter_file_gives_what_main_requires() -> None:
     given = json.loads((BICEP / "main.parameters.json").read_text())["parameters"]
     declared = TREES[MAIN]["parameters"]
     assert {name for name, one in declared.items() if one["default"] is None} <= set(given) <= set(declared)

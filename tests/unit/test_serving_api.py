@@ -29,7 +29,7 @@ from manymodels_spark.serving.telemetry import Gathered
 
 @pytest.fixture(scope="module")
 def source() -> MemoryChampions:
-    """A weekly repeater, one that wants `promotion`, a regression, a classification and a poisoned
+    """A weekly repeater, one that requires `promotion`, a regression, a classification and a poisoned
     payload.
     """
     found = MemoryChampions()

@@ -113,7 +113,7 @@ def _bounds(rows: DataFrame, source: Jdbc, column: str) -> tuple[Any, Any]:
 
 
 def _bound(value: Any) -> str:
-    """A bound as Spark reads it, which wants whole numbers; rows beyond the bounds are read all the same."""
+    """A bound as Spark reads it, which takes whole numbers; rows beyond the bounds are read, too."""
     return str(math.floor(value)) if isinstance(value, (float, Decimal)) else str(value)
 
 
