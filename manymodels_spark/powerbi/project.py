@@ -19,8 +19,8 @@ def project_files(star: views.Star, server: str, database: str, schema: str) -> 
     """
     made = views.star(star, views.SYNAPSE, schema)
     tables = [(view.name.removeprefix(f"{star.spec}_"), view) for view in made]
-    told = measures(star.intervals, forecast=star.time is not None)
-    model = model_files(tables, told, server, database, schema)
+    measured = measures(star.intervals, forecast=star.time is not None)
+    model = model_files(tables, measured, server, database, schema)
     level = star.intervals[0] if star.intervals and star.time else None
     report = report_files(star.partition_by, level)
     return {

@@ -139,8 +139,8 @@ def _history(lake: Lake, spec: Spec, found: dict[str, Detail], folds: Mapping[st
         return
     time, target = quote(str(spec.columns.time)), quote(spec.columns.target)
     last = Window.partitionBy("partition_id").orderBy(F.desc("time"))
-    told, value = F.col(time).cast("string").alias("time"), F.col(target).cast("double").alias("value")
-    slim = _of(lake, SILVER, found).select("partition_id", told, value)
+    when, value = F.col(time).cast("string").alias("time"), F.col(target).cast("double").alias("value")
+    slim = _of(lake, SILVER, found).select("partition_id", when, value)
     ranked = slim.withColumn("_rank", F.row_number().over(last))
     rows = ranked.filter(F.col("_rank") <= _reach(spec)).orderBy("partition_id", "time")
     for partition, own in groupby(rows.collect(), key=itemgetter("partition_id")):
@@ -168,13 +168,13 @@ def _forecasts(lake: Lake, spec: Spec, found: dict[str, Detail]) -> None:
     rows = _of(lake, PREDICTIONS, found)
     newest = F.max("cutoff").over(Window.partitionBy("partition_id"))
     time = quote(str(spec.columns.time))
-    told = (
+    forecasts = (
         rows.withColumn("_newest", newest)
         .filter("cutoff = _newest")
         .withColumn("_time", F.col(time).cast("string"))
     )
     levels = [int(name.removeprefix("lower_")) for name in rows.columns if name.startswith("lower_")]
-    for row in told.orderBy("partition_id", "_time").collect():
+    for row in forecasts.orderBy("partition_id", "_time").collect():
         bands = {
             level: (row[f"lower_{level}"], row[f"upper_{level}"])
             for level in levels

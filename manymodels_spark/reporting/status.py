@@ -116,12 +116,12 @@ def _live(lake: Lake, due: int) -> Live | None:
         return None
     run_id, stage, seconds = str(row["run_id"]), str(row["stage"]), float(row["elapsed"])
     alive = is_alive(Run.of(row), time.time())
-    told = _told(lake, run_id)
-    if told is not None:
+    progress = _newest_progress(lake, run_id)
+    if progress is not None:
         done, failed, skipped, total = (
-            int(told[name] or 0) for name in ("done", "failed", "skipped", "total")
+            int(progress[name] or 0) for name in ("done", "failed", "skipped", "total")
         )
-        return Live(run_id, stage, seconds, done, failed, skipped, total, told["left_seconds"], alive)
+        return Live(run_id, stage, seconds, done, failed, skipped, total, progress["left_seconds"], alive)
     if stage != "train":
         return Live(run_id, stage, seconds, alive=alive)
     done, failed = _committed(lake, run_id)
@@ -130,7 +130,7 @@ def _live(lake: Lake, due: int) -> Live | None:
     )
 
 
-def _told(lake: Lake, run_id: str) -> Row | None:
+def _newest_progress(lake: Lake, run_id: str) -> Row | None:
     if not lake.exists(PROGRESS):
         return None
     return lake.read(PROGRESS).filter(f"run_id = '{run_id}'").orderBy("at", ascending=False).first()
