@@ -119,7 +119,7 @@ def test_on_azure_ml_champions_are_runs(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(
             clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri
         )
-        for module in ("tracking.repository", "tracking.experiment", "serving.mlflow_source"):
+        for module in ("tracking.opening", "tracking.experiment", "serving.mlflow_source"):
             monkeypatch.setattr(f"manymodels_spark.{module}.is_azureml", lambda uri: True)
         monkeypatch.setattr(clients, "limits_of", lambda uri: Limits(threads=2))
         spec = make_spec(

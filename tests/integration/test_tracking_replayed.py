@@ -116,7 +116,7 @@ def azureml(hosted: Hosted, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]
         monkeypatch.setattr(
             clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri
         )
-        for module in ("repository", "experiment"):
+        for module in ("opening", "experiment"):
             monkeypatch.setattr(f"manymodels_spark.tracking.{module}.is_azureml", lambda uri: True)
         monkeypatch.setattr(clients, "limits_of", lambda uri: Limits(threads=2))
         yield hosted
