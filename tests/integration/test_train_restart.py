@@ -97,6 +97,7 @@ def test_a_server_that_stops_between_waves_and_comes_back_gets_each_model_once_a
         "fitted": PARTITIONS,
         "fallback": 0,
         "unchanged": 0,
+        "inactive": 0,
         "quarantined": 0,
     }
 

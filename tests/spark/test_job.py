@@ -116,7 +116,14 @@ def test_partitions_in_equal_fitted_and_quarantined_and_the_tables_say_the_same(
         "short": "too_short",
         "empty": "all_null",
     }
-    assert counts == {"partitions": 6, "fitted": 4, "fallback": 0, "unchanged": 0, "quarantined": 2}
+    assert counts == {
+        "partitions": 6,
+        "fitted": 4,
+        "fallback": 0,
+        "unchanged": 0,
+        "inactive": 0,
+        "quarantined": 2,
+    }
     assert job.lake.read(MODELS).count() == counts["fitted"]
     assert job.lake.read(FITS).filter("status = 'failed'").count() == counts["quarantined"]
 
@@ -326,7 +333,14 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
 ) -> None:
     job = after("score", tmp_path, spark, BASE, promote=GATES)
     again = train(job)
-    assert again.counts == {"partitions": 6, "fitted": 0, "fallback": 0, "unchanged": 4, "quarantined": 2}
+    assert again.counts == {
+        "partitions": 6,
+        "fitted": 0,
+        "fallback": 0,
+        "unchanged": 4,
+        "inactive": 0,
+        "quarantined": 2,
+    }
     assert chosen(job) == chosen(job, older_than=timedelta(days=7)) == set()
     assert chosen(job, failed=True) == {"short"}, "what prepare found is not tried again"
     assert chosen(job, force=True) == chosen(job, older_than=timedelta(0)) == {"a", "b", "c", "wild", "short"}
@@ -385,6 +399,7 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
         "fitted": 4,
         "fallback": 0,
         "unchanged": 0,
+        "inactive": 0,
         "quarantined": 2,
     }
     assert job.lake.read(FITS).filter("status = 'fitted'").count() == 4, "what was fitted is not fitted again"
@@ -541,11 +556,13 @@ def test_one_class_of_rows_and_text_labels_go_through_a_classification(
         "fitted": 1,
         "fallback": 0,
         "unchanged": 0,
+        "inactive": 0,
         "quarantined": 1,
     }
     assert keyed(job, QUARANTINE, "reason") == {"b": ("one_class",)}
     assert promote(job).counts["promoted"] == 1
-    score(job)
+    assert score(job).counts["lost"] == 0, "every row has its label: nothing is due, and nothing lost"
+    score(job, every_row=True)
     found = job.lake.read(PREDICTIONS).groupBy("prediction").count().collect()
     assert {row["prediction"] for row in found} == {"yes", "no"}
     assert sum(row["count"] for row in found) == 120

@@ -53,6 +53,7 @@ def test_fits_that_kill_their_process_every_time_are_set_aside_and_the_rest_are_
             "fitted": fitted,
             "fallback": 0,
             "unchanged": unchanged,
+            "inactive": 0,
             "quarantined": 4,
         }
         table = job.lake.read(QUARANTINE).select("key", "reason", "advice").collect()

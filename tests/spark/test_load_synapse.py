@@ -120,8 +120,10 @@ def test_the_serverless_endpoint_gets_views_of_the_tables_where_they_lie(
     detail = job.spark.sql(f"DESCRIBE DETAIL {job.lake.ref(PREDICTIONS)}").first()
     assert detail is not None and (detail["minReaderVersion"], detail["minWriterVersion"]) == (1, 2)
 
-    spaced = job.spark.sql("SELECT 'a' AS partition_id, 1 AS `a b`")
-    job.lake.overwrite(PREDICTIONS, spaced)
+    mapped = (
+        "'delta.minReaderVersion' = '2', 'delta.minWriterVersion' = '5', 'delta.columnMapping.mode' = 'name'"
+    )
+    job.spark.sql(f"ALTER TABLE {job.lake.ref(PREDICTIONS)} SET TBLPROPERTIES ({mapped})")
     with pytest.raises(ManyModelsError, match=r"predictions has Delta reader version \d .*Rename columns"):
         load(job, tables=[])
     assert report.counts["rows"] == 0

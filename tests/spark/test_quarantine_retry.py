@@ -135,6 +135,7 @@ def test_the_quarantine_counts_by_reason_names_the_first_ones_and_forgets_what_i
         "fitted": 0,
         "fallback": 0,
         "unchanged": 1,
+        "inactive": 0,
         "quarantined": 1,
     }
     assert [(row.partitions, len(row.examples)) for row in by_reason(job.lake)] == [(1, 1)]

@@ -140,7 +140,7 @@ def test_the_page_is_written_where_asked_and_escapes_keys(job: Job, tmp_path: Pa
     assert page.count("<script") == 2
     assert "&lt;script&gt;alert(1)" in page
     assert "4 in = " not in page, "the newest training run was of one partition"
-    assert "1 in = 1 fitted + 0 unchanged + 0 in quarantine" in page
+    assert "1 in = 1 fitted + 0 unchanged + 0 inactive + 0 in quarantine" in page
 
 
 def test_reasons_are_told_without_their_numbers() -> None:

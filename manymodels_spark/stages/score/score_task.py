@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Columns of `scoring` that `predictions` does not have.
 NOT_PREDICTED = ("key", "champion_error", "error")
+# Every row of a table has its label already: nothing is lost where nothing is predicted.
+NOTHING_DUE = "nothing_due"
 Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
@@ -282,6 +284,10 @@ def _up_to_date(
 
 def _of_table(loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame) -> pd.DataFrame:
     due = rows[rows[DUE].astype(bool)] if DUE in rows else rows
+    if due.empty:
+        raise Unscored(
+            NOTHING_DUE, "no row lacks a label or is newer than the model. `score --every-row` predicts all"
+        )
     names = row_names(spec)
     due = due.assign(_id=due[names].astype(str).agg("|".join, axis=1)) if names and len(due) else due
     due = due.sort_values([*(n for n in names if n == spec.columns.time), "_id"]) if "_id" in due else due

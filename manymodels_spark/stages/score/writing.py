@@ -17,14 +17,14 @@ from manymodels_spark.stages.runs.alerts import (
     UNSCORED_CHECK,
     replace_alerts,
 )
-from manymodels_spark.stages.score.score_task import NOT_PREDICTED
+from manymodels_spark.stages.score.score_task import NOT_PREDICTED, NOTHING_DUE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 ATTEMPTS = 3
 # A champion is there, and no forecast.
-LOST = "error IS NOT NULL AND model_id IS NOT NULL"
+LOST = f"error IS NOT NULL AND model_id IS NOT NULL AND error NOT LIKE '{NOTHING_DUE}:%'"
 _ADVICE = {
     UNSCORED_CHECK: "No forecast was made: see table unscored for the reason, and retrain or set a fallback",
     FALLBACK_CHECK: "The fallback forecast in the champion's place: correct what the subject says or retrain",
