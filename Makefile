@@ -19,10 +19,10 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 	@$(BIN)/manymodels demo-data
 	@$(BIN)/manymodels run conf/retail.yaml
 
-test: ## Lint, types, layers, then the tests and their coverage; in twenty minutes on two cores
+test: ## Lint, types, layers, then the tests; what CI runs
 	@sh scripts/test.sh
 
-test-all: ## The same with the tests that are marked `slow`
+test-all: ## The same with the tests that are marked `slow`, and the coverage of all of them
 	@sh scripts/test.sh all
 
 quick: env lint ## Lint, types, layers and the unit tests: under three minutes

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything that a change must pass, part by part, with the seconds of each at the end; the first part that fails
-# ends it. `test.sh` leaves out the tests marked `slow`, `test.sh all` runs them too.
+# ends it. `test.sh` leaves out the tests marked `slow`; `test.sh all` runs them too and
+# measures coverage.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,8 +14,8 @@ CORE="tests/spark/test_job.py tests/spark/test_command_line.py -m core"
 CONNECT="--deselect tests/spark/test_job.py::test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once"
 OLDER="--deselect tests/spark/test_command_line.py::test_the_whole_job_runs_by_one_command"
 case "${1:-}" in
-all) CHOSEN="" CONNECT="" OLDER="" ;;
-*) CHOSEN="not slow" ;;
+all) CHOSEN="" CONNECT="" OLDER="" COVERAGE="--cov --cov-append --cov-report= --cov-fail-under=0" ;;
+*) CHOSEN="not slow" COVERAGE="" ;;
 esac
 export MANYMODELS_JARS="${MANYMODELS_JARS:-$PWD/.jars}"
 mkdir -p "$LOGS"
@@ -43,7 +44,8 @@ running=""
 trap report EXIT
 
 lint() { sh scripts/lint.sh; }
-measured() { $PYTHON -m pytest -n "$WORKERS" --cov --cov-append --cov-report= --cov-fail-under=0 "$@"; }
+# shellcheck disable=SC2086
+measured() { $PYTHON -m pytest -n "$WORKERS" $COVERAGE "$@"; }
 unit() { measured tests/unit; }
 # Whoever shares a fixture of a module runs on one worker (see tests/conftest.py), all others where there is room.
 stages() { measured tests/e2e tests/integration tests/spark --dist loadgroup -m "$CHOSEN" --durations 15; }
@@ -80,4 +82,4 @@ part "unit tests" unit
 part "services and Spark 3.5, fetched meanwhile" fetched
 part "tests with Spark, services and processes" stages
 part "core tests on Spark Connect and on Spark 3.5" other_sessions
-part "coverage" coverage
+[ -z "$COVERAGE" ] || part "coverage" coverage

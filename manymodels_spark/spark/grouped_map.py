@@ -67,7 +67,9 @@ def _on_arrow(run: GroupMap, names: list[str], keys: int) -> Callable[[Any, pa.T
 def _on_pandas(run: GroupMap, names: list[str], keys: int) -> Callable[[Any, pd.DataFrame], pd.DataFrame]:
     def on_pandas(key: tuple[Any, ...], frame: pd.DataFrame) -> pd.DataFrame:
         keep_imports_once_a_task()
-        found: pd.DataFrame = run(key, frame.iloc[:, keys:].set_axis(names, axis=1)).to_pandas()
+        table = run(key, frame.iloc[:, keys:].set_axis(names, axis=1))
+        # Spark takes maps as dicts alone.
+        found: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict")
         return found
 
     return on_pandas

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.spark, pytest.mark.core]
 OF_PANDAS = 30_000
-SEEN = pa.schema([("store", pa.int64()), ("rows", pa.int64()), ("facts", pa.string())])
+SEEN = pa.schema(
+    [
+        ("store", pa.int64()),
+        ("counts", pa.map_(pa.string(), pa.float64())),
+        ("facts", pa.string()),
+    ]
+)
 ROWS = [
     (1, datetime(2026, 1, 1), 5),
     (1, datetime(9999, 12, 31), 6),
@@ -29,7 +35,7 @@ ROWS = [
 
 def seen(key: tuple[Any, ...], rows: pd.DataFrame) -> pa.Table:
     facts = f"{list(rows.columns)} {rows['until'].isna().sum()} missing, {rows['a.`b`'].dtype}"
-    return pa.table([[key[0]], [len(rows)], [facts]], schema=SEEN)
+    return pa.table([[key[0]], [[("rows", float(len(rows)))]], [facts]], schema=SEEN)
 
 
 @pytest.mark.parametrize("arrow", [True, False])
@@ -37,8 +43,10 @@ def test_a_group_comes_with_its_own_types_its_names_and_only_times_that_pandas_h
     spark: SparkSession, arrow: bool
 ) -> None:
     rows = spark.createDataFrame(ROWS, "store long, until timestamp, `a.``b``` long")
-    found = grouped_map(rows, ["store"], seen, "store long, rows long, facts string", arrow=arrow)
-    assert sorted(tuple(row) for row in found.collect()) == [
+    found = grouped_map(
+        rows, ["store"], seen, "store long, counts map<string,double>, facts string", arrow=arrow
+    )
+    assert sorted((row[0], row[1]["rows"], row[2]) for row in found.collect()) == [
         (1, 2, "['until', 'a.`b`'] 1 missing, int64"),
         (2, 1, "['until', 'a.`b`'] 0 missing, float64"),
     ]

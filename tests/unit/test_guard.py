@@ -20,7 +20,7 @@ def test_a_fit_and_a_prediction_take_no_more_python_calls_than_their_bounds() ->
 def test_a_figure_beyond_its_bound_is_named_with_the_bound_and_what_it_counts() -> None:
     (more,) = guard.crossed({"python_calls_open": 1e6})
     assert more.startswith(
-        "python_calls_open is 1e+06, at most 60 is allowed: Python calls to open a payload"
+        "python_calls_open is 1e+06, at most 75 is allowed: Python calls to open a payload"
     )
     (less,) = guard.crossed({"share_of_fit_inside_families": 0.1})
     assert less.startswith("share_of_fit_inside_families is 0.1, at least 0.9 is expected: seconds inside")
