@@ -5,6 +5,7 @@ later folds and the fit on all rows estimate the parameters of that form again.
 from __future__ import annotations
 
 import importlib
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -30,9 +31,9 @@ class Auto(Stats):
 
     Options: ClassVar[type[Options]] = AutoOptions
 
+    @abstractmethod
     def form(self, model: Any) -> dict[str, Any] | None:
         """What the library's class is made with to have the form of `model`; None where it shows none."""
-        raise NotImplementedError
 
     def refit(self, model: Any, rows: pd.DataFrame, problem: Problem) -> Any:
         """The same form with its parameters estimated again on these rows.
