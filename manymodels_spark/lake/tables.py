@@ -21,7 +21,7 @@ from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 BRONZE = "bronze"
 CALENDAR = "calendar"
@@ -115,17 +115,24 @@ class Lake:
         return table in self._found
 
     def _is_there(self, table: str) -> bool:
-        from pyspark.errors import AnalysisException
-
         if self.is_catalog:
             return bool(self.spark.catalog.tableExists(self.location(table)))
+        return self.detail(table) is not None
+
+    def detail(self, table: str) -> Row | None:
+        """What Delta says of the table now (`DESCRIBE DETAIL`: its id, location, features); None where it has
+        not been written.
+        """
+        from pyspark.errors import AnalysisException
+
         try:
-            self.spark.sql(f"DESCRIBE DETAIL {self.ref(table)}").collect()
+            row = self.spark.sql(f"DESCRIBE DETAIL {self.ref(table)}").first()
         except AnalysisException as error:
-            if "DELTA" in str(error) or "PATH_NOT_FOUND" in str(error) or "NOT_FOUND" in str(error):
-                return False
+            if "DELTA" in str(error) or "NOT_FOUND" in str(error):
+                return None
             raise
-        return True
+        self._found.add(table)
+        return row
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table, at a version where one is given. Raises ManyModelsError naming the stage to run

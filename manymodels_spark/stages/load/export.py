@@ -59,9 +59,8 @@ class Exporter:
             folder = f"{table}/v{version}/rows"
             files = self._written(rows, folder)
             checksum = self._checksum(folder, arrow_schema(rows))
-        return Export(
-            self.identity(table), version, arrow_schema(rows), raw.count(), files, checksum=checksum
-        )
+        count = _rows_in(files) if self.local else raw.count()
+        return Export(self.identity(table), version, arrow_schema(rows), count, files, checksum=checksum)
 
     def in_lake(self, table: str, version: int) -> Export:
         """The Delta table itself, for a warehouse that reads it where it lies; its only file is its
@@ -89,11 +88,16 @@ class Exporter:
         same = [rows[name].eqNullSafe(keys[name]) for name in key]
         chosen = rows.join(keys, same, "left_semi")
         files = self._written(chosen, f"{folder}/rows")
-        count = self.lake.spark.read.parquet(self._folder(f"{folder}/rows")).count()
+        written = self.lake.spark.read.parquet(self._folder(f"{folder}/rows"))
+        count = _rows_in(files) if self.local else written.count()
         checksum = self._checksum(f"{folder}/rows", arrow_schema(rows))
         return Export(
             self.identity(table), version, arrow_schema(rows), count, files, key, replaces, base, checksum
         )
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has been written."""
+        return self._detail(table) is not None
 
     def identity(self, table: str) -> str:
         """The table's own id, which changes when the table is created anew."""
@@ -110,8 +114,8 @@ class Exporter:
         self._temporary.clear()
 
     def _detail(self, table: str) -> Any:
-        if table not in self._details:
-            self._details[table] = self.lake.spark.sql(f"DESCRIBE DETAIL {self.lake.ref(table)}").first()
+        if self._details.get(table) is None:
+            self._details[table] = self.lake.detail(table)
         return self._details[table]
 
     def _snapshot(self, table: str, raw: DataFrame) -> tuple[str, ...] | None:
@@ -241,6 +245,11 @@ def _arrow(part: DataFrame) -> pa.Table:
     if hasattr(part, "toArrow"):
         return part.toArrow()
     return pa.Table.from_pandas(part.toPandas(), schema=arrow_schema(part), preserve_index=False)
+
+
+def _rows_in(files: Sequence[str]) -> int:
+    """The rows of Parquet files on this machine, as their footers say."""
+    return sum(pq.read_metadata(file).num_rows for file in files)
 
 
 def _local_path(uri: str) -> str:

@@ -68,7 +68,7 @@ class _Loading:
             loaded = self._predictions(version)
             if ACTUALS in tables:
                 refresh_facts(self.job)
-            more = sum(self._side(table) for table in tables if self.job.lake.exists(table))
+            more = sum(self._side(table) for table in tables if self.exporter.exists(table))
         finally:
             self.exporter.clear()
         refused = put_views(self.warehouse, self.job.spec)
