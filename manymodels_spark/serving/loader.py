@@ -151,7 +151,10 @@ class Loader:
                     raise
                 champion, payload, origin = stored.champion, stored.payload, "disk"
                 checked = self._clock() - self.settings.ttl
-        model = LoadedPartition(payload, champion.sha256, allow_pickle=self.settings.allow_pickle)
+        allowed = self.settings
+        model = LoadedPartition(
+            payload, champion.sha256, allow_pickle=allowed.allow_pickle, families=allowed.families
+        )
         self._keep(champion, payload, stored)
         self._learn(champion)
         return Opened(champion, model, checked, _unburden(model)), origin

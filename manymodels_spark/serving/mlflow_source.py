@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -99,8 +99,9 @@ class MlflowChampions:
             if isinstance(repository, RunRepository):
                 # Azure ML does not say whether its filters know the names of runs: the keys are looked at
                 # here.
-                return matching(_ready(repository, self._query()), text, limit)
-            return list(islice(_ready(repository, self._query() + self._named(text)), limit))
+                return matching(_standing(repository.search_all(self._query())), text, limit)
+            # Two champions of one partition, where a change was cut short, mostly lie on one page.
+            return _standing(islice(repository.search(self._query() + self._named(text)), PAGE))[:limit]
 
         return self._ask(ask)
 
@@ -193,10 +194,6 @@ def _standing(models: Iterable[Registered]) -> list[Champion]:
             by_partition.setdefault(model.partition_id, []).append(model)
     standing = map(standing_champion, by_partition.values())
     return [_champion(model) for model in standing if model is not None]
-
-
-def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:
-    return (_champion(model) for model in repository.search(query) if model.ready)
 
 
 def _champion(model: Registered) -> Champion:

@@ -49,8 +49,9 @@ class ServingSettings(BaseSettings):
     wait for a predictor, and 32 times as many small ones. `keys` are bearer keys. `entra_roles` and
     `entra_scopes` are what a token must have one of, `entra_clients` the applications that it may come from.
     With neither `keys` nor Entra the endpoint is open, which `open` must say where it listens beyond the
-    loopback address. At the start one champion of each family among the first `sample` is loaded, and `warm`
-    (ids or JSON keys).
+    loopback address. `families` are those named `module:Class` that models may have beside those of the spec:
+    no other module is imported for a model. At the start one champion of each family among the first `sample`
+    is loaded, and `warm` (ids or JSON keys).
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=False)
@@ -87,6 +88,7 @@ class ServingSettings(BaseSettings):
     entra_clients: Texts = ()
     open: bool = False
     allow_pickle: bool = False
+    families: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_lines)] = ()
 
     @classmethod
     def of_environment(cls, **given: Any) -> Self:
