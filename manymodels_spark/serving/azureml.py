@@ -22,8 +22,9 @@ from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.failures import ScoreError
 from manymodels_spark.serving.launch import MODELS, SPEC, source_of, with_families
 from manymodels_spark.serving.readiness import Readiness
-from manymodels_spark.serving.service import Answer, ScoringService
+from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings
+from manymodels_spark.serving.work import Answer
 
 MODEL_DIR = "AZUREML_MODEL_DIR"
 _service: ScoringService | None = None

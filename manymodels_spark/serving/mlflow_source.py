@@ -76,10 +76,12 @@ class MlflowChampions:
         if len(partition_ids) < FEW:
             found = ((one, self.find(one)) for one in partition_ids)
             return {one: champion for one, champion in found if champion is not None}
-        query = self._query()
-        every = self._ask(lambda repository: _standing(repository.search(query)), in_bulk=True)
         asked = frozenset(partition_ids)
-        return {one.partition_id: one for one in every if one.partition_id in asked}
+        return {one.partition_id: one for one in self._every() if one.partition_id in asked}
+
+    def partition_ids(self) -> Collection[str]:
+        """See ChampionSource. Reads all of the spec's champions."""
+        return [one.partition_id for one in self._every()]
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
@@ -108,6 +110,10 @@ class MlflowChampions:
     def ping(self) -> None:
         """See ChampionSource."""
         self.find("no-such-partition")
+
+    def _every(self) -> list[Champion]:
+        query = self._query()
+        return self._ask(lambda repository: _standing(repository.search_all(query)), in_bulk=True)
 
     @property
     def _registered(self) -> bool:
