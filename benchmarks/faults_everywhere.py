@@ -2,8 +2,10 @@
 
     make bench-faults ARGS="--everywhere"                             20 nights, a kill of each stage a night
     make bench-faults ARGS="--everywhere --kills 3 --partitions 2"    the same, sooner
+    make bench-faults ARGS="--everywhere --only rollback"             kills of one stage
 
-A step is a commit to the lake, a call of MLflow or a statement of the warehouse, before or after it is made.
+A step is a commit to the lake, a call of MLflow or a statement of the warehouse, before or after it is made;
+how many a stage has is counted in the first night in which it has work.
 From a kill on, the process is dead: whatever it still tries to write is refused, as a killed process writes
 nothing more, so that the outside is left as SIGKILL leaves it. Every night has new rows and new models; each
 stage is killed at another step, run again, and then source, lake, MLflow and warehouse are compared. The
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,10 @@ NIGHT: dict[str, Callable[[Job], object]] = {
     "maintain": maintain,
     "retire": lambda job: retire(job, keep=2),
 }
+
+
+# Without these a night has no new champions.
+NEEDED = ("ingest", "prepare", "promote")
 
 
 class Killed(BaseException):
@@ -109,8 +115,16 @@ class Steps:
                 setattr(owner, name, write)
 
 
-def main(partitions: int, nights: int) -> None:
-    """Night after night under fire, and the line of JSON."""
+def main(partitions: int, nights: int, only: Sequence[str] = ()) -> None:
+    """Night after night under fire, and the line of JSON.
+
+    Args:
+        partitions: How many there are.
+        nights: How many nights, each with a kill of every stage; one more comes first without any.
+        only: The stages that are killed, by default all; others are left out where these do without.
+
+    """
+    stages = {name: stage for name, stage in NIGHT.items() if not only or name in (*NEEDED, *only)}
     kills: Counter[str] = Counter()
     steps: dict[str, int] = {}
     wrong: Counter[str] = Counter()
@@ -120,8 +134,9 @@ def main(partitions: int, nights: int) -> None:
         try:
             for night in range(nights + 1):
                 rows = _write_days(folder, partitions, DAYS + night)
-                for name, stage in NIGHT.items():
-                    at = None if night == 0 else int((night - 0.5) / nights * steps[name])
+                for name, stage in stages.items():
+                    killed = steps.get(name, 0) if not only or name in only else 0
+                    at = int((night - 0.5) / nights * killed) if killed else None
                     if name == "promote":
                         train(job, Choice(force=True))
                     with endpoint.killed_in_swap() if name == "promote" and night else nullcontext():
