@@ -48,7 +48,7 @@ def main() -> None:
     """Prepare, train and load under fire, count, and print the line of JSON."""
     arguments = _arguments()
     if arguments.everywhere:
-        faults_everywhere.main(min(arguments.partitions, 12), arguments.kills)
+        faults_everywhere.main(min(arguments.partitions, 12), arguments.kills, arguments.only)
         return
     with scratch() as folder:
         server = mlflow_server.start(folder / "server", workers=2)
@@ -207,6 +207,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--only", nargs="*", choices=sorted(faults_everywhere.NIGHT), default=[])
     parser.add_argument("--everywhere", action="store_true", help="kill the other stages, at each step")
     parser.add_argument("--partitions", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)

@@ -2,20 +2,23 @@
 
     make bench-faults ARGS="--everywhere"                             20 nights, a kill of each stage a night
     make bench-faults ARGS="--everywhere --kills 3 --partitions 2"    the same, sooner
+    make bench-faults ARGS="--everywhere --only rollback"             kills of one stage
 
-A step is a commit to the lake, a call of MLflow or a statement of the warehouse, before or after it is made.
+A step is a commit to the lake, a call of MLflow or a statement of the warehouse, before or after it is made;
+how many a stage has is counted in the first night in which it has work.
 From a kill on, the process is dead: whatever it still tries to write is refused, as a killed process writes
 nothing more, so that the outside is left as SIGKILL leaves it. Every night has new rows and new models; each
 stage is killed at another step, run again, and then source, lake, MLflow and warehouse are compared. The
-endpoint writes no state of the job, and is not part of this; SIGKILL of real processes is `faults.py`.
+endpoint is a process of its own that gets SIGKILL (see `faults_serving`), in its swap of champions after each
+night's promotion and at its start; SIGKILL of the job's processes is `faults.py`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ import duckdb
 
 from benchmarks.common import clock, cores, emit, scratch
 from benchmarks.efficiency import spec_of
+from benchmarks.faults_serving import Endpoint
 from manymodels_spark.lake.tables import BRONZE, CHAMPIONS, PREDICTIONS, SILVER, Lake
 from manymodels_spark.spark.session import get_session
 from manymodels_spark.stages.ingest.stage import ingest
@@ -57,6 +61,10 @@ NIGHT: dict[str, Callable[[Job], object]] = {
     "maintain": maintain,
     "retire": lambda job: retire(job, keep=2),
 }
+
+
+# Without these a night has no new champions.
+NEEDED = ("ingest", "prepare", "promote")
 
 
 class Killed(BaseException):
@@ -107,24 +115,40 @@ class Steps:
                 setattr(owner, name, write)
 
 
-def main(partitions: int, nights: int) -> None:
-    """Night after night under fire, and the line of JSON."""
+def main(partitions: int, nights: int, only: Sequence[str] = ()) -> None:
+    """Night after night under fire, and the line of JSON.
+
+    Args:
+        partitions: How many there are.
+        nights: How many nights, each with a kill of every stage; one more comes first without any.
+        only: The stages that are killed, by default all; others are left out where these do without.
+
+    """
+    stages = {name: stage for name, stage in NIGHT.items() if not only or name in (*NEEDED, *only)}
     kills: Counter[str] = Counter()
     steps: dict[str, int] = {}
     wrong: Counter[str] = Counter()
     with scratch() as folder, clock("nights under fire"):
         job = _job(folder)
-        for night in range(nights + 1):
-            rows = _write_days(folder, partitions, DAYS + night)
-            for name, stage in NIGHT.items():
-                if name == "promote":
-                    train(job, Choice(force=True))
-                at = None if night == 0 else int((night - 0.5) / nights * steps[name])
-                found = _under_fire(job, stage, at) if _has_work(name, night) else 0
-                steps[name] = max(found, steps.get(name, 0)) if at is None else steps[name]
-                kills[name] += at is not None
-                wrong += _compare(job, name, partitions, rows)
+        endpoint = Endpoint(job.spec, folder, [{"store": 1, "item": item} for item in range(partitions)])
+        try:
+            for night in range(nights + 1):
+                rows = _write_days(folder, partitions, DAYS + night)
+                for name, stage in stages.items():
+                    killed = steps.get(name, 0) if not only or name in only else 0
+                    at = int((night - 0.5) / nights * killed) if killed else None
+                    if name == "promote":
+                        train(job, Choice(force=True))
+                    with endpoint.killed_in_swap() if name == "promote" and night else nullcontext():
+                        found = _under_fire(job, stage, at) if _has_work(name, night) else 0
+                    wrong += _restarted(job, endpoint) if name == "promote" else {}
+                    steps[name] = max(found, steps.get(name, 0)) if at is None else steps[name]
+                    kills[name] += at is not None
+                    wrong += _compare(job, name, partitions, rows)
+        finally:
+            endpoint.stop()
         job.spark.stop()
+        kills += endpoint.kills
     emit(
         "faults",
         workload={"partitions": partitions, "nights": nights, "everywhere": True},
@@ -150,6 +174,19 @@ def _under_fire(job: Job, stage: Callable[[Job], object], at: int | None) -> int
     if at is not None:
         stage(_another(job))
     return steps.seen
+
+
+def _restarted(job: Job, endpoint: Endpoint) -> Counter[str]:
+    """Kill the endpoint at its start, start it again, and what it answered and answers wrongly."""
+    endpoint.killed_at_start()
+    endpoint.start()
+    repository = open_production(job.spec)
+    models = repository.search_all(t.where(SPEC=job.spec.name))
+    were = {
+        (one.partition_id, one.model_id) for one in models if one.ready and one.tags.get(t.ROLE) != t.STAGED
+    }
+    champions = {one: model.model_id for one, model in champions_index.current_champions(repository).items()}
+    return endpoint.wrong_before(were) + endpoint.wrong_after(champions)
 
 
 def _another(job: Job) -> Job:

@@ -14,15 +14,24 @@ import json
 import pstats
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from benchmarks import life
 from benchmarks.common import bytes_of, emit, scratch, spec_in
+from benchmarks.common_attack import hostile_requests
 from manymodels_spark import ManyModels, Spec
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.predict import LoadedPartition
+from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.service import ScoringService
+from manymodels_spark.serving.settings import ServingSettings
+from manymodels_spark.serving.sources import MemoryChampions
+from manymodels_spark.serving.work import Answer
 from manymodels_spark.simulate import sales_of, write_parquet
 
 if TYPE_CHECKING:
@@ -63,7 +72,13 @@ def main() -> int:
 
 def measure(spark: SparkSession, folder: Path) -> dict[str, float]:
     """Every figure of the guard by name: a small job run twice, ten nights, and fits in this process."""
-    return {**of_a_job(spark, folder), **of_nights(spark, folder / "life"), **of_payloads(), **of_python()}
+    return {
+        **of_a_job(spark, folder),
+        **of_nights(spark, folder / "life"),
+        **of_payloads(),
+        **of_python(),
+        **of_hostile(),
+    }
 
 
 def crossed(found: dict[str, float]) -> list[str]:
@@ -133,6 +148,40 @@ def of_python() -> dict[str, float]:
     }
 
 
+def of_hostile() -> dict[str, float]:
+    """What the requests of `common_attack` cost an endpoint that refuses them: models that are loaded for
+    them, Python calls of the costliest, and refusals without a code.
+    """
+    source, keys = MemoryChampions(), [PartitionKey.of({"store": 1, "item": n}) for n in range(1000)]
+    rows = sales_of(7, 1, 1, DAYS)
+    payload = fit_partition(rows, _spec(Path("unused"), candidates=["naive"]), keys[0]).payload or b""
+    for number, key in enumerate(keys):
+        source.put(key, payload, f"m-{number}")
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    service = ScoringService(cache, settings)
+    service.learn_columns()
+    row = {"columns": ["price"], "data": [[1.0]]}
+    requests = hostile_requests([key.as_dict() for key in keys], row)
+    bodies = [body for method, path, body in requests if (method, path) == ("POST", "/v1/score")]
+    calls, loaded, unexplained = list[float](), 0, 0
+    for body in bodies:
+        before = cache.counts["misses"]
+        answers: list[Answer] = []
+        spent = _python_calls(partial(_answered, service, body, answers), warm=0)
+        if answers[0].status not in (200, 404):
+            calls.append(spent)
+            loaded += cache.counts["misses"] - before
+            unexplained += not orjson.loads(answers[0].body)["error"]["code"]
+    cache.close()
+    return {
+        "hostile_refused": len(calls),
+        "hostile_loads": loaded,
+        "hostile_python_calls": max(calls),
+        "hostile_unexplained": unexplained,
+    }
+
+
 def _spec(folder: Path, **parts: Any) -> Spec:
     candidates = [{"auto_ets": {"season": 7}}, {"seasonal_naive": {}}]
     parts = {
@@ -162,8 +211,12 @@ def _commits(lake: Path) -> int:
     return sum(1 for log in lake.rglob("_delta_log/*.json") if log.parent.parent.name != "runs")
 
 
-def _python_calls(work: Callable[[], Any]) -> float:
-    for _ in range(2):
+def _answered(service: ScoringService, body: bytes, answers: list[Answer]) -> None:
+    answers.append(service.score(body))
+
+
+def _python_calls(work: Callable[[], Any], warm: int = 2) -> float:
+    for _ in range(warm):
         work()
     with cProfile.Profile() as watched:
         work()

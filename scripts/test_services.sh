@@ -30,4 +30,8 @@ if command -v npm >/dev/null 2>&1 && ! grep -qs "\"version\": \"$AZURITE\"" "$SE
     npm install --silent --no-audit --no-fund --no-save --prefix "$SERVICES" "azurite@$AZURITE" >/dev/null ||
         echo "Azurite could not be installed: the tests in an Azure storage account will be skipped"
 fi
-[ ! -x .venv/bin/manymodels ] || .venv/bin/manymodels jars azure >/dev/null
+if [ -x .venv/bin/manymodels ]; then
+    .venv/bin/manymodels jars azure >/dev/null
+    .venv/bin/manymodels jars kafka >/dev/null
+    .venv/bin/python -m tests.integration.kafka
+fi

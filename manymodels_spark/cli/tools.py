@@ -94,10 +94,10 @@ def spark_conf(master: str, azure: bool) -> None:
 
 
 @click.command()
-@click.argument("group", type=click.Choice(["core", "azure"]), default="core")
+@click.argument("group", type=click.Choice(["core", "azure", "kafka"]), default="core")
 def jars(group: str) -> None:
-    """Fetch the Java libraries of a local session, or of abfs:// (azure), where they are missing; print their
-    paths.
+    """Fetch the Java libraries of a local session, of abfs:// (azure) or of topics (kafka), where they are
+    missing; print their paths.
     """
     from manymodels_spark.spark.jars import jar_paths
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import ValidationError
 
-from manymodels_spark.errors import ManyModelsError, Mistake
+from manymodels_spark.errors import ManyModelsError, Mistake, PayloadError
 from manymodels_spark.families.base import Family
 from manymodels_spark.spec.hints import did_you_mean
-from manymodels_spark.spec.model import Candidate
+from manymodels_spark.spec.model import Candidate, Spec
 
 GROUP = "manymodels.families"
+# Families named `module:Class`, by commas, that stored models may have beside those of the spec.
+VARIABLE = "MANYMODELS_FAMILIES"
 _STATS = "manymodels_spark.families.statsforecast"
 _AUTO = "manymodels_spark.families.statsforecast_auto"
 _SKLEARN = "manymodels_spark.families.sklearn"
@@ -72,6 +75,30 @@ def family(name: str) -> type[Family[Any]]:
             f"model {name!r}: {address} is no subclass of manymodels_spark.families.base.Family"
         )
     return found
+
+
+def importable(spec: Spec) -> tuple[str, ...]:
+    """The families named `module:Class` that stored models of a spec may have: those of its candidates and
+    its fallback, and those of the environment variable MANYMODELS_FAMILIES (by commas), for models of a spec
+    that was changed since.
+    """
+    named = [candidate.family for candidate in (*spec.candidates, spec.fallback) if candidate is not None]
+    given = [name.strip() for name in os.environ.get(VARIABLE, "").split(",")]
+    return tuple(dict.fromkeys(name for name in (*named, *given) if ":" in name))
+
+
+def require_importable(name: str, allowed: Collection[str]) -> None:
+    """Return where a stored model may name this family: a registered one, or one of `allowed`.
+
+    Raises:
+        PayloadError: To look it up would import a module that only the stored model names.
+
+    """
+    if ":" in name and name not in allowed:
+        raise PayloadError(
+            f"the model is of family {name!r}, which is neither registered nor named in the spec: its module "
+            f"is not imported. Where you trust it, put it into {VARIABLE} (several by commas)"
+        )
 
 
 def name_of(cls: type[Family[Any]]) -> str:

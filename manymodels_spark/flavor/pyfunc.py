@@ -5,6 +5,7 @@ It needs a payload and nothing else: no lake, no Spark, no tracking server.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ TIMES = "times"
 class PartitionModel:
     """The model of one partition behind MLflow's `predict`."""
 
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+    def __init__(self, payload: bytes, families: Collection[str] | None = None) -> None:
+        # MLflow imports the module that the model's own MLmodel names before this one is asked: whoever may
+        # write the model's files is trusted there already, so its families are too.
+        self.payload, self.families = payload, families
 
     def predict(self, rows: pd.DataFrame | None = None, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predictions as a DataFrame.
@@ -35,9 +38,11 @@ class PartitionModel:
         given = options.get("levels")
         levels = None if given is None else [int(level) for level in given]
         if rows is not None and len(rows) > 0:
-            return predict_partition(self.payload, future=rows, levels=levels)
+            return predict_partition(self.payload, future=rows, levels=levels, families=self.families)
         horizon = options.get("horizon")
-        return predict_partition(self.payload, horizon=int(horizon) if horizon else None, levels=levels)
+        return predict_partition(
+            self.payload, horizon=int(horizon) if horizon else None, levels=levels, families=self.families
+        )
 
 
 def _load_pyfunc(path: str) -> PartitionModel:

@@ -148,7 +148,9 @@ class RoutedModels:
             route = self.routes.find(partition_id)
             if route is None:
                 raise ManyModelsError(f"this partition has no champion in {self.routes.shape.spec}")
-            model = LoadedPartition(self._read(route.location, route.sha256), route.sha256).lighten()
+            payload = self._read(route.location, route.sha256)
+            # As in `pyfunc`: the routes come with the model's own files and state this payload's checksum.
+            model = LoadedPartition(payload, route.sha256, families=None).lighten()
             self.models.put(partition_id, model)
         return model
 

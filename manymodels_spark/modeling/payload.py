@@ -18,22 +18,36 @@ from manymodels_spark.errors import PayloadError
 # before: what they lack has a default.
 FORMAT = 2
 _LEVEL = 6
+# The most that a payload's JSON may be: some ten times a random forest on ten thousand rows.
+LIMIT = 256 * 1024 * 1024
 
 
 def seal(document: dict[str, Any]) -> bytes:
-    """The document as bytes: sorted JSON under zlib."""
+    """The document as bytes: sorted JSON under zlib. Raises PayloadError where no version would open it."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    return zlib.compress(orjson.dumps({"manymodels": FORMAT, **document}, option=options), _LEVEL)
+    text = orjson.dumps({"manymodels": FORMAT, **document}, option=options)
+    if len(text) > LIMIT:
+        raise PayloadError(
+            f"the fitted model takes {len(text):,} bytes, and at most {LIMIT:,} are stored. Choose a smaller "
+            "one: fewer trees, less depth"
+        )
+    return zlib.compress(text, _LEVEL)
 
 
 def open_payload(
-    data: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False
+    data: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False, limit: int = LIMIT
 ) -> dict[str, Any]:
     """The document in a payload.
 
+    Args:
+        data: What `seal` returned.
+        expected_sha256: The checksum that the payload must have; None where nobody states one.
+        allow_pickle: Whether members that have to be unpickled may be in it.
+        limit: The most bytes that are decompressed: a few kilobytes of zlib can hold gigabytes.
+
     Raises:
-        PayloadError: where the checksum is wrong, the bytes are damaged, the format is of a newer version, or
-            a member would have to be unpickled and `allow_pickle` is not set.
+        PayloadError: where the checksum is wrong, the bytes are damaged or larger than the limit, the format
+            is of a newer version, or a member would have to be unpickled and `allow_pickle` is not set.
 
     """
     if expected_sha256 is not None and sha256(data) != expected_sha256:
@@ -41,7 +55,7 @@ def open_payload(
             f"the payload's SHA-256 is {sha256(data)[:12]}…, {expected_sha256[:12]}… is expected: not loaded"
         )
     try:
-        document: dict[str, Any] = orjson.loads(zlib.decompress(data))
+        document: dict[str, Any] = orjson.loads(_decompressed(data, limit))
     except (zlib.error, orjson.JSONDecodeError) as error:
         raise PayloadError(
             f"the payload is damaged ({error}): {len(data)} bytes. Train the partition again"
@@ -54,6 +68,19 @@ def open_payload(
     if not allow_pickle and any(member.get("pickled") for member in document["members"]):
         raise PayloadError("the payload holds a pickled model, and loading pickles was not allowed")
     return document
+
+
+def _decompressed(data: bytes, limit: int) -> bytes:
+    inflate = zlib.decompressobj()
+    text = inflate.decompress(data, limit)
+    if inflate.unconsumed_tail:
+        raise PayloadError(
+            f"the payload's {len(data):,} bytes decompress to more than {limit:,}: not loaded. No model of "
+            "this package is so large"
+        )
+    if not inflate.eof:
+        raise zlib.error("it ends too early")
+    return text
 
 
 def _require_format(document: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,13 @@ def predict_partition(
     since: pd.Timestamp | None = None,
     levels: Sequence[int] | None = None,
     observed: pd.DataFrame | None = None,
+    families: Collection[str] | None = (),
 ) -> pd.DataFrame:
-    """Predictions of one partition's model; see `LoadedPartition.predict`.
+    """Predictions of one partition's model; see `LoadedPartition` and its `predict`.
 
     `observed` are rows that came since the model was trained: see `LoadedPartition.updated`.
     """
-    model = LoadedPartition(payload)
+    model = LoadedPartition(payload, families=families)
     model = model if observed is None else model.updated(observed)
     return model.predict(future=future, horizon=horizon, since=since, levels=levels)
 
@@ -44,12 +45,18 @@ def predict_partition(
 class LoadedPartition:
     """A payload opened once, to predict many times. Raises PayloadError where it cannot be opened.
 
-    `trained_until` is the last time that the fit saw, `cutoff` the one that forecasts go on from: the same
-    until `updated`.
+    `families` are those named `module:Class` whose modules may be imported for it (see
+    `registry.importable`); None imports whatever it names. `trained_until` is the last time that the fit
+    saw, `cutoff` the one that forecasts go on from: the same until `updated`.
     """
 
     def __init__(
-        self, payload: bytes, expected_sha256: str | None = None, *, allow_pickle: bool = False
+        self,
+        payload: bytes,
+        expected_sha256: str | None = None,
+        *,
+        allow_pickle: bool = False,
+        families: Collection[str] | None = (),
     ) -> None:
         document = open_payload(payload, expected_sha256, allow_pickle=allow_pickle)
         self.document = document
@@ -58,7 +65,7 @@ class LoadedPartition:
         self.trained_until = self.cutoff
         self.closed = ClosedRule.of_dict(document.get("closed"))
         self.bounds = Bounds.of_dict(document.get("bounds"))
-        self._members = [_load(member) for member in document["members"]]
+        self._members = [_load(member, families) for member in document["members"]]
         self._intervals = Intervals.of_dict(document["intervals"]) if document["intervals"] else None
         self._steps: pd.DatetimeIndex | None = None
 
@@ -290,7 +297,9 @@ class LoadedPartition:
         return columns
 
 
-def _load(member: dict[str, Any]) -> tuple[Any, Any]:
+def _load(member: dict[str, Any], families: Collection[str] | None) -> tuple[Any, Any]:
+    if families is not None:
+        registry.require_importable(member["family"], families)
     family = registry.build(Candidate(family=member["family"], options=member["options"]))
     return family, family.load(member["state"])
 

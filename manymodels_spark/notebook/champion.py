@@ -4,13 +4,16 @@ days to come.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families import registry
 from manymodels_spark.flavor.pyfunc import PartitionModel
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.tables import CALENDAR, CHAMPIONS, PARTITIONS, SILVER
-from manymodels_spark.modeling.predict import LoadedPartition, predict_partition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.prepare.calendar import by_partition
 from manymodels_spark.stages.runs.job import Job
@@ -20,8 +23,10 @@ from manymodels_spark.tracking.artifacts import read_payload
 class ChampionModel(PartitionModel):
     """The champion of one partition. `known` are its rows of the spec's calendar, where it has one."""
 
-    def __init__(self, payload: bytes, known: pd.DataFrame | None = None) -> None:
-        super().__init__(payload)
+    def __init__(
+        self, payload: bytes, known: pd.DataFrame | None = None, families: Collection[str] | None = None
+    ) -> None:
+        super().__init__(payload, families)
         self.known = known
 
     def predict(  # type: ignore[override]
@@ -32,9 +37,8 @@ class ChampionModel(PartitionModel):
         """
         if rows is not None:
             return super().predict(rows)
-        return predict_partition(
-            self.payload, future=self.known, horizon=horizon or LoadedPartition(self.payload).problem.horizon
-        )
+        model = LoadedPartition(self.payload, families=self.families)
+        return model.predict(future=self.known, horizon=horizon or model.problem.horizon)
 
 
 def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
@@ -45,7 +49,7 @@ def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
             f"no champion for {key}. See `mm.quarantine`, and `mm.promotions` for refused models"
         )
     payload = read_payload(row["location"], row["sha256"], resolve(job.spec.mlflow.production.tracking))
-    return ChampionModel(payload, known_future_of(job, key))
+    return ChampionModel(payload, known_future_of(job, key), registry.importable(job.spec))
 
 
 def rows_of(job: Job, key: PartitionKey) -> pd.DataFrame:

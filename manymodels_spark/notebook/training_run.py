@@ -9,12 +9,13 @@ import orjson
 import pandas as pd
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.families import registry
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.lake.find_partition import find_partition
 from manymodels_spark.lake.tables import FITS
 from manymodels_spark.modeling.backtest_partition import backtest_partition
-from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.notebook.champion import known_future_of, rows_of
 from manymodels_spark.reporting.folds import placed
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
@@ -116,7 +117,8 @@ class TrainingRun:
             known_future_of(self.job, key),
         )
         future = None if known is None else known[known[str(spec.columns.time)] > cutoff]
-        forecast = predict_partition(bytes(row["payload"]), future=future, horizon=spec.horizon, since=cutoff)
+        model = LoadedPartition(bytes(row["payload"]), families=registry.importable(spec))
+        forecast = model.predict(future=future, horizon=spec.horizon, since=cutoff)
         time, target = str(spec.columns.time), spec.columns.target
         kept = row["folds"] if folds and "folds" in row else None
         curves = placed(kept, list(zip(history[time], history[target].astype(float), strict=True)))

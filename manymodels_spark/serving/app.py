@@ -29,10 +29,11 @@ from manymodels_spark.serving.lanes import Lane
 from manymodels_spark.serving.middleware import Guard, body_of, failure, json_response
 from manymodels_spark.serving.partitions import named
 from manymodels_spark.serving.readiness import Readiness
-from manymodels_spark.serving.service import Answer, ScoringService
+from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings
 from manymodels_spark.serving.sources import ChampionSource
 from manymodels_spark.serving.telemetry import Telemetry, access
+from manymodels_spark.serving.work import Answer
 
 log = logging.getLogger(__name__)
 # Parsing and checking a body of more bytes (a batch of some hundred items) takes longer than other requests
@@ -91,7 +92,7 @@ class Server:
                 await asyncio.wait(pending, timeout=self.settings.load_seconds)
                 for future in pending:
                     future.cancelled() or (future.done() and future.exception())
-            if self.service.is_quick(parsed):
+            if len(body) <= LARGE_BODY and self.service.is_quick(parsed):
                 return self.service.finish(parsed)
             lane = self._small if self.service.is_small(parsed) else self._large
             with _watched(request, deadline):

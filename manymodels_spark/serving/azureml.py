@@ -20,10 +20,11 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.serving import sizes
 from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.failures import ScoreError
-from manymodels_spark.serving.launch import MODELS, SPEC, source_of
+from manymodels_spark.serving.launch import MODELS, SPEC, source_of, with_families
 from manymodels_spark.serving.readiness import Readiness
-from manymodels_spark.serving.service import Answer, ScoringService
+from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings
+from manymodels_spark.serving.work import Answer
 
 MODEL_DIR = "AZUREML_MODEL_DIR"
 _service: ScoringService | None = None
@@ -34,8 +35,9 @@ def init() -> None:
     found.
     """
     global _service
-    settings = ServingSettings.of_environment()
-    cache = ModelCache(source_of(*_places()), settings)
+    spec, models = _places()
+    settings = with_families(ServingSettings.of_environment(), spec)
+    cache = ModelCache(source_of(spec, models), settings)
     sizes.settle()
     Readiness(cache, settings).warm()
     _service = ScoringService(cache, settings)

@@ -22,9 +22,10 @@ from cachetools import TTLCache
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving import sizes
+from manymodels_spark.serving.directory import Directory
 from manymodels_spark.serving.disk import DiskTier
 from manymodels_spark.serving.futures import done, failed, running
-from manymodels_spark.serving.loader import Loader, Opened
+from manymodels_spark.serving.loader import Loader, Opened, unknown
 from manymodels_spark.serving.settings import MIB, ServingSettings
 from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition
 
@@ -71,6 +72,7 @@ class ModelCache:
         self.settings = settings
         self.disk = DiskTier(settings.disk, int(settings.disk_mb * MIB)) if settings.disk else None
         self.loader = Loader(source, self.disk, settings, clock)
+        self.directory = Directory(self.loader.partition_ids, settings.negative_ttl, clock)
         self.counts: Counter[str] = Counter()
         self.bytes = 0
         self._clock, self._resident = clock, resident
@@ -125,6 +127,9 @@ class ModelCache:
             if known is not None:
                 self.counts["negative_hits"] += 1
                 return failed(known)
+            if self.directory.lacks(partition_id):
+                self.counts["negative_hits"] += 1
+                return failed(unknown(partition_id))
             waiting = self._loading.get(partition_id)
             if waiting is not None:
                 self.counts["joined"] += 1
@@ -168,6 +173,8 @@ class ModelCache:
     def _fill(self, partition_id: str, future: Future[Entry]) -> None:
         """Load one model and answer all who wait for it."""
         try:
+            if self.directory.lacks(partition_id):  # known since this load was asked for
+                raise unknown(partition_id)
             entry = self._entry(self.loader.open(partition_id))
             self._insert(entry)
         except Exception as error:
@@ -230,6 +237,8 @@ class ModelCache:
             return
         with self._lock:
             self._negative[partition_id] = error
+        if isinstance(error, UnknownPartition) and self.directory.note_unknown():
+            self._background.submit(self.directory.read)
 
     def _sweep(self) -> None:
         """Ask the source again for all models whose time is over, in one go, and swap what has changed."""

@@ -6,21 +6,25 @@ prediction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
+import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
 from manymodels_spark.families.base import Problem
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.failures import ScoreError, invalid
+from manymodels_spark.serving.failures import invalid
 from manymodels_spark.serving.schemas import Item, Split
 from manymodels_spark.spec.frequency import pandas_step
 
 SHOWN = 10
-
+# So many rows of an answer are written at once.
+PART = 200
+DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
 Columns = dict[str, list[Any]]
 _NUMBERS = frozenset({int, float, bool})
@@ -28,15 +32,13 @@ _TEXTS = frozenset({str})
 _NULL = type(None)
 
 
-def steps_of(
-    item: Item, model: LoadedPartition, others: Collection[str], most: int, steps: int
-) -> pd.DataFrame | None:
+def steps_of(item: Item, model: LoadedPartition, others: Collection[str], steps: int) -> pd.DataFrame | None:
     """The rows of a forecast's item as a DataFrame, None where it has none: times at most `steps` after the
     cutoff, and known-future columns. `others` are columns allowed with them.
 
-    Raises ScoreError (422, 413) for unknown, missing or ill-typed columns and for times that are no steps.
+    Raises ScoreError (422) for unknown, missing or ill-typed columns and for times that are no steps.
     """
-    columns = _columns(item, most)
+    columns = _columns(item)
     if columns is None:
         return None
     problem = model.problem
@@ -48,13 +50,12 @@ def steps_of(
 
 
 def table_of(
-    item: Item, model: LoadedPartition, others: Collection[str], most: int, texts: Collection[str]
+    item: Item, model: LoadedPartition, others: Collection[str], texts: Collection[str]
 ) -> dict[str, NDArray[Any]] | None:
     """The rows of a table's item as its model's inputs, None where it has none: float64 with NaN for null,
-    or, for `texts`, which may hold text, as pandas reads them. Raises ScoreError (422, 413) as `steps_of`
-    does.
+    or, for `texts`, which may hold text, as pandas reads them. Raises ScoreError (422) as `steps_of` does.
     """
-    columns = _columns(item, most)
+    columns = _columns(item)
     if columns is None:
         return None
     problem = model.problem
@@ -92,17 +93,23 @@ def predictions_of(table: Mapping[str, Any], item: Item) -> Any:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _columns(item: Item, most: int) -> Columns | None:
+def written(predictions: Any) -> Any:
+    """Predictions of many rows as JSON already, made in parts: an answer written in one go would keep every
+    other thread waiting meanwhile.
+    """
+    if isinstance(predictions, dict):
+        return {**predictions, "data": written(predictions["data"])}
+    if len(predictions) <= PART:
+        return predictions
+    parts = (predictions[start : start + PART] for start in range(0, len(predictions), PART))
+    return orjson.Fragment(b"[" + b",".join(orjson.dumps(part, option=DUMP)[1:-1] for part in parts) + b"]")
+
+
+def _columns(item: Item) -> Columns | None:
     """The rows turned into columns: what a row of records does not name is None."""
     split, records = item.dataframe_split, item.dataframe_records
     if split is None and records is None:
         return None
-    if item.rows > most:
-        raise ScoreError(
-            413,
-            "too_many_rows",
-            f"{item.rows} rows in one item, at most {most} are taken. Send them in parts",
-        )
     if split is not None:
         columns = _turned(split)
     else:
@@ -115,7 +122,7 @@ def _columns(item: Item, most: int) -> Columns | None:
 
 def _turned(split: Split) -> Columns:
     if len(set(split.columns)) < len(split.columns):
-        repeated = sorted({name for name in split.columns if split.columns.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(split.columns).items() if times > 1)
         _refuse("repeated column", repeated, "Each column is expected once")
     if any(len(row) != len(split.columns) for row in split.data):
         raise invalid(

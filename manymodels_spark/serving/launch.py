@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.checked_spec import load_spec
+from manymodels_spark.families.registry import importable
 from manymodels_spark.serving.settings import PREFIX, ServingSettings, is_loopback, require_access_control
 from manymodels_spark.serving.sources import ChampionSource, FolderChampions
 from manymodels_spark.spec.source import resolve
@@ -91,10 +92,16 @@ def from_environment() -> FastAPI:
     spec = os.environ.get(SPEC)
     if not spec:
         raise ManyModelsError(f"{SPEC} is not set. Set it to the path of the spec and start again")
-    settings = ServingSettings.of_environment()
+    settings = with_families(ServingSettings.of_environment(), spec)
     require_access_control(settings, None)
     log_requests()
     return create_app(source_of(spec, os.environ.get(MODELS)), settings)
+
+
+def with_families(settings: ServingSettings, spec: str | Path) -> ServingSettings:
+    """The settings with the families that the spec names: their modules may be imported for a model."""
+    families = dict.fromkeys([*settings.families, *importable(load_spec(spec))])
+    return settings.model_copy(update={"families": tuple(families)})
 
 
 def access_of(settings: ServingSettings, host: str) -> str:

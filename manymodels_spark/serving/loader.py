@@ -76,6 +76,10 @@ class Loader:
         """Ask the source for many at once, and note how it is."""
         return self._asked(lambda: self.source.find_many(partition_ids))
 
+    def partition_ids(self) -> Collection[str]:
+        """Ask the source for all that have a champion, and note how it is."""
+        return self._asked(self.source.partition_ids)
+
     def renew(self, current: Champion, found: Champion | None) -> Opened | None:
         """The open champion where `found`, which the source names now, is another than `current`, else None.
         Raises as `open` does.
@@ -132,9 +136,7 @@ class Loader:
     def _gone(self, partition_id: str) -> NoReturn:
         if self.disk:
             self.disk.drop(partition_id)
-        raise UnknownPartition(
-            f"partition {partition_id} has no champion. Train and promote it, or correct the key"
-        )
+        raise unknown(partition_id)
 
     def _opened(self, champion: Champion, stored: Stored | None, checked: float) -> tuple[Opened, str]:
         if not champion.sha256:
@@ -151,7 +153,10 @@ class Loader:
                     raise
                 champion, payload, origin = stored.champion, stored.payload, "disk"
                 checked = self._clock() - self.settings.ttl
-        model = LoadedPartition(payload, champion.sha256, allow_pickle=self.settings.allow_pickle)
+        allowed = self.settings
+        model = LoadedPartition(
+            payload, champion.sha256, allow_pickle=allowed.allow_pickle, families=allowed.families
+        )
         self._keep(champion, payload, stored)
         self._learn(champion)
         return Opened(champion, model, checked, _unburden(model)), origin
@@ -179,6 +184,13 @@ class Loader:
         with self._lock:
             known = {name: kind for name, kind, _ in cells if kind != "null" or name not in self.kinds}
             self.kinds = {**self.kinds, **known}
+
+
+def unknown(partition_id: str) -> UnknownPartition:
+    """The error for a partition that has no champion."""
+    return UnknownPartition(
+        f"partition {partition_id} has no champion. Train and promote it, or correct the key"
+    )
 
 
 def _unburden(model: LoadedPartition) -> frozenset[str]:

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -76,10 +76,12 @@ class MlflowChampions:
         if len(partition_ids) < FEW:
             found = ((one, self.find(one)) for one in partition_ids)
             return {one: champion for one, champion in found if champion is not None}
-        query = self._query()
-        every = self._ask(lambda repository: _standing(repository.search(query)), in_bulk=True)
         asked = frozenset(partition_ids)
-        return {one.partition_id: one for one in every if one.partition_id in asked}
+        return {one.partition_id: one for one in self._every() if one.partition_id in asked}
+
+    def partition_ids(self) -> Collection[str]:
+        """See ChampionSource. Reads all of the spec's champions."""
+        return [one.partition_id for one in self._every()]
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource. Reads the artifact store, through the tracking server where only that reaches
@@ -99,14 +101,19 @@ class MlflowChampions:
             if isinstance(repository, RunRepository):
                 # Azure ML does not say whether its filters know the names of runs: the keys are looked at
                 # here.
-                return matching(_ready(repository, self._query()), text, limit)
-            return list(islice(_ready(repository, self._query() + self._named(text)), limit))
+                return matching(_standing(repository.search_all(self._query())), text, limit)
+            # Two champions of one partition, where a change was cut short, mostly lie on one page.
+            return _standing(islice(repository.search(self._query() + self._named(text)), PAGE))[:limit]
 
         return self._ask(ask)
 
     def ping(self) -> None:
         """See ChampionSource."""
         self.find("no-such-partition")
+
+    def _every(self) -> list[Champion]:
+        query = self._query()
+        return self._ask(lambda repository: _standing(repository.search_all(query)), in_bulk=True)
 
     @property
     def _registered(self) -> bool:
@@ -193,10 +200,6 @@ def _standing(models: Iterable[Registered]) -> list[Champion]:
             by_partition.setdefault(model.partition_id, []).append(model)
     standing = map(standing_champion, by_partition.values())
     return [_champion(model) for model in standing if model is not None]
-
-
-def _ready(repository: ModelRepository, query: str) -> Iterator[Champion]:
-    return (_champion(model) for model in repository.search(query) if model.ready)
 
 
 def _champion(model: Registered) -> Champion:

@@ -11,6 +11,7 @@ from concurrent.futures import wait
 from typing import Any
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.serving import sizes
 from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.partitions import named
 from manymodels_spark.serving.settings import ServingSettings
@@ -48,6 +49,8 @@ class Readiness:
         listed, step = self._settings.warm, self._settings.loaders
         for start in range(0, len(listed), step):
             self.warmed += self._load(self._ids(listed[start : start + step]))
+        # The libraries that the models brought along are here to stay, too.
+        sizes.settle()
 
     def _sample(self) -> list[str]:
         try:

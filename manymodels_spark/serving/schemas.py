@@ -72,16 +72,25 @@ _ROWS: dict[str, TypeAdapter[Any]] = {
 CHUNK = 500
 
 
-def item_of(data: Any) -> Item:
-    """One item of a request. Raises ScoreError (422) naming the field."""
+def item_of(data: Any, most: int) -> Item:
+    """One item of a request, of at most `most` rows. Raises ScoreError (422 naming the field, 413)."""
+    split = _rows(data.get("dataframe_split"), "data") if isinstance(data, dict) else []
+    records = _rows(data, "dataframe_records")
+    for rows in (split, records):
+        if len(rows) > most:
+            raise ScoreError(
+                413,
+                "too_many_rows",
+                f"{len(rows)} rows in one item, at most {most} are taken. Send them in parts",
+            )
     try:
-        if isinstance(data, dict) and len(split := _rows(data.get("dataframe_split"), "data")) > CHUNK:
+        if len(split) > CHUNK:
             _check_rows("data", split)
             item = Item.model_validate({**data, "dataframe_split": {**data["dataframe_split"], "data": []}})
             assert item.dataframe_split is not None
             whole = item.dataframe_split.model_copy(update={"data": split})
             return item.model_copy(update={"dataframe_split": whole})
-        if len(records := _rows(data, "dataframe_records")) > CHUNK:
+        if len(records) > CHUNK:
             _check_rows("dataframe_records", records)
             item = Item.model_validate({**data, "dataframe_records": []})
             return item.model_copy(update={"dataframe_records": records})
@@ -108,12 +117,22 @@ def _check_rows(name: str, rows: list[Any]) -> None:
             ) from None
 
 
-def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:
-    """The items of a decoded body, and whether the body is a batch. A bad item of a batch fails alone."""
+def items_of(data: Any, limit: int, rows: int) -> tuple[list[Item | ScoreError], bool]:
+    """The items of a decoded body, and whether the body is a batch. A bad item of a batch fails alone.
+
+    Args:
+        data: The decoded body.
+        limit: The most items of a batch.
+        rows: The most rows of an item.
+
+    Raises:
+        ScoreError: The body is neither an item nor a batch (422), or has too many items (413).
+
+    """
     if not isinstance(data, dict):
         raise invalid('the body is no JSON object. Expected one item, or {"items": [...]}')
     if "items" not in data:
-        return [item_of(data)], False
+        return [item_of(data, rows)], False
     listed = data["items"]
     if len(data) > 1 or not isinstance(listed, list) or not listed:
         raise invalid('a batch is {"items": [...]} with at least one item and no other field')
@@ -123,12 +142,12 @@ def items_of(data: Any, limit: int) -> tuple[list[Item | ScoreError], bool]:
             "too_many_items",
             f"{len(listed)} items in one request, at most {limit} are taken. Send them in parts",
         )
-    return [_try(one) for one in listed], True
+    return [_try(one, rows) for one in listed], True
 
 
-def _try(data: Any) -> Item | ScoreError:
+def _try(data: Any, rows: int) -> Item | ScoreError:
     try:
-        return item_of(data)
+        return item_of(data, rows)
     except ScoreError as error:
         return error
 

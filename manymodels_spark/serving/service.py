@@ -7,11 +7,9 @@ event loop or in a thread.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from concurrent.futures import wait
 from typing import Any
 
 import numpy as np
@@ -21,54 +19,18 @@ from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.deadline import Deadline, DeadlinePassed, check, until
 from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.failures import ScoreError, explained, invalid
-from manymodels_spark.serving.frames import predictions_of, steps_of, table_of
+from manymodels_spark.serving.frames import DUMP, predictions_of, steps_of, table_of, written
 from manymodels_spark.serving.partitions import partition_id_of
 from manymodels_spark.serving.schemas import Item, items_of
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import SourceDown
+from manymodels_spark.serving.work import Answer, Request, Work, cells_of, seconds_of, values_per_row
 
 log = logging.getLogger(__name__)
 QUICK_SECONDS = 0.005
-QUICK_STEPS = 100
-FIRST_SECONDS = 0.01
 SMALL_ITEMS = 10
 SMALL_SECONDS = 0.1
 Prediction = Callable[[], dict[str, Any]]
-_DUMP = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-
-
-@dataclass
-class Work:
-    """One item on its way: what was asked, and the model that is there or to come, or why it fails."""
-
-    item: Item | None = None
-    partition_id: str | None = None
-    future: Future[Entry] | None = None
-    error: ScoreError | None = None
-
-
-@dataclass
-class Request:
-    """A parsed request with its models on the way."""
-
-    works: list[Work]
-    batch: bool
-
-    @property
-    def pending(self) -> list[Future[Entry]]:
-        """The models still being loaded."""
-        return [work.future for work in self.works if work.future is not None and not work.future.done()]
-
-
-@dataclass
-class Answer:
-    """What goes back: an HTTP status, a JSON body, and what the log and the metrics want to know."""
-
-    status: int
-    body: bytes
-    retry_after: int | None = None
-    model_seconds: float = 0.0
-    outcomes: list[str] = field(default_factory=list)
 
 
 class ScoringService:
@@ -104,9 +66,21 @@ class ScoringService:
             return self.failed(error)
 
     def begin(self, body: bytes) -> Request:
-        """Parse and ask for the models, without waiting. Raises ScoreError where the body as a whole is
-        bad.
+        """Parse and ask for the models, without waiting.
+
+        Raises:
+            ScoreError: The body as a whole is bad (400, 422), or asks for more than is ever answered (413):
+                then no model is loaded for it.
+
         """
+        # A decoder reads a body in one go, and no other thread runs meanwhile.
+        if (values := body.count(b",")) > self.settings.values:
+            most = self.settings.values
+            raise ScoreError(
+                413,
+                "too_many_values",
+                f"the body has {values:,} commas, and at most {most:,} are taken. Send the items in parts",
+            )
         try:
             data = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -114,7 +88,8 @@ class ScoringService:
             raise ScoreError(
                 400, "malformed_json", f"the body is no valid JSON ({where}). NaN is written as null"
             ) from None
-        items, batch = items_of(data, self.settings.items)
+        items, batch = items_of(data, self.settings.items, self.settings.rows)
+        self._bound(sum(self._stated(item) for item in items if isinstance(item, Item)))
         return Request([self._work(item) for item in items], batch)
 
     def is_quick(self, request: Request) -> bool:
@@ -127,7 +102,7 @@ class ScoringService:
 
     def expected_seconds(self, request: Request) -> float:
         """What predicting should take, from what each model's last prediction took; long ones count more."""
-        return sum(map(_expected, request.works))
+        return sum(map(seconds_of, request.works))
 
     def finish(self, request: Request, deadline: Deadline | None = None) -> Answer:
         """Predict every item whose model is there; an item whose model is still on its way fails with 503.
@@ -139,12 +114,12 @@ class ScoringService:
             DeadlinePassed: The deadline came between two items, or between two steps of one.
 
         """
-        self._bound(request)
+        self._bound(sum(map(cells_of, request.works)))
         answer, parts = Answer(200, b""), list[bytes]()
         with until(deadline):
             for work in request.works:
                 check()
-                parts.append(orjson.dumps(self._result(work, answer), option=_DUMP))
+                parts.append(orjson.dumps(self._result(work, answer), option=DUMP))
         if request.batch:
             answer.body = b'{"results":[' + b",".join(parts) + b"]}"
             return answer
@@ -154,9 +129,8 @@ class ScoringService:
         answer.body = parts[0]
         return answer
 
-    def _bound(self, request: Request) -> None:
+    def _bound(self, cells: int) -> None:
         """Refuse a request whose answer would be larger than anybody should hold in memory."""
-        cells = sum(map(_cells, request.works))
         if cells > self.settings.cells:
             raise ScoreError(
                 413,
@@ -164,6 +138,12 @@ class ScoringService:
                 f"the answer would have {cells:,} values (steps or rows x (1 + 2 x intervals), all items), "
                 f"at most {self.settings.cells:,} are given. Ask for fewer items, steps or intervals",
             )
+
+    def _stated(self, item: Item) -> int:
+        """Values in an item's answer as far as the item itself says; 0 for a horizon that is refused."""
+        if item.horizon is not None and item.horizon > self.settings.horizon:
+            return 0
+        return (item.horizon or item.rows) * values_per_row(item)
 
     def failed(self, error: BaseException, answer: Answer | None = None) -> Answer:
         """The answer of a request that fails as a whole."""
@@ -234,19 +214,18 @@ class ScoringService:
             "partition": entry.partition,
             "model_id": champion.model_id,
             "family": champion.family,
-            "predictions": predictions_of(table, item),
+            "predictions": written(predictions_of(table, item)),
         }
 
     def _forecast(self, item: Item, entry: Entry) -> Prediction:
-        settings = self.settings
-        rows = steps_of(item, entry.model, entry.partition, settings.rows, settings.horizon)
+        rows = steps_of(item, entry.model, entry.partition, self.settings.horizon)
         return lambda: entry.model.forecast(rows, item.horizon, None, item.intervals)
 
     def _rows(self, item: Item, entry: Entry) -> Prediction:
         task = entry.model.problem.task
         if item.horizon is not None:
             raise invalid(f"horizon: a {task} model predicts rows. Give them and leave horizon out")
-        table = table_of(item, entry.model, entry.partition, self.settings.rows, entry.texts)
+        table = table_of(item, entry.model, entry.partition, entry.texts)
         if table is None:
             raise invalid(f"rows: a {task} model requires dataframe_split or dataframe_records")
         return lambda: entry.model.table(table, item.intervals)
@@ -259,35 +238,6 @@ class ScoringService:
             return error
         log.warning("a model refused the values of a request (%s)", type(error).__name__)
         return invalid("the model could not predict from these values. Check their types and ranges")
-
-
-def _loaded(work: Work) -> Entry | None:
-    """The item's model where it is there and usable."""
-    future = work.future
-    if work.error is not None or future is None or not future.done() or future.exception() is not None:
-        return None
-    return future.result()
-
-
-def _steps(item: Item, entry: Entry) -> int:
-    """How many steps or rows are answered: those that were given, or asked for, or the model's own."""
-    return item.horizon or item.rows or entry.model.problem.horizon
-
-
-def _cells(work: Work) -> int:
-    """Values in an item's answer, 0 where it fails anyway."""
-    entry = _loaded(work)
-    if entry is None or work.item is None:
-        return 0
-    return _steps(work.item, entry) * (1 + 2 * len(work.item.intervals))
-
-
-def _expected(work: Work) -> float:
-    entry = _loaded(work)
-    if entry is None or work.item is None:
-        return 0.0
-    known = entry.seconds if entry.seconds < math.inf else FIRST_SECONDS
-    return known * max(1.0, _steps(work.item, entry) / QUICK_STEPS)
 
 
 def _refuse_off_grid(table: dict[str, Any], frequency: str) -> None:

@@ -44,13 +44,15 @@ class ServingSettings(BaseSettings):
     Every field may come from the environment: `MANYMODELS_SERVE_CACHE_MB=1024` and so on; lists are separated
     by line ends, or by commas.
 
-    `rss_mb` bounds the whole process, None where only the models' own bytes count. `cells` bounds an answer:
+    `rss_mb` bounds the whole process, None where only the models' own bytes count. `values` bounds what a
+    body holds, by its commas: it is decoded in one go. `cells` bounds an answer:
     items x steps or rows x (1 + 2 x levels), added up over a request. `queue` is how many large requests may
     wait for a predictor, and 32 times as many small ones. `keys` are bearer keys. `entra_roles` and
     `entra_scopes` are what a token must have one of, `entra_clients` the applications that it may come from.
     With neither `keys` nor Entra the endpoint is open, which `open` must say where it listens beyond the
-    loopback address. At the start one champion of each family among the first `sample` is loaded, and `warm`
-    (ids or JSON keys).
+    loopback address. `families` are those named `module:Class` that models may have beside those of the spec:
+    no other module is imported for a model. At the start one champion of each family among the first `sample`
+    is loaded, and `warm` (ids or JSON keys).
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=False)
@@ -72,6 +74,7 @@ class ServingSettings(BaseSettings):
     body_mb: Annotated[float, Field(gt=0)] = 8
     items: Annotated[int, Field(ge=1)] = 1000
     rows: Annotated[int, Field(ge=1)] = 50_000
+    values: Annotated[int, Field(ge=1)] = 500_000
     horizon: Annotated[int, Field(ge=1, le=100_000)] = 10_000
     cells: Annotated[int, Field(ge=1)] = 500_000
     body_seconds: Seconds = 10
@@ -87,6 +90,7 @@ class ServingSettings(BaseSettings):
     entra_clients: Texts = ()
     open: bool = False
     allow_pickle: bool = False
+    families: Annotated[tuple[Text, ...], NoDecode, BeforeValidator(_lines)] = ()
 
     @classmethod
     def of_environment(cls, **given: Any) -> Self:

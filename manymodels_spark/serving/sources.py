@@ -66,6 +66,9 @@ class ChampionSource(Protocol):
     def find_many(self, partition_ids: Collection[str]) -> dict[str, Champion]:
         """The champions of many partitions by their ids; those without one are missing. Asks in pages."""
 
+    def partition_ids(self) -> Collection[str]:
+        """The ids of all partitions with a champion. Asks in pages."""
+
     def payload(self, champion: Champion) -> bytes:
         """The champion's payload, not yet verified. Raises PayloadError where it is gone for good."""
 
@@ -117,6 +120,12 @@ class MemoryChampions:
         self.bulk_finds += 1
         return {one: self.champions[one] for one in partition_ids if one in self.champions}
 
+    def partition_ids(self) -> Collection[str]:
+        """See ChampionSource."""
+        self.ping()
+        self.bulk_finds += 1
+        return list(self.champions)
+
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource."""
         self.ping()
@@ -154,6 +163,11 @@ class FolderChampions:
         """See ChampionSource. Reads a file each."""
         found = ((one, self.find(one)) for one in partition_ids)
         return {one: champion for one, champion in found if champion is not None}
+
+    def partition_ids(self) -> Collection[str]:
+        """See ChampionSource. Reads the names of files."""
+        self.ping()
+        return [path.name.removesuffix(SUFFIX) for path in self.folder.glob(f"*/*{SUFFIX}")]
 
     def payload(self, champion: Champion) -> bytes:
         """See ChampionSource."""

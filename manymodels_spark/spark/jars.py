@@ -27,8 +27,12 @@ _DELTA = {"4.2": ("delta-spark_4.2_2.13", "4.4.0"), "3.5": ("delta-spark_2.12", 
 
 
 def coordinates(group: str = "core", spark: str | None = None) -> list[str]:
-    """`organisation:name:version` of the jars of a group (`core`, `azure`) for a Spark version such as
-    `4.2`.
+    """`organisation:name:version` of the jars of a group (`core`, `azure`, `kafka`) for a Spark version such
+    as `4.2`.
+
+    Raises:
+        ManyModelsError: The version is not supported, or not for this group.
+
     """
     spark = spark or ".".join(version("pyspark").split(".")[:2])
     if spark not in _DELTA:
@@ -48,7 +52,18 @@ def coordinates(group: str = "core", spark: str | None = None) -> list[str]:
         "org.wildfly.openssl:wildfly-openssl:2.1.4.Final",
         "com.microsoft.azure:azure-keyvault-core:1.0.0",
     ]
-    groups = {"core": core, "azure": azure}
+    kafka = [
+        "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0",
+        "org.apache.spark:spark-token-provider-kafka-0-10_2.13:4.2.0",
+        "org.apache.kafka:kafka-clients:3.9.2",
+        "org.apache.commons:commons-pool2:2.13.1",
+    ]
+    if group == "kafka" and spark != "4.2":
+        raise ManyModelsError(
+            f"a local session reads Kafka with pyspark 4.2, not {spark}. Install 4.2, or run on a "
+            "platform, which brings spark-sql-kafka-0-10"
+        )
+    groups = {"core": core, "azure": azure, "kafka": kafka}
     return groups[group]
 
 
@@ -56,8 +71,20 @@ def jar_paths(group: str = "core") -> list[Path]:
     """The jars' paths, fetched first where one is missing. Raises ManyModelsError where that cannot be
     done.
     """
-    folder = jars_folder()
-    wanted = coordinates(group)
+    return fetched(jars_folder(), coordinates(group))
+
+
+def fetched(folder: Path, wanted: list[str]) -> list[Path]:
+    """The paths of these jars in a folder, fetched first where one is missing.
+
+    Args:
+        folder: Where they are to be.
+        wanted: `organisation:name:version` of each; what they depend on is not looked for.
+
+    Raises:
+        ManyModelsError: One cannot be fetched, or is not the file that this release was tested with.
+
+    """
     paths = [folder / _file(coordinate) for coordinate in wanted]
     if not all(path.exists() for path in paths):
         _fetch(folder, wanted)
@@ -123,8 +150,9 @@ def _resolve(work: Path, wanted: list[str], folder: Path) -> None:
         str(work / "ivy.xml"),
         "-types",
         "jar",
+        "bundle",
         "-retrieve",
-        f"{work}/jars/[artifact]-[revision].[ext]",
+        f"{work}/jars/[artifact]-[revision].jar",
     ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=work)
     if answer.returncode != 0:

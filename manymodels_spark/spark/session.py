@@ -70,7 +70,9 @@ def session_of(spec: Spec) -> SparkSession:
     """The session to run a spec in: the platform's, or a local one with the libraries that its storage
     needs.
     """
-    return get_session(spec.name, azure=needs_azure(spec))
+    from manymodels_spark.spec.source import Kafka
+
+    return get_session(spec.name, azure=needs_azure(spec), kafka=isinstance(spec.stream, Kafka))
 
 
 def sign_in(spark: SparkSession, spec: Spec) -> None:
@@ -102,10 +104,15 @@ def require_utc(spark: SparkSession) -> None:
 
 
 def get_session(
-    app: str = "manymodels", master: str | None = None, *, azure: bool = False, **settings: str
+    app: str = "manymodels",
+    master: str | None = None,
+    *,
+    azure: bool = False,
+    kafka: bool = False,
+    **settings: str,
 ) -> SparkSession:
-    """The platform's active session, or a new local one with Delta, and with `azure` one that reads `abfs://`
-    too.
+    """The platform's active session, or a new local one with Delta, which with `azure` reads `abfs://` too,
+    and with `kafka` topics.
 
     `master` is a Spark master (`local[2]`, `spark://...`) for a new session; by default `MANYMODELS_MASTER`
     or all cores of this machine. Raises ManyModelsError where Java is missing or too old.
@@ -125,12 +132,12 @@ def get_session(
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName(app)
     builder = builder.remote(remote) if remote else builder.master(master)
-    for key, value in {**own_settings(remote or master, azure=azure), **settings}.items():
+    for key, value in {**own_settings(remote or master, azure=azure, kafka=kafka), **settings}.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
-def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str]:
+def own_settings(master: str = "local", *, azure: bool = False, kafka: bool = False) -> dict[str, str]:
     """Spark's settings where the platform brings none: Delta with its jars, quiet logs, one thread a task.
 
     For a local master also few partitions and bounded memory; for a Spark Connect server that is there
@@ -138,7 +145,7 @@ def own_settings(master: str = "local", *, azure: bool = False) -> dict[str, str
     """
     if _is_server(master):
         return dict(_EVERYWHERE)
-    groups = ["core", "azure"] if azure else ["core"]
+    groups = ["core", *(["azure"] if azure else []), *(["kafka"] if kafka else [])]
     jars = ",".join(str(path) for group in groups for path in jar_paths(group))
     executors = {f"spark.executorEnv.{name}": "1" for name in _THREADS} | {
         "spark.executor.extraJavaOptions": _CLOCK

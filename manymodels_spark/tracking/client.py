@@ -145,6 +145,12 @@ class Client:
         """None where the call is to be made again; what to raise where nobody knows whether it worked. Raises
         all else.
         """
+        if (status := faults.status_of(error)) in faults.NOT_ALLOWED:
+            raise TrackingError(
+                f"MLflow at {public(self.uri)} does not allow {name} (status {status}). Check the user and "
+                "password in the spec's address (https://${USER}:${PASSWORD}@host), MLFLOW_TRACKING_USERNAME "
+                "with MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and what they may do there"
+            ) from None
         if not faults.is_transient(error):
             raise error
         if safe or faults.is_not_done(error):

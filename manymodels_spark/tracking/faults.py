@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from manymodels_spark.errors import TrackingError
 
+NOT_ALLOWED = (401, 403)
 REFUSED = 429
 TRANSIENT = frozenset({408, 500, 502, 503, 504})
 LONGEST_PAUSE = 120.0

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import orjson
 
+from manymodels_spark.errors import TrackingError
 from manymodels_spark.keys import TAG_VALUE_LIMIT, PartitionKey
 
 PREFIX = "manymodels."
+# Of the tags and of what they mean. A record that names none is of the first.
+RECORD_FORMAT, _FORMAT = 1, "format"
 SPEC = "manymodels.spec"
 SPEC_HASH = "manymodels.spec_hash"
 PARTITION = "manymodels.partition_id"
@@ -118,6 +121,8 @@ def pack(tags: Mapping[str, str]) -> dict[str, str]:
     """
     seen = {name: value for name, value in tags.items() if not name.startswith(PACKED)}
     facts = {name.removeprefix(PREFIX): value for name, value in tags.items() if name not in seen}
+    if RECORD_FORMAT > 1:
+        facts[_FORMAT] = str(RECORD_FORMAT)
     return (
         {**seen, **_pieces(FACTS, json.dumps(facts, sort_keys=True, ensure_ascii=False))}
         if facts
@@ -126,10 +131,20 @@ def pack(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def unpack(tags: Mapping[str, str]) -> dict[str, str]:
-    """The inverse of `pack`; tags that were not packed come back as they are."""
+    """The inverse of `pack`; tags that were not packed come back as they are.
+
+    Raises:
+        TrackingError: The record is of a newer version of this package.
+
+    """
     if FACTS not in tags:
         return dict(tags)
     facts = orjson.loads(_whole(FACTS, tags))
+    if (found := int(facts.pop(_FORMAT, 1))) > RECORD_FORMAT:
+        raise TrackingError(
+            f"a model's record in MLflow has format {found}, and this version reads up to {RECORD_FORMAT}. "
+            "Install a newer manymodels-spark"
+        )
     seen = {name: value for name, value in tags.items() if not name.startswith(FACTS)}
     return {**seen, **{PREFIX + name: value for name, value in facts.items()}}
 

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class MlflowServer:
     proxied: bool = False
     workers: int = 1
     options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
     _process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +51,7 @@ class MlflowServer:
             self._process = subprocess.Popen(
                 self._command(),
                 cwd=self.folder,
-                env=_environment(),
+                env={**_environment(), **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -109,9 +111,11 @@ def start(
     proxied: bool = False,
     workers: int = 1,
     options: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> MlflowServer:
     """A running server; `store` is an SQLAlchemy URL, by default an SQLite file in the folder."""
-    return MlflowServer(folder, store or f"sqlite:///{folder}/server.db", proxied, workers, options).start()
+    place = store or f"sqlite:///{folder}/server.db"
+    return MlflowServer(folder, place, proxied, workers, options, environment or {}).start()
 
 
 def free_port() -> int:

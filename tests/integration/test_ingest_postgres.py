@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -14,8 +15,10 @@ from pyspark.sql import functions as F
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.lake.sources import new_rows
-from manymodels_spark.lake.tables import BRONZE
+from manymodels_spark.lake.sources.database import _read
+from manymodels_spark.lake.tables import BRONZE, SILVER
 from manymodels_spark.stages.ingest.stage import ingest
+from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.runs.job import Job
 
 pytestmark = [pytest.mark.spark, pytest.mark.services]
@@ -153,3 +156,70 @@ def test_a_watermark_that_is_no_column_is_named(
         SourceError, match=r"source.jdbc.watermark: no column 'updated'.*It has: select, qu\"ote, group"
     ):
         ingest(job_of(make_job, postgres_url, watermark="updated"))
+
+
+@pytest.fixture
+def clocks(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Hours around Madrid's change of clocks in March, as instants and as wall times, in a database whose
+    own sessions are in New York.
+    """
+    name = postgres_url.rpartition("/")[2]
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET timezone = 'America/New_York'")
+        connection.execute("CREATE TABLE readings (site text, at timestamptz, wall timestamp, units float8)")
+        yield connection
+
+
+def read(database: psycopg.Connection[Any], *hours: int) -> None:
+    """A reading at each of these hours after 2026-03-28 22:00 in UTC."""
+    for hour in hours:
+        at = datetime(2026, 3, 28, 22, tzinfo=UTC) + timedelta(hours=hour)
+        wall = at.astimezone(ZoneInfo("Europe/Madrid")).replace(tzinfo=None)
+        database.execute("INSERT INTO readings VALUES ('a', %s, %s, %s)", [at, wall, float(hour)])
+
+
+def site_job(make_job: MakeJob, url: str, time: str, name: str, frequency: str = "h", **options: Any) -> Job:
+    return make_job(
+        name=name,
+        partition_by=["site"],
+        columns={"time": time, "target": "units", "frequency": frequency},
+        source={"jdbc": {**jdbc(url), "table": "readings", **options}},
+        prepare={"timezone": "Europe/Madrid"},
+    )
+
+
+def prepared_times(job: Job, time: str) -> list[tuple[str, float]]:
+    ingest(job)
+    prepare(job)
+    kept = job.lake.read(SILVER).orderBy(time).select(F.date_format(time, "dd HH:mm").alias("at"), "units")
+    return [(row["at"], row["units"]) for row in kept.collect()]
+
+
+def test_instants_and_wall_times_of_a_database_in_another_zone_are_the_same_hours(
+    make_job: MakeJob, postgres_url: str, clocks: psycopg.Connection[Any]
+) -> None:
+    read(clocks, *range(6))
+    hours = [(f"{28 + (22 + n) // 24} {(22 + n) % 24:02d}:00", float(n)) for n in range(6)]
+    for time, watermark in (("at", "at"), ("wall", "wall")):
+        job = site_job(make_job, postgres_url, time, f"hourly_{time}", watermark=watermark)
+        assert prepared_times(job, time) == hours, f"{time}: kept in UTC, without a gap"
+    by_day = site_job(make_job, postgres_url, "wall", "daily", "D")
+    ingest(by_day)
+    assert by_day.lake.read(BRONZE).schema["wall"].dataType.simpleString() == "timestamp_ntz"
+
+
+@pytest.mark.parametrize("watermark", ["at", "wall"])
+def test_a_watermark_with_or_without_a_zone_reads_what_is_new_and_no_more(
+    make_job: MakeJob, postgres_url: str, clocks: psycopg.Connection[Any], watermark: str
+) -> None:
+    read(clocks, 0, 1, 2)
+    job = site_job(make_job, postgres_url, watermark, "marked", watermark=watermark, late="1h", partitions=2)
+    assert ingest(job).counts == {"rows": 3, "new": 3}
+    assert ingest(job).counts == {"rows": 3, "new": 0}
+    clocks.execute("DELETE FROM readings WHERE units < 1")  # to be seen if it were read again
+    read(clocks, 3, 1)
+    assert ingest(job).counts["new"] == 1, (
+        "the hour itself, and what is later; of the hour before nothing new"
+    )
+    scan = _read(job.spark, job.spec.source, NOON)._jdf.queryExecution().toString()  # type: ignore[arg-type]
+    assert f"GreaterThanOrEqual({watermark}," in scan, "the database compares"

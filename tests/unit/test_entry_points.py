@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from builders import make_spec
 
-from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.families import registry
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import open_payload
-from manymodels_spark.modeling.predict import predict_partition
+from manymodels_spark.modeling.predict import LoadedPartition, predict_partition
 
 KEY = PartitionKey.of({"store": 1})
 CODE = """
@@ -119,4 +119,29 @@ def test_a_name_that_leads_elsewhere_or_nowhere_is_not_what_its_class_is_stored_
     assert result.payload is not None, result.failure
     assert open_payload(result.payload)["members"][0]["family"] == "acme_families:Shifted"
     forget()
-    np.testing.assert_array_equal(predict_partition(result.payload)["prediction"], np.full(7, 39.5))
+    predicted = predict_partition(result.payload, families=["acme_families:Shifted"])
+    np.testing.assert_array_equal(predicted["prediction"], np.full(7, 39.5))
+
+
+def test_a_payload_imports_no_module_that_neither_the_spec_nor_the_environment_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(folder)
+    spec = make_spec(Path("unused"), candidates=["acme_families:Nameless"])
+    payload = fit_partition(rows(), spec, KEY).payload
+    assert payload is not None
+    forget()
+    with pytest.raises(
+        PayloadError, match=r"'acme_families:Nameless', which is neither registered nor named"
+    ):
+        LoadedPartition(payload)
+    other = registry.importable(make_spec(Path("unused"), candidates=["naive", "acme_families:Shifted"]))
+    with pytest.raises(PayloadError, match="put it into MANYMODELS_FAMILIES"):
+        LoadedPartition(payload, families=other)
+    assert "acme_families" not in sys.modules
+
+    assert LoadedPartition(payload, families=registry.importable(spec)).problem.target == "units"
+    monkeypatch.setenv("MANYMODELS_FAMILIES", "acme_families:Old, acme_families:Nameless")
+    changed = registry.importable(make_spec(Path("unused"), candidates=["naive"], fallback="acme_families:B"))
+    assert changed == ("acme_families:B", "acme_families:Old", "acme_families:Nameless")
+    assert LoadedPartition(payload, families=changed).problem.target == "units"

@@ -17,6 +17,10 @@ def test_a_fit_and_a_prediction_take_no_more_python_calls_than_their_bounds() ->
     assert guard.crossed(guard.of_python()) == []
 
 
+def test_hostile_requests_cost_no_more_than_their_bounds_and_each_refusal_has_a_code() -> None:
+    assert guard.crossed(guard.of_hostile()) == []
+
+
 def test_a_figure_beyond_its_bound_is_named_with_the_bound_and_what_it_counts() -> None:
     (more,) = guard.crossed({"python_calls_open": 1e6})
     assert more.startswith(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.families.codec import decode, encode
+from manymodels_spark.modeling import payload
 from manymodels_spark.modeling.payload import FORMAT, open_payload, seal, sha256
 
 DOCUMENT: dict[str, Any] = {"task": "forecast", "members": [{"family": "naive", "state": [1.5]}]}
@@ -145,6 +147,28 @@ def test_a_newer_format_is_refused_by_name_and_the_former_one_is_read() -> None:
 def test_a_document_without_members_is_refused() -> None:
     with pytest.raises(PayloadError, match="members"):
         open_payload(zlib.compress(orjson.dumps({"manymodels": FORMAT})))
+
+
+def test_a_few_bytes_that_decompress_to_very_many_are_refused_before_they_are_in_memory() -> None:
+    packer, zeros = zlib.compressobj(9), b"0" * 2**20
+    bomb = packer.compress(b'{"manymodels": 2, "members": [') + b"".join(
+        packer.compress(zeros) for _ in range(64)
+    )
+    tracemalloc.start()
+    with pytest.raises(PayloadError, match=r"decompress to more than 4,194,304: not loaded"):
+        open_payload(bomb + packer.flush(), limit=4 * 2**20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(bomb) < 100_000
+    assert peak < 10 * 2**20
+    with pytest.raises(PayloadError, match="more than 50: not loaded"):
+        open_payload(seal(DOCUMENT), limit=50)
+
+
+def test_a_model_that_no_version_would_open_is_not_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload, "LIMIT", 1000)
+    with pytest.raises(PayloadError, match=r"takes 2,\d{3} bytes, and at most 1,000 are stored"):
+        seal({"members": [{"state": "x" * 2000}]})
 
 
 def test_half_a_payload_is_refused_as_damaged() -> None:

@@ -276,7 +276,9 @@ class Latest(Naive):
 
 
 def test_a_model_that_takes_newer_rows_goes_on_from_the_newest() -> None:
-    model = LoadedPartition(payload_of(series(), candidates=[f"{__name__}:Latest"], backtest={"folds": 2}))
+    own = f"{__name__}:Latest"
+    payload = payload_of(series(), candidates=[own], backtest={"folds": 2})
+    model = LoadedPartition(payload, families=[own])
     rows = pd.DataFrame({"date": pd.date_range("2026-02-27", periods=6), "units": [0.0, 0, 0, 1, 2, 40]})
     newer = model.updated(rows)
     assert (newer.cutoff, newer.trained_until) == (pd.Timestamp("2026-03-04"), LAST)

@@ -379,7 +379,7 @@ def test_the_examples_of_the_document_are_valid_requests(api):
     content = api.get("/openapi.json").json()["paths"]["/v1/score"]["post"]["requestBody"]["content"]
     examples = [example["value"] for example in content["application/json"]["examples"].values()]
 
-    assert [len(items_of(example, 10)[0]) for example in examples] == [1, 1, 1, 2]
+    assert [len(items_of(example, 10, 10)[0]) for example in examples] == [1, 1, 1, 2]
 
 
 @pytest.mark.parametrize(

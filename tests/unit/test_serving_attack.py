@@ -212,7 +212,7 @@ def test_a_body_of_seven_mebibytes_does_not_hold_up_the_probes(serve):
     stop.set()
     thread.join()
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_rows")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_values")
     assert max(seconds) < 0.25, sorted(seconds)[-5:]
 
 
@@ -310,3 +310,86 @@ def test_a_routing_model_refuses_a_key_without_a_form_row_by_row():
     )
 
     assert answer["error"].str.len().gt(0).tolist() == [True, True]
+
+
+def test_what_is_too_much_by_its_own_words_is_refused_before_a_model_is_loaded_for_it(tmp_path):
+    source, found = champions(20)
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    service = ScoringService(cache, settings)
+    ids = [one.partition_id for one in found]
+    levels = list(range(1, 21))
+    batch = {"items": [{"partition_id": one, "horizon": 10_000, "intervals": levels} for one in ids]}
+    numbers = {"partition_id": ids[0], "dataframe_split": {"columns": ["a"], "data": [[1]] * 500_002}}
+
+    asked, given = service.score(orjson.dumps(batch)), service.score(orjson.dumps(numbers))
+
+    assert (asked.status, orjson.loads(asked.body)["error"]["code"]) == (413, "answer_too_large")
+    assert (given.status, orjson.loads(given.body)["error"]["code"]) == (413, "too_many_values")
+    assert cache.counts["misses"] == 0 and source.reads == 0
+    lone = service.score(orjson.dumps({"items": [{"partition_id": ids[0], "horizon": 10**9}, {}]}))
+    assert [one["status"] for one in orjson.loads(lone.body)["results"]] == [422, 422]
+    cache.close()
+
+
+def test_five_thousand_columns_of_one_name_are_refused_as_quickly_as_five():
+    source = MemoryChampions()
+    source.put(key_of(0), regression_payload(), "m-0")
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    cache.load(key_of(0).id).result(30)
+    rows = {"columns": ["a"] * 5000, "data": [[1] * 5000]}
+    body = orjson.dumps({"partition_id": key_of(0).id, "dataframe_split": rows})
+
+    begin = time.thread_time()
+    answer = ScoringService(cache, settings).score(body)
+    seconds = time.thread_time() - begin
+    cache.close()
+
+    assert answer.status == 422 and b"repeated column 'a'" in answer.body
+    assert seconds < 0.05
+
+
+def test_an_answer_that_is_written_in_parts_is_the_same_json():
+    source, (champion,) = champions(1)
+    cache = ModelCache(source, ServingSettings())
+    service = ScoringService(cache, ServingSettings())
+
+    def answered(horizon: int, orient: str) -> Any:
+        asked = {
+            "partition_id": champion.partition_id,
+            "horizon": horizon,
+            "orient": orient,
+            "intervals": [80],
+        }
+        found = orjson.loads(service.score(orjson.dumps(asked)).body)["predictions"]
+        return found if orient == "records" else found["data"]
+
+    long, short = answered(1000, "records"), answered(7, "records")
+    cache.close()
+    assert len(long) == 1000 and long[:7] == short
+    assert [row["prediction"] for row in long[7:14]] == [row["prediction"] for row in short]
+    assert [list(row.values()) for row in long] == answered(1000, "split")
+
+
+def test_a_flood_of_unknown_partitions_is_answered_from_one_bulk_read():
+    source, found = champions(3)
+    settings = ServingSettings(negative_ttl=0.5)
+    cache = ModelCache(source, settings)
+
+    def ask(first: int, count: int) -> list[str]:
+        futures = [cache.load(key_of(store).id) for store in range(first, first + count)]
+        return [type(future.exception(30)).__name__ for future in futures]
+
+    assert ask(1000, 60) == ["UnknownPartition"] * 60
+    cache._background.submit(lambda: None).result(30)
+    asked = source.finds
+    assert ask(2000, 200) == ["UnknownPartition"] * 200
+    assert (source.finds, source.bulk_finds) == (asked, 1)
+    assert cache.load(found[0].partition_id).result(30).champion.model_id == "m-0"
+    assert source.finds == asked + 1
+
+    source.put(key_of(2500), forecast_payload(), "m-new")
+    time.sleep(0.6)
+    assert cache.load(key_of(2500).id).result(30).champion.model_id == "m-new"
+    cache.close()

@@ -81,6 +81,6 @@ def test_a_connection_string_without_a_key_says_what_is_missing() -> None:
 
 
 def test_every_library_is_fetched_with_a_checksum() -> None:
-    wanted = [coordinate for group in ("core", "azure") for coordinate in coordinates(group, "4.2")]
+    wanted = [coordinate for group in ("core", "azure", "kafka") for coordinate in coordinates(group, "4.2")]
     files = {f"{name}-{release}.jar" for _, name, release in (coordinate.split(":") for coordinate in wanted)}
     assert files <= checksums().keys()

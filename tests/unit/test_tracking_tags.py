@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manymodels_spark.errors import TrackingError
 from manymodels_spark.keys import PartitionKey, untag_key
 from manymodels_spark.stages.promote.copying import champion_record
 from manymodels_spark.tracking import tags as t
@@ -76,3 +78,18 @@ def test_a_production_model_shows_its_metric_as_a_tag_and_has_the_others_packed(
     assert (
         t.TEST_METRIC not in champion_record(PartitionKey.of({"store": 3}), {}, {"mase": 0.66}, "wape").tags
     )
+
+
+def test_a_record_of_a_newer_format_is_refused_by_name_and_the_first_one_names_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tags = {t.SPEC: "sales", t.JOB: "job-1"}
+    assert "format" not in t.pack(tags)[t.FACTS]
+    with monkeypatch.context() as patch:
+        patch.setattr(t, "RECORD_FORMAT", 2)
+        newer = t.pack(tags)
+        assert t.unpack(newer) == tags
+    with pytest.raises(
+        TrackingError, match=r"has format 2, and this version reads up to 1\. Install a newer"
+    ):
+        registered("m-1", "/nowhere", newer, {}, 0, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import Jdbc, resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _DRIVERS = {
     "duckdb": "org.duckdb.DuckDBDriver",
@@ -24,6 +24,8 @@ _DRIVERS = {
     "oracle": "oracle.jdbc.OracleDriver",
 }
 _QUOTES = {"mysql": "`{}`", "sqlserver": "[{}]"}
+# The watermark is compared with literals in UTC, and a database reads them on its session's clock.
+_SESSION = {"postgresql": "SET TIME ZONE 'UTC'"}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -51,8 +53,27 @@ def _last(seen: DataFrame | None, watermark: str) -> Any:
 
     if seen is None:
         return None
-    row = seen.agg(F.max(F.col(quote(watermark))).alias("last")).first()
+    row = seen.agg(F.max(_as_instant(F.col(quote(watermark)), seen, watermark)).alias("last")).first()
     return instant(row["last"]) if row else None
+
+
+def _is_wall_time(rows: DataFrame, column: str) -> bool:
+    """Whether the column's times have no zone."""
+    return column in rows.columns and rows.schema[column].dataType.simpleString() == "timestamp_ntz"
+
+
+def _as_instant(value: Column, rows: DataFrame, column: str) -> Column:
+    """A value of the column that Python gets in UTC: it takes a time without zone for one of its own."""
+    return value.cast("timestamp") if _is_wall_time(rows, column) else value
+
+
+def _literal(value: Any, rows: DataFrame, column: str) -> Column:
+    """A watermark as a literal of the column's own type, so that the database does the comparing."""
+    from pyspark.sql import functions as F
+
+    if _is_wall_time(rows, column) and isinstance(value, datetime):
+        return F.lit(str(value.replace(tzinfo=None))).cast("timestamp_ntz")
+    return F.lit(value)
 
 
 def _minus(last: Any, late: str) -> Any:
@@ -67,7 +88,7 @@ def _unseen(newer: DataFrame, seen: DataFrame, watermark: str, since: Any) -> Da
     from pyspark.sql import functions as F
 
     names = [name for name in newer.columns if name not in AUDIT and name in seen.columns]
-    overlap = seen.filter(F.col(quote(watermark)) >= F.lit(since))
+    overlap = seen.filter(F.col(quote(watermark)) >= _literal(since, seen, watermark))
     known = overlap.select(
         F.xxhash64(*(F.col(quote(name)).cast("string") for name in names)).alias("_known")
     ).distinct()
@@ -89,11 +110,14 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
         first = since if column == source.watermark and since else low
         rows = reader.options(
             partitionColumn=column,
-            lowerBound=_bound(first),
-            upperBound=_bound(high),
+            lowerBound=_bound(first, rows, column),
+            upperBound=_bound(high, rows, column),
             numPartitions=str(source.partitions),
         ).load()
-    return rows if since is None else rows.filter(F.col(quote(str(source.watermark))) >= F.lit(since))
+    if since is None:
+        return rows
+    watermark = str(source.watermark)
+    return rows.filter(F.col(quote(watermark)) >= _literal(since, rows, watermark))
 
 
 def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
@@ -108,12 +132,15 @@ def _bounds(rows: DataFrame, source: Jdbc, column: str) -> tuple[Any, Any]:
     """The smallest and largest value of the column, asked of the database itself."""
     name = _QUOTES.get(_kind(resolve(source.url)), '"{}"').format(column.replace('"', '""'))
     query = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {_table(source)}"
-    row = rows.sparkSession.read.format("jdbc").options(**_options(source), query=query).load().first()
+    found = rows.sparkSession.read.format("jdbc").options(**_options(source), query=query).load()
+    row = found.select(*(_as_instant(found[end], found, end) for end in ("low", "high"))).first()
     return (instant(row[0]), instant(row[1])) if row else (None, None)
 
 
-def _bound(value: Any) -> str:
+def _bound(value: Any, rows: DataFrame, column: str) -> str:
     """A bound as Spark reads it, which takes whole numbers; rows beyond the bounds are read, too."""
+    if isinstance(value, datetime) and _is_wall_time(rows, column):
+        return str(value.replace(tzinfo=None))
     return str(math.floor(value)) if isinstance(value, (float, Decimal)) else str(value)
 
 
@@ -128,7 +155,10 @@ def _table(source: Jdbc) -> str:
 def _options(source: Jdbc) -> dict[str, str]:
     url = resolve(source.url)
     kind = _kind(url)
-    options = {"url": url, "fetchsize": str(source.fetch_size)}
+    # A database's times without zone are wall times, and no instants on this machine's clock.
+    options = {"url": url, "fetchsize": str(source.fetch_size), "preferTimestampNTZ": "true"}
+    if statement := _SESSION.get(kind):
+        options["sessionInitStatement"] = statement
     if driver := source.driver or _DRIVERS.get(kind):
         options["driver"] = driver
     if kind == "duckdb":

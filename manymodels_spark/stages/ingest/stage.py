@@ -127,6 +127,8 @@ def _fits(new: str, old: str) -> bool:
         "float": {"double"},
         "smallint": {"int", "bigint", "double"},
         "date": {"timestamp"},
+        # Version 0.1.0 copied a database's times without zone as instants in UTC.
+        "timestamp_ntz": {"timestamp"},
         "void": {old},
     }
     return new == old or old in wider.get(new, set()) or old == "string"

@@ -31,6 +31,8 @@ CHAMPIONS = ("promote", "rollback", "retire", "index")  # these change the champ
 HEARTBEAT = timedelta(minutes=1)
 EXPIRY = timedelta(minutes=10)
 LOCK_COLUMNS = {"signature": "string", "claim": "string", "owner": OWNER_TYPE}
+# Of the lake's tables together; see `require_format`.
+LAKE_FORMAT, FORMAT_COLUMN = 1, "format"
 LOCK_SCHEMA = ", ".join([RUNS_SCHEMA, *(f"{name} {kind}" for name, kind in LOCK_COLUMNS.items())])
 _OLD_OWNER = " owner="  # version 0.1 kept `SIGNATURE owner=HOST:PID CLAIM` in the note
 
@@ -101,8 +103,28 @@ def _ensure_columns(job: Job) -> None:
     0.1 did not have.
     """
     job.lake.ensure(RUNS, LOCK_SCHEMA)
-    if not LOCK_COLUMNS.keys() <= set(job.lake.read(RUNS).columns):
+    runs = job.lake.read(RUNS)
+    if FORMAT_COLUMN in runs.columns:
+        require_format(job, runs)
+    if not LOCK_COLUMNS.keys() <= set(runs.columns):
         job.lake.append(RUNS, job.spark.createDataFrame([], LOCK_SCHEMA))
+
+
+def require_format(job: Job, runs: DataFrame) -> None:
+    """Return where no newer version of this package has worked on the lake. A version whose tables an older
+    one would misread adds a column `format` to `runs`; a run that names none is of the first.
+
+    Raises:
+        ManyModelsError: A run in the table names a newer format.
+
+    """
+    row = runs.selectExpr(f"max({FORMAT_COLUMN}) AS newest").first()
+    newest_format = int(row["newest"] or 1) if row else 1
+    if newest_format > LAKE_FORMAT:
+        raise ManyModelsError(
+            f"the tables in {job.lake.location('')} have format {newest_format}, and this version reads and "
+            f"writes up to {LAKE_FORMAT}. Install a newer manymodels-spark"
+        )
 
 
 def interrupted(job: Job, stage: str, signature: str) -> str | None:

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from manymodels_spark.errors import FitError, ManyModelsError, PayloadError, Reason
+from manymodels_spark.errors import FitError, ManyModelsError, Reason
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
-from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.spark import credentials
 from manymodels_spark.spark.storage import SCHEMES
 from manymodels_spark.spec.model import Spec
-from manymodels_spark.spec.source import resolve
 from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR, known_ahead
-from manymodels_spark.tracking import artifacts
+from manymodels_spark.stages.score.payloads import Payloads
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructField, StructType
@@ -88,7 +86,7 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
     """
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version}
-    tracking = production(spec)
+    payloads = Payloads.of(spec)
     in_azure = (spec.mlflow.production.artifacts or "").startswith(SCHEMES)
     handed = credentials.hand_out() if in_azure else None
 
@@ -97,7 +95,7 @@ def scorer(spec: Spec, run_id: str, data_version: int, schema: StructType) -> Sc
         nothing = rows.iloc[:0]
         by_partition = dict(iter(rows.groupby("partition_id"))) if len(rows) else {}
         outcomes = [
-            outcome(spec, own, by_partition.get(own["partition_id"], nothing), common, tracking)
+            outcome(spec, own, by_partition.get(own["partition_id"], nothing), common, payloads)
             for own in records(partitions)
         ]
         return assembled(outcomes, columns)
@@ -121,7 +119,7 @@ class Outcome:
 
 
 def outcome(
-    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], payloads: Payloads
 ) -> Outcome:
     """Score one partition, come what may. Without a cutoff a forecast is asked for the times of `rows`."""
     key = PartitionKey.parse(own["key"])
@@ -137,7 +135,7 @@ def outcome(
         "error": None,
     }
     try:
-        model, predicted = _predicted_by(spec, own, rows, key, tracking)
+        model, predicted = _predicted_by(spec, own, rows, key, payloads)
         return Outcome({**facts, **model}, predicted)
     except Exception as error:
         return Outcome({**facts, "error": _reason(error)}, None)
@@ -179,28 +177,18 @@ class Unscored(ManyModelsError):
         super().__init__(message)
 
 
-def production(spec: Spec) -> str | None:
-    """The production MLflow's address, which only a payload that the lake has lost needs; executors lack its
-    variables.
-    """
-    try:
-        return resolve(spec.mlflow.production.tracking)
-    except ManyModelsError:
-        return None
-
-
 Answer = tuple[dict[str, Any], pd.DataFrame]
 
 
 def _predicted_by(
-    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey, tracking: str | None
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: PartitionKey, payloads: Payloads
 ) -> Answer:
     """What the output says of the model, and its predictions: the champion's, or those of the fallback."""
     if isinstance(own["problem"], str):
         raise Unscored("quarantined", f"{own['problem']}: {own['problem_detail']}")
     if not isinstance(own["model_id"], str):
         return _by_fallback(spec, own, rows, key)
-    loaded = LoadedPartition(_verified(own, tracking))
+    loaded = payloads.opened(own)
     named = {"family": own["family"], "model_id": own["model_id"], "sha256": own["sha256"]}
     facts = {**named, "fallback": False, "trained_until": loaded.cutoff}
     return facts, predictions_of(loaded, spec, own, rows)
@@ -230,7 +218,7 @@ def _fitted_fallback(spec: Spec, own: dict[str, Any], rows: pd.DataFrame, key: P
     result = fit_partition(history, plain, key)
     if result.payload is None or result.failure is not None:
         raise _no_model(own, f"the fallback failed: {result.failure.message if result.failure else ''}")
-    loaded = LoadedPartition(result.payload)
+    loaded = LoadedPartition(result.payload, families=None)  # fitted here, a moment ago
     named = {"family": result.family, "model_id": None, "sha256": result.sha256}
     facts = {**named, "fallback": True, "trained_until": loaded.cutoff}
     return facts, predictions_of(loaded, spec, own, rows)
@@ -244,16 +232,6 @@ def _no_model(own: dict[str, Any], message: str) -> Unscored:
     if isinstance(own.get("fit_reason"), str):
         return Unscored("no_champion", f"its last fit failed ({own['fit_reason']}: {own['fit_message']})")
     return Unscored("no_champion", message)
-
-
-def _verified(own: dict[str, Any], tracking: str | None) -> bytes:
-    """The champion's payload from the lake, or from MLflow's artifacts where the lake has lost it."""
-    if own["payload"] is None:
-        return artifacts.read_payload(own["location"], own["sha256"], tracking)
-    payload = bytes(own["payload"])
-    if sha256(payload) != own["sha256"]:
-        raise PayloadError(f"the payload of {own['model_id']} in table fits is not the one that was promoted")
-    return payload
 
 
 def predictions_of(

@@ -23,12 +23,12 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.source import Kafka, Stream, resolve
 from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.score.inputs import with_champions
+from manymodels_spark.stages.score.payloads import Payloads
 from manymodels_spark.stages.score.score_task import (
     Outcome,
     Scorer,
     assembled,
     outcome,
-    production,
     scored_schema,
 )
 
@@ -144,22 +144,22 @@ def answerer(spec: Spec, run_id: str, data_version: int, batch: int, schema: Str
     """
     columns = schema.fieldNames()
     common = {"run_id": run_id, "data_version": data_version, "batch": batch}
-    tracking = production(spec)
+    payloads = Payloads.of(spec)
     plain = spec.model_copy(update={"fallback": None})  # a fallback is fitted to a history, and none is here
 
     def answer_partition(partition: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-        return assembled([_answer(plain, own, rows, common, tracking) for own in records(partition)], columns)
+        return assembled([_answer(plain, own, rows, common, payloads) for own in records(partition)], columns)
 
     return answer_partition
 
 
 def _answer(
-    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], tracking: str | None
+    spec: Spec, own: dict[str, Any], rows: pd.DataFrame, common: dict[str, Any], payloads: Payloads
 ) -> Outcome:
     """The partition's outcome with the ids of the rows that asked; where it failed, a row for each of
     them.
     """
-    found = outcome(spec, own, rows, common, tracking)
+    found = outcome(spec, own, rows, common, payloads)
     if found.predicted is not None:
         return replace(found, predicted=found.predicted.assign(**{REQUEST: rows[REQUEST].to_numpy()}))
     kept = [REQUEST, *([str(spec.columns.time)] if spec.task == "forecast" else [])]
