@@ -6,7 +6,7 @@ BIN := .venv/bin
 CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit unit services wheel clean
+.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit unit services docs docs-serve wheel clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -46,6 +46,13 @@ unit: env ## The tests that need neither Java nor a server
 
 services: # Postgres, a browser and Azurite, for the tests that use them
 	@sh scripts/test_services.sh
+
+docs: env ## Build the site of the docs into .manymodels/site; every link must lead somewhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "to read it: make docs-serve, or any web server over .manymodels/site"
+
+docs-serve: env ## Show the site at http://127.0.0.1:8000 and build it anew where a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
 
 wheel: env ## Build the wheel into dist/, and the same file under the name that spark-submit's --py-files takes
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null

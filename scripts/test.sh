@@ -44,6 +44,7 @@ running=""
 trap report EXIT
 
 lint() { sh scripts/lint.sh; }
+docs() { NO_MKDOCS_2_WARNING=1 $PYTHON -m mkdocs build --strict --quiet; }
 # shellcheck disable=SC2086
 measured() { $PYTHON -m pytest -n "$WORKERS" $COVERAGE "$@"; }
 unit() { measured tests/unit; }
@@ -77,6 +78,7 @@ part "environment" sh scripts/bootstrap.sh
 fetch > "$LOGS/fetch" 2>&1 &
 background=$!
 part "lint, types, layers" lint
+part "site of the docs" docs
 $PYTHON -m coverage erase
 part "unit tests" unit
 part "services and Spark 3.5, fetched meanwhile" fetched
