@@ -11,7 +11,17 @@ import click
 
 from manymodels_spark import observe
 from manymodels_spark._version import __version__
-from manymodels_spark.cli import deploying, doctor, inspecting, models, overview, running, serving, tools
+from manymodels_spark.cli import (
+    deploying,
+    doctor,
+    inspecting,
+    models,
+    overview,
+    running,
+    serving,
+    starting,
+    tools,
+)
 from manymodels_spark.cli.common import FriendlyGroup, variables_of
 
 
@@ -35,7 +45,7 @@ def main(log_json: bool, variables: tuple[str, ...]) -> None:
     observe.configure(log_json)
 
 
-for module in (running, models, serving, deploying, inspecting, overview, doctor, tools):
+for module in (starting, running, models, serving, deploying, inspecting, overview, doctor, tools):
     for command in module.COMMANDS:
         main.add_command(command)
 

@@ -19,7 +19,8 @@ from manymodels_spark import observe
 from manymodels_spark.errors import ManyModelsError, SpecError, TooManyFailures
 
 if TYPE_CHECKING:
-    from manymodels_spark.stages.runs.job import Job
+    from manymodels_spark.spec import Spec
+    from manymodels_spark.stages.runs.job import Job, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,18 +69,24 @@ def job_of(path: str) -> Job:
     First the spec is checked, then what the command needs of this machine: both end within seconds where they
     fail.
     """
+    spec, progress = job_parts(path)
+    from manymodels_spark.spark.session import session_of
+    from manymodels_spark.stages.runs.job import Job
+
+    return Job.of(spec, session_of(spec), progress)
+
+
+def job_parts(path: str) -> tuple[Spec, Progress]:
+    """The checked spec of a job and its progress, for a command that makes the session itself."""
     from manymodels_spark.doctor import preflight
     from manymodels_spark.families.checked_spec import load_spec
 
     spec = load_spec(path)
     preflight(spec, str(click.get_current_context().command.name))
     _silence_query_logger()
-    from manymodels_spark.spark.session import session_of
-    from manymodels_spark.stages.runs.job import Job
     from manymodels_spark.stages.runs.progress import Bars, Events, Lines
 
-    progress = Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
-    return Job.of(spec, session_of(spec), progress)
+    return spec, Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
 
 
 def _silence_query_logger() -> None:

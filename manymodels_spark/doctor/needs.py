@@ -24,6 +24,7 @@ _BY_STAGE: dict[str, tuple[str, ...]] = {
     "prepare": (LAKE,),
     "score": (LAKE,),
     "plan": (LAKE, DEVELOPMENT),
+    "try": SOURCE,
     "train": (LAKE, DEVELOPMENT),
     "promote": (LAKE, PRODUCTION),
     "index": (LAKE, PRODUCTION),

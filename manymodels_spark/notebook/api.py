@@ -16,6 +16,7 @@ from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.results import FitResult
 from manymodels_spark.notebook.champion import ChampionModel, champion_of, known_future_of, rows_of
 from manymodels_spark.notebook.training_run import TrainingRun
+from manymodels_spark.notebook.trial import Tried
 from manymodels_spark.spark.session import session_of
 from manymodels_spark.spec import Spec
 from manymodels_spark.stages.ingest.stage import ingest
@@ -30,6 +31,7 @@ from manymodels_spark.stages.runs.job import Job, Progress, StageReport
 from manymodels_spark.stages.score.stage import score
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
+from manymodels_spark.stages.trial import try_spec
 from manymodels_spark.tracking.tags import PREVIOUS
 
 if TYPE_CHECKING:
@@ -134,6 +136,22 @@ class ManyModels:
     def run(self) -> RunReport:
         """All stages in order."""
         return run_all(self._ready("run"))
+
+    def try_out(self, scratch: str | None = None) -> Tried:
+        """The stages on 20 partitions in a scratch lake, shown as pictures of three; nothing of it is kept.
+
+        Args:
+            scratch: a folder that all workers reach; required on a cluster.
+
+        Returns:
+            What was found, which shows itself in a notebook.
+
+        Raises:
+            ManyModelsError: where a stage cannot work, and on a cluster without `scratch`.
+
+        """
+        preflight(self.spec, "try", session=True)
+        return Tried(try_spec(self.spec, self.spark, self.job.progress, scratch))
 
     def _ready(self, stage: str) -> Job:
         """The job, once all that the stage needs was found. Raises NotReady, which names what is missing."""

@@ -56,6 +56,18 @@ _JAVA = (
     "-XX:+UseParallelGC -XX:+IgnoreUnrecognizedVMOptions -XX:Tier4InvocationThreshold=50000 "
     "-XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
+# For jobs of seconds: plans are interpreted, Java's second compiler stays out, and classes of Spark's own
+# jars are not verified.
+_QUICK = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}
+_QUICK_JAVA = (
+    "-XX:+UseSerialGC -XX:+IgnoreUnrecognizedVMOptions -XX:TieredStopAtLevel=1 "
+    "-XX:-BytecodeVerificationRemote"
+)
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -66,13 +78,20 @@ _THREADS = (
 REMOTE_VARIABLE = "SPARK_REMOTE"
 
 
-def session_of(spec: Spec) -> SparkSession:
+def session_of(spec: Spec, *, quick: bool = False) -> SparkSession:
     """The session to run a spec in: the platform's, or a local one with the libraries that its storage
-    needs.
+    needs. A `quick` one is for a few small tables: it starts fast, and is slow with many rows.
     """
     from manymodels_spark.spec.source import Kafka
 
-    return get_session(spec.name, azure=needs_azure(spec), kafka=isinstance(spec.stream, Kafka))
+    settings = _quick() if quick and starts_java() else {}
+    streamed = isinstance(spec.stream, Kafka)
+    return get_session(spec.name, azure=needs_azure(spec), kafka=streamed, **settings)
+
+
+def _quick() -> dict[str, str]:
+    options = "spark.driver.extraJavaOptions"
+    return {**_QUICK, options: _one_machine()[options].replace(_JAVA, _QUICK_JAVA)}
 
 
 def sign_in(spark: SparkSession, spec: Spec) -> None:

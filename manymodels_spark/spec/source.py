@@ -69,6 +69,27 @@ class Jdbc(_Form):
     late: Annotated[str, Field(pattern=r"^\d+[smhd]$")] = "0s"
 
 
+class Melt(BaseModel):
+    """A file with one column per series, or per time: the columns in `keep` stay, and each other column
+    becomes rows of their own, with its name in column `name` and its value in column `values`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    keep: list[str] = []
+    name: str = "series"
+    values: str = "value"
+
+
+class _Rows(_Form):
+    """How a source writes its rows: `time_format` is a pattern of Spark's, `epoch_seconds`,
+    `epoch_milliseconds`, `quarter` (2024Q3) or `week` (2024-W05); columns in `decimal_comma` write 1.234,5.
+    """
+
+    melt: Melt | None = None
+    time_format: str | None = None
+    decimal_comma: list[str] = []
+
+
 class Wide(BaseModel):
     """A file with one row per series: its id in column `id`, its values in all other columns, the oldest
     first.
@@ -86,7 +107,7 @@ class Wide(BaseModel):
     frequency: str = "D"
 
 
-class Files(_Form):
+class Files(_Rows):
     """CSV, JSON or Parquet files; `path` may be a file, a folder or a glob."""
 
     kind: Literal["csv", "json", "parquet"]
@@ -95,7 +116,7 @@ class Files(_Form):
     wide: Wide | None = None
 
 
-class Delta(_Form):
+class Delta(_Rows):
     """A Delta table by path or by `catalog.schema.table`."""
 
     kind: Literal["delta"] = "delta"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError, SourceError
-from manymodels_spark.lake.sources import database, delta, files
+from manymodels_spark.lake.sources import database, delta, files, written
 from manymodels_spark.lake.sources.base import Batch, first_line
 from manymodels_spark.spec.source import Delta, Files, Jdbc, Source
 
@@ -46,8 +46,12 @@ def _new_rows(
     """The batch in the lake's names; the source itself only knows its own."""
     original = {new: old for old, new in source.rename.items()}
     before = None if seen is None else seen.toDF(*(original.get(name, name) for name in seen.columns))
-    batch = _by_kind(spark, source, before, tuple(original.get(name, name) for name in as_text))
-    return None if batch is None else replace(batch, rows=_renamed(batch.rows, source))
+    texts = tuple(original.get(name, name) for name in as_text)
+    batch = _by_kind(spark, source, before, texts)
+    if batch is None:
+        return None
+    rows = batch.rows if isinstance(source, Jdbc) else written.as_kept(batch.rows, source, texts)
+    return replace(batch, rows=_renamed(rows, source))
 
 
 def _renamed(rows: DataFrame, source: Source) -> DataFrame:

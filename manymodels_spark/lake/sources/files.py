@@ -41,7 +41,7 @@ def new_rows(
     changed = {path: batch for path, batch in present.items() if known.get(path) != batch}
     if not changed:
         return None
-    rows = _read(spark, source, changed, as_text)
+    rows = _read(spark, source, changed, (*as_text, *source.decimal_comma))
     if source.wide is not None:
         rows = _long(rows, source.wide)
     if changed.keys() & known.keys():
@@ -81,24 +81,27 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: 
         else [list(batches)]
     )
     path = F.regexp_replace(F.col("_metadata.file_path"), _SCHEME.pattern, "file:///")
-    frames = [_load(reader, group, as_text).withColumn(SOURCE, path) for group in groups]
+    keep = None if source.melt is None or source.kind != "csv" else source.melt.keep
+    frames = [_load(reader, group, as_text, keep).withColumn(SOURCE, path) for group in groups]
     rows = reduce(lambda left, right: left.unionByName(right, allowMissingColumns=True), frames)
     pairs = spark.createDataFrame(list(batches.items()), f"`{SOURCE}` string, `{BATCH}` string")
     return rows.join(F.broadcast(pairs), SOURCE)
 
 
-def _load(reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...]) -> DataFrame:
-    """The files' rows. A guess at a time's type would lose its zone, or that it has none: it is kept as
-    text.
+def _load(
+    reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...], keep: list[str] | None
+) -> DataFrame:
+    """The files' rows, with the columns named in `as_text` as text, and all but `keep` where that is given.
+
+    A guess at a time's type would lose its zone, or that it has none, and 1.234 may be a thousand.
     """
     from pyspark.sql import types as T
 
     guessed = reader.load(paths)
-    if not any(field.name in as_text for field in guessed.schema):
+    texts = {name for name in guessed.columns if name in as_text or (keep is not None and name not in keep)}
+    if not texts:
         return guessed
-    kinds = [
-        T.StructField(f.name, T.StringType() if f.name in as_text else f.dataType) for f in guessed.schema
-    ]
+    kinds = [T.StructField(f.name, T.StringType() if f.name in texts else f.dataType) for f in guessed.schema]
     return reader.schema(T.StructType(kinds)).load(paths)
 
 

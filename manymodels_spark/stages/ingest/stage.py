@@ -6,6 +6,8 @@ Nothing is typed or corrected here. What the spec needs must be there, and a col
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import SourceError
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
 
-def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
-    """Bring table `bronze` up to date with the source, and `calendar` where the spec has one.
+def ingest(
+    job: Job, *, full_refresh: bool = False, narrow: Callable[[DataFrame], DataFrame] | None = None
+) -> StageReport:
+    """Bring table `bronze` up to date with the source, and `calendar` where the spec has one. `narrow`
+    chooses among the source's rows, for a trial on some of them.
 
     Counts: rows (all), new. Raises SourceError where the source cannot be read, is empty, lacks a column of
     the spec, or changed a column's type; nothing is written then.
@@ -34,17 +39,18 @@ def ingest(job: Job, *, full_refresh: bool = False) -> StageReport:
         batch = new_rows(job.spark, spec.source, seen, _times(spec))
         if batch is not None:
             check_columns(spec, batch.rows.columns)
-            _write(lake, _like(batch, seen), full_refresh, version)
+            rows = batch.rows if narrow is None else narrow(batch.rows)
+            _write(lake, _like(replace(batch, rows=rows), seen), full_refresh, version)
         new = 0 if batch is None else lake.written(BRONZE)
-        rows = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
-        if rows == 0:
+        total = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
+        if total == 0:
             raise SourceError(
                 f"source {describe(spec.source)} is empty: no row to train on. "
                 "Check the table or path, and the query"
             )
         _refresh_calendar(job)
-        report.counts.update(rows=rows, new=new)
-        report.note = f"{rows:,} rows, {new:,} new"
+        report.counts.update(rows=total, new=new)
+        report.note = f"{total:,} rows, {new:,} new"
     return report
 
 

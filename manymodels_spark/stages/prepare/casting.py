@@ -155,6 +155,9 @@ def _input(name: str, kind: DataType, spec: Spec) -> Column:
     from pyspark.sql import types as T
 
     column = F.col(quote(name))
+    renamed = {spec.source.rename.get(one, one) for one in getattr(spec.source, "decimal_comma", ())}
+    if name in renamed:
+        return _tried(name, "double").alias(name)
     if spec.task == "forecast" and name in spec.columns.known_future:
         number = _tried(name, "double") if isinstance(kind, T.StringType) else column.cast("double")
         return without_nan(number).alias(name)
