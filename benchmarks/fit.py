@@ -26,6 +26,7 @@ import pandas as pd
 from benchmarks.common import emit, scratch, spec_in
 from manymodels_spark import Spec
 from manymodels_spark.families import registry
+from manymodels_spark.families.threads import hold_one_thread
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 
@@ -77,6 +78,7 @@ class Meter:
 def main() -> None:
     """Measure every family and size, and print the line of JSON."""
     arguments = _arguments()
+    hold_one_thread()  # as the processes do in which executors fit
     wanted = arguments.families.split(",") if arguments.families else list(FAMILIES)
     found: dict[str, dict[str, dict[str, float]]] = {}
     with scratch() as folder:

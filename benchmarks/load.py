@@ -32,18 +32,18 @@ def main(rows: int = 5_000_000) -> None:
     """Generate the predictions, load them `REPEATS` times each way in turn, and print the figures."""
     with scratch() as folder:
         spark = get_session("bench-load", "local[2]")
-        job = _job(spark, folder)
+        job = job_of(spark, folder)
         with clock("predictions written to Delta"):
             job.lake.append(PREDICTIONS, predictions(spark, rows))
         files = [path.removeprefix("file://") for path in job.lake.read(PREDICTIONS).inputFiles()]
-        load(_job(spark, folder, "warm-up"))
+        load(job_of(spark, folder, "warm-up"))
         ours, bare, side = [], [], []
         for turn in range(REPEATS):
             bare.append(_insert(folder / f"bare-{turn}.duckdb", files))
-            ours.append(_load(_job(spark, folder, f"ours-{turn}"), rows))
-            side.append(_load(_job(spark, folder, f"side-{turn}"), rows, SIDE_TABLES))
+            ours.append(load_once(job_of(spark, folder, f"ours-{turn}"), rows))
+            side.append(load_once(job_of(spark, folder, f"side-{turn}"), rows, SIDE_TABLES))
         _forbid_reading_in_place(job)
-        exported = [_load(_job(spark, folder, f"exported-{turn}"), rows) for turn in range(REPEATS)]
+        exported = [load_once(job_of(spark, folder, f"exported-{turn}"), rows) for turn in range(REPEATS)]
         spark.stop()
     seconds, base = statistics.median(ours), statistics.median(bare)
     emit(
@@ -82,7 +82,8 @@ def predictions(spark: SparkSession, rows: int) -> DataFrame:
     )
 
 
-def _job(spark: SparkSession, folder: Path, warehouse: str = "unused") -> Job:
+def job_of(spark: SparkSession, folder: Path, warehouse: str = "unused") -> Job:
+    """A job whose lake is in the folder, and that loads into a DuckDB file of its own."""
     spec: dict[str, Any] = {
         "name": "bench",
         "partition_by": ["store", "item"],
@@ -103,7 +104,8 @@ def _forbid_reading_in_place(job: Job) -> None:
     job.spark.sql(f"ALTER TABLE {job.lake.ref(PREDICTIONS)} SET TBLPROPERTIES ({properties})")
 
 
-def _load(job: Job, rows: int, tables: tuple[str, ...] = ()) -> float:
+def load_once(job: Job, rows: int, tables: tuple[str, ...] = ()) -> float:
+    """Seconds of the stage. Raises SystemExit where it loaded another number of rows."""
     with clock(f"load into {Path(job.spec.warehouse.path).name}") as measured:  # type: ignore[union-attr]
         report = load(job, tables=tables)
     if report.counts["rows"] != rows:

@@ -8,8 +8,6 @@ import click
 
 from manymodels_spark.cli.common import console
 from manymodels_spark.deploy import azureml as azure
-from manymodels_spark.deploy.lock import lock as locked
-from manymodels_spark.deploy.pins import pinned, version_of
 from manymodels_spark.errors import ManyModelsError
 
 
@@ -54,6 +52,8 @@ def azureml(
     Only by name: `--part registry` shares environment and components, `--part production` schedules the
     production pipeline, `--part pipeline` starts a run now.
     """
+    from manymodels_spark.deploy.pins import pinned, version_of
+
     if pin:
         for path, text in pinned(folder).items():
             path.write_text(text, encoding="utf-8")
@@ -89,6 +89,8 @@ def azureml(
 )
 def lock(extras: tuple[str, ...], constraints: Path, out: Path) -> None:
     """Write the tested versions of all that the package requires, but for Spark and Delta."""
+    from manymodels_spark.deploy.lock import lock as locked
+
     lines = locked(constraints, extras)
     out.write_text(
         "\n".join(["# Made by `manymodels deploy lock`; do not edit.", *lines, ""]), encoding="utf-8"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from rich.table import Table
 
 from manymodels_spark.cli.common import EXIT_ERROR, console
-from manymodels_spark.doctor import Finding, examine
-from manymodels_spark.families.checked_spec import load_spec
+
+if TYPE_CHECKING:
+    from manymodels_spark.doctor import Finding
 
 _MARKS = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "skipped": "[dim]skipped[/]"}
 
@@ -21,6 +24,9 @@ def doctor(spec: str | None, spark: bool) -> None:
     """Check this machine, and with a SPEC everything that it names; say what to do about each failure."""
     if spark and spec is None:
         raise click.UsageError("--spark requires a SPEC")
+    from manymodels_spark.doctor import examine
+    from manymodels_spark.families.checked_spec import load_spec
+
     loaded = load_spec(spec) if spec else None
     findings = examine(loaded)
     if spark and loaded is not None:

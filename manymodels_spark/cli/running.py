@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from manymodels_spark.cli.closing import print_closing
 from manymodels_spark.cli.common import age, console, job_of, only_option, spec_argument
 
 SHOWN = 20
@@ -17,6 +16,7 @@ SHOWN = 20
 @spec_argument
 def run(spec: str) -> None:
     """All stages, from the source to the warehouse."""
+    from manymodels_spark.cli.closing import print_closing
     from manymodels_spark.stages.pipeline import run as run_all
 
     job = job_of(spec)

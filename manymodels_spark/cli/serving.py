@@ -9,7 +9,6 @@ import click
 
 from manymodels_spark.cli.common import console, spec_argument
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.families.checked_spec import load_spec
 
 
 @click.command()
@@ -70,6 +69,7 @@ def serve(
     spec: str, host: str, port: int, workers: int, warm: Path | None, key_file: Path | None, **given: Any
 ) -> None:
     """Answer score requests for every partition, each with its champion, loaded on first use."""
+    from manymodels_spark.families.checked_spec import load_spec
     from manymodels_spark.serving.launch import access_of, launch
     from manymodels_spark.serving.settings import ServingSettings, require_access_control
 

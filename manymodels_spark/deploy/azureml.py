@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from manymodels_spark.deploy import azureml_jobs as jobs
 from manymodels_spark.deploy.pins import require_pinned
 from manymodels_spark.deploy.steps import Step, Workspace, carry_out, done, load
@@ -135,6 +133,8 @@ def _route(to: Workspace, deployment: Any) -> None:
 
 def _autoscale(path: Path, deployment: Any) -> Step:
     """Rules of Azure Monitor on the deployment, which has no field for them."""
+    import yaml
+
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     profile = data["properties"]["profiles"][0]
     capacity = profile["capacity"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.spark.credentials import credential
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Workspace:
         cls, subscription: str, resource_group: str, name: str, registry: str | None = None
     ) -> Workspace:
         """With the identity of the platform at hand (`spark.credentials`); on a laptop that of `az login`."""
+        from manymodels_spark.spark.credentials import credential
+
         return cls(subscription, resource_group, name, credential(), registry)
 
     def client(self) -> Any:

@@ -14,19 +14,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from manymodels_spark.families.options import Options as Options
 from manymodels_spark.spec.clock import local_zone
 from manymodels_spark.spec.model import Spec
 
 Model = TypeVar("Model")
 Json = Any
-
-
-class Options(BaseModel):
-    """Base of a family's options: unknown names are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def pandas_step(frequency: str) -> str:

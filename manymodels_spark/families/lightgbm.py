@@ -8,34 +8,18 @@ rows give the same trees and Spark's tasks do not fight for cores.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.families.base import Family, Json, Options, Problem
+from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.features import LagFeatures, newer_tail, tabular_columns
+from manymodels_spark.families.options import LightGBMOptions
 
 Floats = NDArray[np.float64]
-
-
-class LightGBMOptions(Options):
-    """LightGBM's own, under plain names; `lags` and `calendar` shape a forecast's features, `objective` is
-    for numbers.
-    """
-
-    iterations: Annotated[int, Field(ge=1, le=100_000)] = 100
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    leaves: Annotated[int, Field(ge=2)] = 31
-    depth: Annotated[int, Field(ge=1)] | None = None
-    leaf: Annotated[int, Field(ge=1)] = 20
-    l2: Annotated[float, Field(ge=0)] = 0.0
-    objective: Literal["l2", "l1", "huber", "poisson", "tweedie"] = "l2"
-    lags: list[Annotated[int, Field(ge=1, le=10_000)]] = []
-    calendar: bool = True
 
 
 @dataclass(frozen=True)

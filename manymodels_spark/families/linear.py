@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from manymodels_spark.families.base import Json, Problem
+from manymodels_spark.families.options import LinearOptions
 from manymodels_spark.families.ridge import Ridge
-from manymodels_spark.families.sklearn import Fitted, Sklearn, SklearnOptions
+from manymodels_spark.families.sklearn import Fitted, Sklearn
 from manymodels_spark.families.threads import one_blas_thread
-
-
-class LinearOptions(SklearnOptions):
-    """`alpha`: strength of the ridge penalty."""
-
-    alpha: Annotated[float, Field(ge=0)] = 1.0
 
 
 class Linear(Sklearn):

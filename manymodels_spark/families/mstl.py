@@ -5,32 +5,18 @@ logarithms.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from manymodels_spark.errors import FitError, Reason
-from manymodels_spark.families.base import Json, Options, Problem
+from manymodels_spark.families.base import Json, Problem
 from manymodels_spark.families.codec import decode, encode
-from manymodels_spark.families.statsforecast import Drift, Holt, SeasonOptions, Stats, Theta
-from manymodels_spark.families.statsforecast_auto import AutoETS, EtsOptions
-
-
-class MstlOptions(Options):
-    """`seasons`: the lengths, by default the spec's one; `trend`: what forecasts the rest without its
-    seasons.
-
-    `log`: decompose logarithms where all values are positive, so that seasons grow with the level; `last`:
-    fit on the last so many rows only.
-    """
-
-    seasons: list[Annotated[int, Field(ge=2)]] = []
-    trend: Literal["ets", "theta", "drift", "holt"] = "ets"
-    log: bool = False
-    last: Annotated[int, Field(ge=2)] | None = None
+from manymodels_spark.families.options import EtsOptions, MstlOptions, StatsOptions
+from manymodels_spark.families.statsforecast import Drift, Holt, Stats, Theta
+from manymodels_spark.families.statsforecast_auto import AutoETS
 
 
 class MSTL(Stats):
@@ -94,9 +80,9 @@ class MSTL(Stats):
     def _trend(self) -> Stats:
         families: dict[str, Stats] = {
             "ets": AutoETS(EtsOptions()),
-            "theta": Theta(SeasonOptions()),
-            "drift": Drift(SeasonOptions()),
-            "holt": Holt(SeasonOptions()),
+            "theta": Theta(StatsOptions()),
+            "drift": Drift(StatsOptions()),
+            "holt": Holt(StatsOptions()),
         }
         return families[self.options.trend]
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
-from manymodels_spark.families.base import Family, Json, Options, Problem
-
-
-class SeasonOptions(Options):
-    """`season`: steps in a season; by default the spec's."""
-
-    season: Annotated[int, Field(ge=1)] | None = None
+from manymodels_spark.families.base import Family, Json, Problem
+from manymodels_spark.families.options import Options, SeasonOptions
 
 
 class SeasonalNaive(Family[list[float]]):

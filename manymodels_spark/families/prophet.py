@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,61 +15,15 @@ from prophet import Prophet
 from prophet.make_holidays import make_holidays_df
 from prophet.serialize import model_to_dict
 from prophet.utilities import warm_start_params
-from pydantic import Field, model_validator
 
-from manymodels_spark.families.base import Family, Json, Options, Problem
+from manymodels_spark.families.base import Family, Json, Problem
+from manymodels_spark.families.options import ProphetOptions
 from manymodels_spark.families.prophet_design import design_of
 from manymodels_spark.families.prophet_predict import StoredProphet, Times, lean_state, restore
 from manymodels_spark.families.prophet_stan import DesignProphet, StanProphet
 from manymodels_spark.families.threads import one_blas_thread
 
-Seasonality = bool | Literal["auto"] | Annotated[int, Field(ge=1, le=100)]
 _YEARS_AHEAD = 10
-
-
-class ProphetOptions(Options):
-    """Prophet's own options; `cap` and `floor` are for logistic growth, `regressors: false` ignores
-    known-future columns.
-
-    `solver`: `exact` finds the highest posterior itself and hands over to Stan what has none that it can
-    find (logistic growth; hardly more rows than columns); `stan` fits as stock Prophet does. `warm_start`
-    is for Stan: the fit on all rows begins at the parameters of the partition's present champion. Fits of
-    the backtest never do: that champion may have seen the rows they are tested on.
-    """
-
-    growth: Literal["linear", "logistic", "flat"] = "linear"
-    weekly: Seasonality = "auto"
-    yearly: Seasonality = "auto"
-    daily: Seasonality = "auto"
-    seasonality_mode: Literal["additive", "multiplicative"] = "additive"
-    changepoints: Annotated[int, Field(ge=0)] = 25
-    changepoint_range: Annotated[float, Field(gt=0, le=1)] = 0.8
-    changepoint_prior_scale: Annotated[float, Field(gt=0)] = 0.05
-    seasonality_prior_scale: Annotated[float, Field(gt=0)] = 10.0
-    holidays_prior_scale: Annotated[float, Field(gt=0)] = 10.0
-    solver: Literal["exact", "stan"] = "exact"
-    warm_start: bool = False
-    cap: float | None = None
-    floor: float | None = None
-    regressors: bool = True
-
-    @property
-    def exact(self) -> bool:
-        """Whether the exact solver is tried first."""
-        return self.solver == "exact" and self.growth != "logistic"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.growth == "logistic" and (self.cap is None or self.cap <= (self.floor or 0.0)):
-            raise ValueError(
-                "growth: logistic requires `cap`, above `floor`: the most that the target can reach"
-            )
-        if self.warm_start and self.exact:
-            raise ValueError(
-                "warm_start: true requires `solver: stan` or `growth: logistic`: the exact solver finds the "
-                "same optimum from anywhere. Remove it"
-            )
-        return self
 
 
 class ProphetFamily(Family[StoredProphet]):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.spec.model import Spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
 
 
 def place_of(spec: Spec, key: PartitionKey, rows: pd.DataFrame) -> str | None:
@@ -49,6 +51,9 @@ def mistake(place: str) -> str | None:
 
 def is_holiday(times: pd.DatetimeIndex, place: str) -> NDArray[np.float64]:
     """1.0 where a time falls on a holiday, else 0.0; shape (len(times),)."""
+    import numpy as np
+    import pandas as pd
+
     days = times.normalize()
     off = [day for year in sorted(set(times.year)) for day in _of_year(place, int(year))]
     return np.asarray(days.isin(pd.DatetimeIndex(off)), dtype=np.float64)
@@ -56,6 +61,8 @@ def is_holiday(times: pd.DatetimeIndex, place: str) -> NDArray[np.float64]:
 
 def holidays_between(place: str, first: str, last: str) -> list[pd.Timestamp]:
     """The holidays of a place from one day to another (ISO text); none where no place is of that name."""
+    import pandas as pd
+
     if mistake(place):
         return []
     years = range(pd.Timestamp(first).year, pd.Timestamp(last).year + 1)
@@ -66,6 +73,7 @@ def holidays_between(place: str, first: str, last: str) -> list[pd.Timestamp]:
 @lru_cache(maxsize=512)
 def _of_year(place: str, year: int) -> tuple[pd.Timestamp, ...]:
     import holidays
+    import pandas as pd
 
     country, _, region = place.partition("-")
     return tuple(

@@ -7,45 +7,22 @@ import os
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from manymodels_spark.errors import ManyModelsError, Mistake, PayloadError
-from manymodels_spark.families.base import Family
+from manymodels_spark.families.built_in import BUILT_IN
 from manymodels_spark.spec.hints import did_you_mean
 from manymodels_spark.spec.model import Candidate, Spec
+
+if TYPE_CHECKING:
+    from manymodels_spark.families.base import Family
+    from manymodels_spark.families.options import Options
 
 GROUP = "manymodels.families"
 # Families named `module:Class`, by commas, that stored models may have beside those of the spec.
 VARIABLE = "MANYMODELS_FAMILIES"
-_STATS = "manymodels_spark.families.statsforecast"
-_AUTO = "manymodels_spark.families.statsforecast_auto"
-_SKLEARN = "manymodels_spark.families.sklearn"
-_BUILT_IN = {
-    "naive": "manymodels_spark.families.naive:Naive",
-    "seasonal_naive": "manymodels_spark.families.naive:SeasonalNaive",
-    "mean": "manymodels_spark.families.naive:Mean",
-    "majority": "manymodels_spark.families.naive:Majority",
-    "prophet": "manymodels_spark.families.prophet:ProphetFamily",
-    "drift": f"{_STATS}:Drift",
-    "theta": f"{_STATS}:Theta",
-    "auto_theta": f"{_AUTO}:AutoTheta",
-    "dynamic_theta": f"{_STATS}:DynamicTheta",
-    "auto_ets": f"{_AUTO}:AutoETS",
-    "auto_ces": f"{_AUTO}:AutoCES",
-    "auto_arima": f"{_AUTO}:AutoARIMA",
-    "holt": f"{_STATS}:Holt",
-    "ses": f"{_STATS}:SES",
-    "mstl": "manymodels_spark.families.mstl:MSTL",
-    "mfles": f"{_STATS}:MFLES",
-    "croston": f"{_STATS}:Croston",
-    "tsb": f"{_STATS}:TSB",
-    "linear": "manymodels_spark.families.linear:Linear",
-    "gradient_boosting": f"{_SKLEARN}:GradientBoosting",
-    "random_forest": f"{_SKLEARN}:RandomForest",
-    "lightgbm": "manymodels_spark.families.lightgbm:LightGBM",
-}
 
 
 @lru_cache(maxsize=1)
@@ -54,12 +31,14 @@ def addresses() -> dict[str, str]:
     # A point's value may name extras, too.
     return {
         **{point.name: f"{point.module}:{point.attr}" for point in entry_points(group=GROUP)},
-        **_BUILT_IN,
+        **{name: family.address for name, family in BUILT_IN.items()},
     }
 
 
 def family(name: str) -> type[Family[Any]]:
     """The class of a family by its name or by `module:Class`. Raises ManyModelsError where there is none."""
+    from manymodels_spark.families.base import Family
+
     address = name if ":" in name else addresses().get(name)
     if address is None:
         raise ManyModelsError(f"unknown model {name!r}.{did_you_mean(name, sorted(addresses()))}")
@@ -120,6 +99,17 @@ def build(candidate: Candidate) -> Family[Any]:
     return cls(cls.Options.model_validate(candidate.options))
 
 
+def rules_of(name: str) -> tuple[type[Options], frozenset[str]]:
+    """The options and the tasks of a family, of a built-in one without its libraries.
+
+    Raises ManyModelsError where there is no family of that name.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name].options, BUILT_IN[name].tasks
+    cls = family(name)
+    return cls.Options, cls.tasks
+
+
 def candidate_mistakes(data: Any, task: str) -> Iterator[Mistake]:
     """What is wrong with the candidates and the fallback in a spec's raw data."""
     listed = data.get("candidates")
@@ -138,25 +128,25 @@ def candidate_mistakes(data: Any, task: str) -> Iterator[Mistake]:
 
 def _mistakes(path: str, name: str, options: Any, task: str) -> Iterator[Mistake]:
     try:
-        cls = family(name)
+        allowed, tasks = rules_of(name)
     except ManyModelsError as error:
         yield Mistake(path, str(error))
         return
-    if task not in cls.tasks:
-        yield Mistake(path, f"{name} does not do {task}. It does {', '.join(sorted(cls.tasks))}")
+    if task not in tasks:
+        yield Mistake(path, f"{name} does not do {task}. It does {', '.join(sorted(tasks))}")
     try:
-        cls.Options.model_validate(options)
+        allowed.model_validate(options)
     except ValidationError as error:
         for detail in error.errors():
             where = ".".join(str(part) for part in detail["loc"])
             yield Mistake(
-                f"{path}.{name}.{where}" if where else f"{path}.{name}", _option_message(cls, detail)
+                f"{path}.{name}.{where}" if where else f"{path}.{name}", _option_message(allowed, detail)
             )
 
 
-def _option_message(cls: type[Family[Any]], detail: Any) -> str:
+def _option_message(allowed: type[Options], detail: Any) -> str:
     if detail["type"] == "extra_forbidden":
-        known = sorted(cls.Options.model_fields)
+        known = sorted(allowed.model_fields)
         return f"unknown option.{did_you_mean(str(detail['loc'][-1]), known or ['none'])}"
     return f"{detail['msg']}, and {detail['input']!r} was given"
 

@@ -10,32 +10,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import skops
-from manymodels_spark.families.base import Family, Json, Options, Problem
+from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.features import LagFeatures, newer_tail
 from manymodels_spark.families.numpy_pipeline import Plain, plain
+from manymodels_spark.families.options import BoostingOptions, ForestOptions, Options, SklearnOptions
 
 # Rows of a table below which a product is too small for BLAS to share among threads.
 FEW = 100
-
-
-class SklearnOptions(Options):
-    """`lags` and `calendar` shape a forecast's features; tabular tasks use the spec's columns as they are.
-
-    `log`: forecast logarithms where all values are positive, so that what is learnt are ratios.
-    """
-
-    lags: list[Annotated[int, Field(ge=1, le=10_000)]] = []
-    calendar: bool = True
-    log: bool = False
 
 
 @dataclass
@@ -196,15 +185,6 @@ class Sklearn(Family[Fitted]):
         return Pipeline([("columns", ColumnTransformer(parts)), ("model", estimator)])
 
 
-class BoostingOptions(SklearnOptions):
-    """Of scikit-learn's HistGradientBoosting."""
-
-    iterations: Annotated[int, Field(ge=1)] = 100
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
-    depth: Annotated[int, Field(ge=1)] | None = None
-    leaf: Annotated[int, Field(ge=1)] = 20
-
-
 class GradientBoosting(Sklearn):
     """Gradient boosted trees on histograms."""
 
@@ -229,14 +209,6 @@ class GradientBoosting(Sklearn):
             early_stopping=False,
             random_state=problem.seed,
         )
-
-
-class ForestOptions(SklearnOptions):
-    """Of scikit-learn's random forest."""
-
-    trees: Annotated[int, Field(ge=1)] = 100
-    depth: Annotated[int, Field(ge=1)] | None = None
-    leaf: Annotated[int, Field(ge=1)] = 3
 
 
 class RandomForest(Sklearn):

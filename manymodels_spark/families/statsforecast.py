@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import copy
 import importlib
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
 
 from manymodels_spark.families import statsforecast_update
-from manymodels_spark.families.base import Family, Json, Options, Problem
+from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.codec import decode, encode
+from manymodels_spark.families.options import CrostonOptions, MflesOptions, Options, StatsOptions, TsbOptions
 
 # What describes the past only: forecasts never look at it, but some of them require the name to be there.
 _PAST = {"residuals", "fitted", "actual_residuals", "var_coef"}
@@ -26,19 +26,12 @@ _DROPPED = {"fit"}
 _CLASSES = {"MFLES": "statsforecast.mfles", "AutoETS": "statsforecast.models"}
 
 
-class SeasonOptions(Options):
-    """`season`: steps in a season, by default the spec's; `last`: fit on the last so many rows only."""
-
-    season: Annotated[int, Field(ge=1)] | None = None
-    last: Annotated[int, Field(ge=2)] | None = None
-
-
 class Stats(Family[Any]):
     """Base of all: builds the library's model, keeps its state, and predicts with it."""
 
     tasks = frozenset({"forecast"})
     packages = ("statsforecast",)
-    Options: ClassVar[type[Options]] = SeasonOptions
+    Options: ClassVar[type[Options]] = StatsOptions
     library: ClassVar[str]
     seconds: ClassVar[tuple[float, float]] = (0.0005, 1e-7)
 
@@ -188,12 +181,6 @@ class SES(Stats):
         return {}
 
 
-class MflesOptions(SeasonOptions):
-    """`robust`: less swayed by outliers."""
-
-    robust: bool | None = None
-
-
 class MFLES(Stats):
     """Gradient boosted time series decomposition."""
 
@@ -211,12 +198,7 @@ class Croston(Stats):
 
     name, library = "croston", "CrostonClassic"
     every_step = False
-
-    class Options(Options):
-        """`variant`: classic, sba or optimized; `last`: fit on the last so many rows only."""
-
-        variant: Literal["classic", "sba", "optimized"] = "classic"
-        last: Annotated[int, Field(ge=2)] | None = None
+    Options = CrostonOptions
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """None."""
@@ -233,14 +215,8 @@ class TSB(Stats):
     """Teunter, Syntetos and Babai (2011), for demand that may end."""
 
     name, library = "tsb", "TSB"
+    Options = TsbOptions
     every_step = False
-
-    class Options(Options):
-        """Smoothing of demand's size and of its probability; `last`: fit on the last so many rows only."""
-
-        alpha_demand: Annotated[float, Field(gt=0, le=1)] = 0.1
-        alpha_probability: Annotated[float, Field(gt=0, le=1)] = 0.1
-        last: Annotated[int, Field(ge=2)] | None = None
 
     def arguments(self, problem: Problem, rows: int) -> dict[str, Any]:
         """Both smoothing parameters."""

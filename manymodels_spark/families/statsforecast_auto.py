@@ -6,24 +6,18 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from manymodels_spark.families import statsforecast_update
-from manymodels_spark.families.base import Options, Problem
-from manymodels_spark.families.statsforecast import SeasonOptions, Stats
+from manymodels_spark.families.base import Problem
+from manymodels_spark.families.options import ArimaOptions, AutoOptions, EtsOptions, Options
+from manymodels_spark.families.statsforecast import Stats
 
 # Of a constant, errors are smaller than this share of the level's square.
 _ROUNDING = 1e-24
-
-
-class AutoOptions(SeasonOptions):
-    """`reselect`: search for the form again on every fold and on all rows."""
-
-    reselect: bool = False
 
 
 class Auto(Stats):
@@ -68,13 +62,6 @@ class AutoTheta(Auto):
         return {"season_length": model.season_length, "model": model.model_["modeltype"]}
 
 
-class EtsOptions(AutoOptions):
-    """`model`: error, trend and season as three letters, Z for automatic; `damped`: a damped trend."""
-
-    model: Annotated[str, Field(pattern=r"^[AMZ][NAMZ][NAMZ]$")] = "ZZZ"
-    damped: bool | None = None
-
-
 class AutoETS(Auto):
     """Exponential smoothing in state space form, chosen by AICc."""
 
@@ -114,12 +101,6 @@ class AutoCES(Auto):
         """The kind of season; a constant series has none."""
         kind = model.model_.get("seasontype")
         return None if kind is None else {"season_length": model.season_length, "model": kind}
-
-
-class ArimaOptions(AutoOptions):
-    """`approximation`: faster sums of squares while searching."""
-
-    approximation: bool = False
 
 
 class AutoARIMA(Auto):

@@ -20,7 +20,8 @@ from prophet.serialize import model_to_json
 from prophet.utilities import warm_start_params
 
 from manymodels_spark.families.base import Problem
-from manymodels_spark.families.prophet import ProphetFamily, ProphetOptions
+from manymodels_spark.families.options import ProphetOptions
+from manymodels_spark.families.prophet import ProphetFamily
 from manymodels_spark.families.prophet_stan import FastBackend, backend
 from manymodels_spark.modeling.payload import seal
 

@@ -16,7 +16,8 @@ from prophet.serialize import model_from_dict
 
 from manymodels_spark.families import prophet_design
 from manymodels_spark.families.base import Problem
-from manymodels_spark.families.prophet import ProphetFamily, ProphetOptions
+from manymodels_spark.families.options import ProphetOptions
+from manymodels_spark.families.prophet import ProphetFamily
 from manymodels_spark.families.prophet_exact import solve
 from manymodels_spark.families.prophet_posterior import (
     Columns,

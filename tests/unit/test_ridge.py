@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from manymodels_spark.families.base import Problem
 from manymodels_spark.families.features import LagFeatures
-from manymodels_spark.families.linear import Linear, LinearOptions
+from manymodels_spark.families.linear import Linear
+from manymodels_spark.families.options import LinearOptions
 from manymodels_spark.families.ridge import Ridge
 
 DAILY = Problem("forecast", "units", "date", "D", season=7, horizon=28)
