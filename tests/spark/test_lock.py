@@ -57,6 +57,19 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
     assert last is not None and (last.run_id, last.signature, last.owner) == (won[0], "spec", this_process())
 
 
+def test_a_lake_that_a_newer_version_worked_on_is_refused_by_name(make_job: Callable[..., Job]) -> None:
+    job = make_job()
+    job.lake.ensure(RUNS, lock.LOCK_SCHEMA)
+    columns = "run_id string, stage string, status string, format int"
+    job.lake.append(RUNS, job.spark.createDataFrame([("r-1", "score", "done", 1)], columns))
+    lock.open_run(job, "train", "spec")
+    job.lake.append(RUNS, job.spark.createDataFrame([("r-2", "score", "done", 2)], columns))
+    with pytest.raises(
+        ManyModelsError, match=r"have format 2, and this version reads and writes up to 1\. Ins"
+    ):
+        lock.open_run(job, "prepare", "spec")
+
+
 def test_a_trainer_on_another_machine_is_waited_for_until_it_falls_silent(
     make_job: Callable[..., Job],
 ) -> None:

@@ -79,10 +79,14 @@ def test_only_ready_champions_count_and_the_newest_of_two(spec: Spec):
     promote(spec, key, forecast_payload(add=2), role=t.PREVIOUS)
     promote(spec, key, forecast_payload(add=3), ready=False)
 
-    champion = MlflowChampions.of(spec).find(key.id)
+    source = MlflowChampions.of(spec)
+    champion = source.find(key.id)
 
     assert champion is not None
     assert champion.model_id == newest
+    shown = [one for one in source.search("store=2", 10) if one.partition_id == key.id]
+    assert [one.model_id for one in shown] == [newest], "a list shows the model that answers"
+    assert key.id in source.partition_ids()
 
 
 def test_a_partition_without_a_champion_is_none(spec: Spec):
