@@ -149,6 +149,14 @@ def test_each_form_of_a_time_is_kept_as_iso_text(
     assert read(spark, source, ("t",)).first()["t"] == kept  # type: ignore[index]
 
 
+def test_the_nanoseconds_that_pandas_writes_are_read(spark: SparkSession, tmp_path: Path) -> None:
+    times = pd.to_datetime(["2024-03-01 10:00:00", "2024-03-02 00:00:00"]).astype("datetime64[ns]")
+    pd.DataFrame({"t": times, "y": [1.0, 2.0]}).to_parquet(tmp_path / "t.parquet")
+    source = Files(kind="parquet", path=str(tmp_path / "t.parquet"), time_format="nanoseconds")
+    rows = read(spark, source, ("t",)).orderBy("y").collect()
+    assert [row["t"] for row in rows] == ["2024-03-01 10:00:00.000000", "2024-03-02 00:00:00.000000"]
+
+
 def test_places_are_spread_from_the_first_to_the_last() -> None:
     assert spread(5, 20) == [0, 1, 2, 3, 4]
     assert spread(100, 3) == [0, 50, 99]

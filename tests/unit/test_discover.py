@@ -340,3 +340,24 @@ def test_a_lone_series_with_a_column_of_its_name_keeps_that_name(tmp_path: Path)
     spec = spec_of(found_in(tmp_path / "a.csv"))
     assert (spec.partition_by, spec.columns.time, spec.columns.target) == (["unique_id"], "ds", "y")
     assert spec.source.melt is None  # type: ignore[union-attr]
+
+
+def test_the_nanoseconds_that_pandas_writes_are_named_in_the_source(tmp_path: Path) -> None:
+    rows = panel(pd.to_datetime(DAYS).astype("datetime64[ns]"), store=["a", "b"])
+    rows.to_parquet(tmp_path / "p.parquet")
+    found = found_in(tmp_path / "p.parquet")
+    assert spec_of(found).source.time_format == "nanoseconds"  # type: ignore[union-attr]
+    assert (spec_of(found).columns.frequency, found.keys.partitions) == ("D", 2)
+
+
+def test_a_delta_table_is_read_at_its_newest_version(tmp_path: Path) -> None:
+    table = tmp_path / "sales"
+    (table / "_delta_log").mkdir(parents=True)
+    for number, store in enumerate(["old", "a", "b"]):
+        panel(DAYS, store=[store]).to_parquet(table / f"{number}.parquet")
+    log = table / "_delta_log"
+    (log / f"{0:020}.json").write_text('{"add": {"path": "0.parquet"}}\n{"add": {"path": "1.parquet"}}\n')
+    (log / f"{1:020}.json").write_text('{"remove": {"path": "0.parquet"}}\n{"add": {"path": "2.parquet"}}\n')
+    found = found_in(table)
+    assert (found.keys.partitions, found.shape.rows) == (2, 240)
+    assert spec_of(found).source.model_dump(include={"kind", "path"}) == {"kind": "delta", "path": str(table)}
