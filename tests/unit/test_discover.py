@@ -361,3 +361,9 @@ def test_a_delta_table_is_read_at_its_newest_version(tmp_path: Path) -> None:
     found = found_in(table)
     assert (found.keys.partitions, found.shape.rows) == (2, 240)
     assert spec_of(found).source.model_dump(include={"kind", "path"}) == {"kind": "delta", "path": str(table)}
+
+
+def test_an_answer_in_advance_that_names_no_column_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    panel(DAYS, store=["a", "b"]).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(SourceError, match=r"target: 'unit' is none of units\. Did you mean 'units'\?"):
+        found_in(tmp_path / "s.csv", target="unit")
