@@ -101,6 +101,17 @@ def test_a_partition_that_cannot_be_tried_is_named_and_ends_nothing(
     ]
 
 
+def test_where_no_partition_can_be_fitted_the_trial_says_why(spark: SparkSession, tmp_path: Path) -> None:
+    write_csv(tmp_path / "sales.csv", [{"store": 1, "item": 1, "date": "2026-01-01", "units": 3}])
+    found = try_spec(make_spec(tmp_path), spark)
+    assert (found.fitted, found.shown, [reason for _, reason, _ in found.quarantined]) == (
+        0,
+        (),
+        ["too_short"],
+    )
+    assert "too_short" in Tried(found)._repr_html_()
+
+
 def test_columns_to_rows_times_and_decimal_commas_are_read_as_the_source_says(
     spark: SparkSession, tmp_path: Path
 ) -> None:
