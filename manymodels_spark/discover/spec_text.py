@@ -123,7 +123,8 @@ def _forecast_inputs(found: Finding) -> Iterator[str]:
     still = [one.name for one in found.static if place is None or one is not place[0]]
     if still:
         yield f"  # static (one value in each partition): {_flow(still)}"
-    inputs = [one.name for one in found.varying if one.is_number or one.kind == "bool"]
+    numbers = [one.name for one in found.varying if one.is_number or one.kind == "bool"]
+    inputs = [name for name in numbers if not _is_row_id(found, name)]
     if inputs:
         yield "  # Columns that are known for the days to come (prices, promotions) are inputs of a model,"
         yield "  # where `prepare.calendar` has them for these days:"

@@ -367,3 +367,23 @@ def test_an_answer_in_advance_that_names_no_column_is_refused_with_the_nearest(t
     panel(DAYS, store=["a", "b"]).to_csv(tmp_path / "s.csv", index=False)
     with pytest.raises(SourceError, match=r"target: 'unit' is none of units\. Did you mean 'units'\?"):
         found_in(tmp_path / "s.csv", target="unit")
+
+
+def test_the_index_that_pandas_writes_has_the_name_that_spark_gives_it(tmp_path: Path) -> None:
+    panel(DAYS).rename(columns={"units": "visitors"}).to_csv(tmp_path / "i.csv")
+    spec = spec_of(found_in(tmp_path / "i.csv"))
+    assert spec.source.melt.keep == ["date", "_c0"]  # type: ignore[union-attr]
+
+
+def test_of_order_lines_the_days_count_and_not_the_lines(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    lines = {
+        "order_id": range(3000),
+        "order_date": rng.choice(DAYS, 3000),
+        "product": rng.choice(["a", "b"], 3000),
+    }
+    pd.DataFrame({**lines, "qty": rng.integers(1, 5, 3000)}).to_csv(tmp_path / "o.csv", index=False)
+    found = found_in(tmp_path / "o.csv")
+    assert (spec_of(found).partition_by, spec_of(found).prepare.duplicates) == (["product"], "sum")
+    assert found.shape.lengths.longest <= 120
+    assert spec_of(found).horizon <= 20
