@@ -14,7 +14,7 @@ from manymodels_spark.display import plural
 from manymodels_spark.errors import ManyModelsError
 
 if TYPE_CHECKING:
-    from manymodels_spark.discover import Finding, Question
+    from manymodels_spark.discover import Answers, Finding, Question
 
 _LABEL = 12
 
@@ -58,13 +58,21 @@ def init(
     _show(found)
     path.write_text(spec_text(found), encoding="utf-8")
     _checked(path)
-    if not present and any(one.origin == "guessed" for one in answers.log):
-        why = "--yes was given" if yes else "there is no terminal to ask at"
-        console.print(f"\nGuesses were taken, since {why}; each is noted in the spec", highlight=False)
+    _show_guesses(answers, "--yes was given" if yes else "there is no terminal to ask at")
     size = "20 partitions" if found.keys.partitions > 20 else plural(found.keys.partitions, "partition")
     console.print(
         f"\nwrote {path}. Next: [bold]manymodels try {path}[/]   ({size}, under a minute)", highlight=False
     )
+
+
+def _show_guesses(answers: Answers, why: str) -> None:
+    """What was guessed because nobody was asked, with the option that says otherwise."""
+    guessed = [one for one in answers.log if one.origin == "guessed"]
+    if guessed:
+        console.print(f"\nGuesses, since {why} (the spec notes them):", highlight=False)
+    for one in guessed:
+        text = f"  {one.question.key} {one.answer or 'no column'}: {one.question.why}"
+        console.print(text, markup=False, highlight=False, style="yellow")
 
 
 def _ask(question: Question) -> str:
@@ -101,7 +109,9 @@ def _show(found: Finding) -> None:
         return
     console.print()
     lengths, shape = found.shape.lengths, found.shape
-    if len(lengths.bins) > 1:
+    if len(lengths.bins) == 1:
+        _line("lengths", f"{lengths.longest:,} rows each")
+    else:
         bars = sparkline([float(count) for count in lengths.bins])
         _line("lengths", f"{lengths.shortest:,} {bars} {lengths.longest:,} rows, median {lengths.median:,}")
     if found.target.is_number and shape.course:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from manymodels_spark.discover.sample import Sample
-from manymodels_spark.discover.time_forms import EPOCHS, FORMS, ISO, ZONED, moment
+from manymodels_spark.discover.time_forms import EPOCHS, FORMS, ISO, NANOSECONDS, ZONED, moment
 
 Kind = Literal["integer", "decimal", "text", "bool", "time"]
 NEARLY_ALL = 0.98
@@ -26,9 +26,9 @@ _TIME_WORDS = (
 class Column:
     """One column; `sql` gives its typed value (times as TIMESTAMP: of text with a zone, in UTC).
 
-    `form` is how text or a number writes a time: `iso`, a pattern as Spark has it, `epoch_seconds` or
-    `epoch_milliseconds`; `others` are forms that its values have just as well. `bad` counts values that do
-    not have the form.
+    `form` is how text or a number writes a time: `iso`, a pattern as Spark has it, `epoch_seconds`,
+    `epoch_milliseconds`, and for Parquet files `nanoseconds`; `others` are forms that its values have just
+    as well. `bad` counts values that do not have the form.
     """
 
     name: str
@@ -90,7 +90,8 @@ def _typed(sample: Sample, name: str, kind: str) -> Column | None:
     if kind.startswith(("TIMESTAMP", "DATE")):
         zoned = "TIME ZONE" in kind
         sql = f"make_timestamp(epoch_us({quoted}))" if zoned else f"CAST({quoted} AS TIMESTAMP)"
-        return _finished(sample, name, "time", sql, zoned=zoned)
+        form = NANOSECONDS if kind == "TIMESTAMP_NS" and sample.kind == "parquet" else ""
+        return _finished(sample, name, "time", sql, zoned=zoned, form=form)
     if kind == "BOOLEAN":
         return _finished(sample, name, "bool", quoted)
     if kind.startswith(("DOUBLE", "FLOAT", "DECIMAL", "REAL")):

@@ -132,7 +132,7 @@ class _Roles:
         others = [one for one in self.columns if one not in (self.time, self.target, *keys.columns)]
         static = roles.constant_within(sample, keys.columns, others)
         rhythm = self._rhythm(keys)
-        shape = shape_of(sample, rhythm)
+        shape = shape_of(sample, rhythm, by_time=self.task == "forecast")
         return Finding(
             name=_name(sample.name),
             task=self.task,
@@ -147,7 +147,7 @@ class _Roles:
             varying=[one for one in others if one not in static],
             place=roles.place_of(sample, [*static, *keys.columns]),
             horizon=_horizon(shape, rhythm, answers) if self.task == "forecast" else 1,
-            timezone="UTC" if self.time is None else zone_of(sample, self.time, rhythm, answers),
+            timezone=self._timezone(rhythm),
             answers=answers,
             is_wide=self.is_wide,
             is_lone=self.is_lone,
@@ -158,6 +158,11 @@ class _Roles:
             return None
         rhythm = _rhythm(self.sample, self.time, self.target, keys.columns)
         return _frequency(rhythm, self.answers) if self.task == "forecast" else rhythm
+
+    def _timezone(self, rhythm: frequency.Rhythm | None) -> str:
+        if self.time is None or self.task != "forecast":
+            return self.answers.given_or("timezone", "UTC")
+        return zone_of(self.sample, self.time, rhythm, self.answers)
 
     def _keys(self) -> Keys:
         if self.time is None or self.task != "forecast":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from manymodels_spark.errors import SourceError
+from manymodels_spark.spec.hints import did_you_mean
 
 GIVEN, ASKED, GUESSED = "given", "asked", "guessed"
 
@@ -54,9 +55,8 @@ class Answers:
             answer, origin = question.guess, GUESSED
         known = question.options
         if known and (wrong := [one for one in names(answer) if one not in known]):
-            raise SourceError(
-                f"{question.key}: {wrong[0]!r} is not among the answers. Expected of {', '.join(known)}"
-            )
+            hint = did_you_mean(wrong[0], known, listed=False)
+            raise SourceError(f"{question.key}: {wrong[0]!r} is none of {', '.join(known)}.{hint}")
         self.log.append(Answered(question, answer, origin))
         return answer
 

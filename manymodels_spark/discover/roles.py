@@ -119,6 +119,8 @@ _NEEDS = {
 def _can_be(column: Column, task: str) -> bool:
     if task == "classification":
         return column.kind in ("text", "bool", "integer") and 2 <= column.distinct <= MOST_LABELS
+    if column.name.startswith("_c") and column.name[2:].isdigit():  # a column without a name
+        return False
     return column.is_number and not set(words_of(column.name)) & {"id", "key", "code"}
 
 

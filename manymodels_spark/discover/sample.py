@@ -149,11 +149,4 @@ def _parquet(db: DuckDBPyConnection, files: list[str], kind: str, given: str, li
     total = db.execute(f"SELECT count(*) FROM {reading}").fetchone()
     bound = "" if whole else f" LIMIT {limits.rows}"
     db.execute(f"CREATE TABLE sample AS SELECT * FROM {reading}{bound}")
-    sample = Sample(db, given, kind, {kind: {"path": given}}, whole, int(total[0]) if total else None, size)
-    nano = [name for name, type_ in sample.columns.items() if type_ == "TIMESTAMP_NS"]
-    if nano and kind == "parquet":
-        sample.notes.append(
-            f"{', '.join(nano)} is in nanoseconds, as pandas writes times, which Spark cannot read: "
-            'write the file with to_parquet(..., coerce_timestamps="us")'
-        )
-    return sample
+    return Sample(db, given, kind, {kind: {"path": given}}, whole, int(total[0]) if total else None, size)

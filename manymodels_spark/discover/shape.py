@@ -13,7 +13,9 @@ BINS, POINTS = 12, 60
 
 @dataclass(frozen=True)
 class Lengths:
-    """Rows of a partition; `bins` counts partitions in equal ranges from the shortest to the longest."""
+    """Rows of a partition, of a forecast its different times; `bins` counts partitions in equal ranges from
+    the shortest to the longest.
+    """
 
     shortest: int
     median: int
@@ -38,8 +40,10 @@ class Shape:
     course: tuple[float, ...] = ()
 
 
-def shape_of(sample: Sample, rhythm: Rhythm | None) -> Shape:
-    """The shape of table `series`, or of the sample's rows where it has no time."""
+def shape_of(sample: Sample, rhythm: Rhythm | None, *, by_time: bool) -> Shape:
+    """The shape of table `series`, or of the sample's rows where it has no time; `by_time` counts rows of
+    the same time once.
+    """
     if rhythm is None:
         return Shape(sample.rows, Lengths(sample.rows, sample.rows, sample.rows, ()))
     keys = ", ".join(name for name in _series_columns(sample) if name.startswith("k"))
@@ -47,7 +51,8 @@ def shape_of(sample: Sample, rhythm: Rhythm | None) -> Shape:
         "SELECT min(t), max(t), avg(CAST(y = 0 AS INTEGER)), count(*) FILTER (y < 0), count(*) - count(y), "
         "avg(y), bool_and(y = round(y)) FROM series"
     )
-    lengths = _lengths(sample, f"GROUP BY {keys}" if keys else "")
+    counting = "count(DISTINCT t)" if by_time else "count(*)"
+    lengths = _lengths(sample, f"GROUP BY {keys}" if keys else "", counting)
     return Shape(
         sample.rows, lengths, first, last, float(zeros or 0), int(negatives), int(missing), rhythm.gaps,
         float(mean or 0), bool(whole), _course(sample),
@@ -58,8 +63,8 @@ def _series_columns(sample: Sample) -> list[str]:
     return [str(row[0]) for row in sample.all("DESCRIBE series")]
 
 
-def _lengths(sample: Sample, by: str) -> Lengths:
-    counted = f"(SELECT count(*) AS n FROM series {by})"
+def _lengths(sample: Sample, by: str, counting: str) -> Lengths:
+    counted = f"(SELECT {counting} AS n FROM series {by})"
     low, middle, high = (
         int(value or 0) for value in sample.one(f"SELECT min(n), median(n), max(n) FROM {counted}")
     )

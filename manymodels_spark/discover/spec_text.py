@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from manymodels_spark.discover.columns import Column
 from manymodels_spark.discover.finding import Finding
 from manymodels_spark.discover.keys import LEAST_ROWS
 from manymodels_spark.discover.questions import GIVEN, GUESSED
@@ -67,7 +66,7 @@ def _counted(found: Finding) -> str:
 
 def _source(found: Finding) -> list[str]:
     part = dict(found.sample.options)
-    commas = [one.name for one in _used(found) if one.comma]
+    commas = [one.name for one in found.columns if one.comma]
     if commas:
         part["decimal_comma"] = commas
     if found.time is not None and found.time.form not in ("", ISO):
@@ -85,11 +84,6 @@ _HINTS = {
     "time_format": "    # as Spark's datetime patterns",
     "password": "    # set both in the environment",
 }
-
-
-def _used(found: Finding) -> list[Column]:
-    """The columns whose numbers the spec uses."""
-    return [found.target, *(one for one in found.varying if one.is_number)]
 
 
 def _columns(found: Finding) -> list[str]:
@@ -129,7 +123,8 @@ def _forecast_inputs(found: Finding) -> Iterator[str]:
     still = [one.name for one in found.static if place is None or one is not place[0]]
     if still:
         yield f"  # static (one value in each partition): {_flow(still)}"
-    inputs = [one.name for one in found.varying if one.is_number or one.kind == "bool"]
+    numbers = [one.name for one in found.varying if one.is_number or one.kind == "bool"]
+    inputs = [name for name in numbers if not _is_row_id(found, name)]
     if inputs:
         yield "  # Columns that are known for the days to come (prices, promotions) are inputs of a model,"
         yield "  # where `prepare.calendar` has them for these days:"

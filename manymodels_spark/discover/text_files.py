@@ -106,6 +106,7 @@ def read_csv(db: DuckDBPyConnection, files: list[Path], head: Head, bound: str) 
     options = f"delim={_literal(separator)}, header=true, all_varchar=true, quote='\"', escape='\"', "
     options += f"encoding={_literal(head.encoding)}, union_by_name=true, null_padding=true, strict_mode=false"
     db.execute(f"CREATE TABLE sample AS SELECT * FROM read_csv(getvariable('files'), {options}){bound}")
+    _name_as_spark(db, names)
     spark = {} if separator == "," else {"sep": separator}
     if head.encoding != "utf-8":
         spark["encoding"] = {"latin-1": "ISO-8859-1", "utf-16": "UTF-16"}[head.encoding]
@@ -116,6 +117,16 @@ def read_csv(db: DuckDBPyConnection, files: list[Path], head: Head, bound: str) 
     if null := _null_word(db):
         spark["nullValue"] = null
     return spark
+
+
+def _name_as_spark(db: DuckDBPyConnection, names: list[str]) -> None:
+    """Give a column without a name, such as the index that pandas writes, the name that Spark gives it."""
+    present = [str(row[0]) for row in db.execute("DESCRIBE sample").fetchall()]
+    if len(present) == len(names):
+        for number, (name, own) in enumerate(zip(names, present, strict=True)):
+            if not name.strip():
+                quoted = own.replace('"', '""')
+                db.execute(f'ALTER TABLE sample RENAME COLUMN "{quoted}" TO _c{number}')
 
 
 def _separator(head: Head) -> str:
@@ -138,7 +149,7 @@ def _separator(head: Head) -> str:
 def _header(head: Head, separator: str) -> list[str]:
     first = head.text.splitlines()[0].split(separator)
     names = [name.strip('"') for name in first]
-    if any(_is_value(name) for name in names) and not all(_is_value(name) for name in names[1:]):
+    if any(name and _is_value(name) for name in names) and not all(_is_value(name) for name in names[1:]):
         raise SourceError(
             f"{head.path} has no header: its first line holds values ({', '.join(names[:5])}). Write the "
             "names of the columns in the first line"

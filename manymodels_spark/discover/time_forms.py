@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-ISO, ZONED = "iso", "zoned"
+ISO, ZONED, NANOSECONDS = "iso", "zoned", "nanoseconds"
 EPOCHS = ("epoch_seconds", "epoch_milliseconds")
 _DAYS = {
     "d.M.yyyy": "%d.%m.%Y", "d/M/yyyy": "%d/%m/%Y", "M/d/yyyy": "%m/%d/%Y", "d-M-yyyy": "%d-%m-%Y",

@@ -40,9 +40,9 @@ def forecast_chart(history: pd.DataFrame, forecast: pd.DataFrame, *, time: str, 
     its narrowest interval, as lines of text.
     """
     past = history[[time, target]].dropna().tail(max(_HORIZONS * len(forecast), _LEAST))
-    level = min(
-        (int(name[6:]) for name in forecast if name.startswith("lower_") and name[6:].isdigit()), default=None
-    )
+    names = [str(name) for name in forecast.columns]
+    levels = [int(name[6:]) for name in names if name.startswith("lower_") and name[6:].isdigit()]
+    level = min(levels, default=None)
     seen = past[target].to_numpy(float)
     middle = forecast["prediction"].to_numpy(float)
     low, high = (

@@ -54,7 +54,7 @@ def _lines(trial: Trial, next_command: str) -> Iterator[tuple[str, str]]:
         naive = "" if trial.naive is None else f" (seasonal naive {trial.naive:.3f})"
         yield "backtest", f"median {trial.spec.metric} {trial.median:.3f}{naive}"
     yield "champions", ", ".join(f"{name} {count}" for name, count in trial.families.items()) or "none"
-    refused = trial.report["promote"].counts.get("refused", 0) if trial.fitted else 0
+    refused = trial.report["promote"].counts.get("refused", 0)
     if refused:
         yield "refused", f"{refused} by the gates in `promote`: they have no forecast"
     yield "all", f"about {_span(trial.run_seconds)} for {trial.total:,} partitions on {trial.cores} cores"

@@ -56,18 +56,14 @@ _JAVA = (
     "-XX:+UseParallelGC -XX:+IgnoreUnrecognizedVMOptions -XX:Tier4InvocationThreshold=50000 "
     "-XX:Tier4MinInvocationThreshold=6000 -XX:Tier4CompileThreshold=150000 -XX:Tier4BackEdgeThreshold=400000"
 )
-# For jobs of seconds: plans are interpreted, Java's second compiler stays out, and classes of Spark's own
-# jars are not verified.
+# For jobs of seconds: plans are interpreted, and Java's second compiler stays out.
 _QUICK = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.shuffle.partitions": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
 }
-_QUICK_JAVA = (
-    "-XX:+UseSerialGC -XX:+IgnoreUnrecognizedVMOptions -XX:TieredStopAtLevel=1 "
-    "-XX:-BytecodeVerificationRemote"
-)
+_QUICK_JAVA = "-XX:+UseSerialGC -XX:+IgnoreUnrecognizedVMOptions -XX:TieredStopAtLevel=1"
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

@@ -81,8 +81,10 @@ class Melt(BaseModel):
 
 
 class _Rows(_Form):
-    """How a source writes its rows: `time_format` is a pattern of Spark's, `epoch_seconds`,
-    `epoch_milliseconds`, `quarter` (2024Q3) or `week` (2024-W05); columns in `decimal_comma` write 1.234,5.
+    """How a source writes its rows.
+
+    `time_format` is a pattern of Spark's, `epoch_seconds`, `epoch_milliseconds`, `quarter` (2024Q3), `week`
+    (2024-W05), or `nanoseconds` of a Parquet file. Columns in `decimal_comma` write 1.234,5.
     """
 
     melt: Melt | None = None

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from manymodels_spark.errors import ManyModelsError, TooManyFailures
+from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.tables import FITS, PREDICTIONS, QUARANTINE, SILVER
@@ -27,13 +24,12 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.places import DuckDB, Mlflow, Repository
 from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.pipeline import RunReport, run
-from manymodels_spark.stages.runs.job import Job, Progress
+from manymodels_spark.stages.runs.job import Job, Progress, StageReport, new_run_id
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 PARTITIONS, SHOWN = 20, 3
-STAGES = ("prepare", "train", "promote", "score")
 
 
 @dataclass(frozen=True)
@@ -92,46 +88,46 @@ def try_spec(
         ManyModelsError: where a stage cannot work, and on a cluster without `scratch`.
 
     """
-    with _folder(scratch) as folder:
+    with _local() as local:
         begin = time.perf_counter()
-        job = Job.of(_elsewhere(spec, folder), spark, progress)
+        job = Job.of(_elsewhere(spec, local, _tables(scratch, local)), spark, progress)
         total: list[int] = []
         first = ingest(job, narrow=partial(_chosen, spec, total))
-        rest = _rest(job)
-        return _trial(job, spec, RunReport((first, *rest.stages), rest.too_many_failures), total[0], begin)
+        report = _stages(job, first)
+        return _trial(job, spec, report, total[0], begin)
 
 
-def _rest(job: Job) -> RunReport:
-    try:
-        return run(job, STAGES)
-    except TooManyFailures as error:
-        return RunReport((error.report,), error)
+def _stages(job: Job, first: StageReport) -> RunReport:
+    """The stages after ingest; scoring where there is a champion."""
+    report = run(job, ("prepare", "train", "promote"))
+    last = run(job, ("score",)) if report["promote"].counts.get("champions") else RunReport(())
+    failures = report.too_many_failures or last.too_many_failures
+    return RunReport((first, *report.stages, *last.stages), failures)
 
 
-@contextmanager
-def _folder(scratch: str | None) -> Iterator[str]:
-    if scratch is not None:
-        yield scratch.rstrip("/")
-        return
-    if not starts_java():
+def _local() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="manymodels-try-", ignore_cleanup_errors=True)
+
+
+def _tables(scratch: str | None, local: str) -> str:
+    """Where the trial's tables go. Raises ManyModelsError on a cluster without a place that is shared."""
+    if scratch is None and not starts_java():
         raise ManyModelsError(
             "the workers of this platform share no folder of this machine. Name one that they all reach for "
             "the trial's tables: --scratch abfss://... (in a notebook `scratch=`). It is left there"
         )
-    with tempfile.TemporaryDirectory(prefix="manymodels-try-", ignore_cleanup_errors=True) as folder:
-        yield folder
+    return local if scratch is None else f"{scratch.rstrip('/')}/{new_run_id()}"
 
 
-def _elsewhere(spec: Spec, folder: str) -> Spec:
-    """The spec with its lake, MLflow and warehouse in a folder, and without a limit of failures."""
-    local = Path(tempfile.mkdtemp(prefix="manymodels-try-")) if "://" in folder else Path(folder)
+def _elsewhere(spec: Spec, local: str, tables: str) -> Spec:
+    """The spec with its MLflow and warehouse in a folder of this machine, its lake and models in `tables`."""
     dev, prod = (
-        Repository(tracking=f"sqlite:///{local}/{name}.db", artifacts=f"{folder}/{name}")
+        Repository(tracking=f"sqlite:///{local}/{name}.db", artifacts=f"{tables}/{name}")
         for name in ("dev", "prod")
     )
     return spec.model_copy(
         update={
-            "lake": f"{folder}/lake",
+            "lake": f"{tables}/lake",
             "mlflow": Mlflow(development=dev, production=prod),
             "warehouse": DuckDB(path=f"{local}/warehouse.duckdb"),
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,9 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
-from builders import days, make_spec, write_csv
-from click.testing import CliRunner, Result
+from builders import days, make_spec, outside, write_csv
+from statsforecast.utils import AirPassengersDF
 
-from manymodels_spark.cli import main
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.sources import read
 from manymodels_spark.notebook.trial import Tried
@@ -25,48 +26,41 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("test_first_hour")]
 
 
-def manymodels(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments)
-
-
-@pytest.mark.usefixtures("spark")
-def test_three_commands_lead_from_a_german_file_to_a_forecast(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    airline = pytest.importorskip("statsforecast.utils").AirPassengersDF
-    rows = pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "Monat": airline["ds"].dt.to_period("M").dt.to_timestamp().dt.strftime("%d.%m.%Y"),
-                    "Flughafen": place,
-                    "Gäste": [f"1.{value:.0f},5" for value in airline["y"] * share],
-                }
-            )
-            for place, share in (("Köln", 1.0), ("Graz", 1.5))
-        ]
+def test_three_commands_lead_from_a_german_file_to_a_forecast(tmp_path: Path) -> None:
+    airline = AirPassengersDF.assign(month=lambda rows: rows["ds"].dt.strftime("01.%m.%Y"))
+    rows = pd.DataFrame(
+        {
+            "Monat": [*airline["month"], *airline["month"]],
+            "Flughafen": ["Köln"] * len(airline) + ["Graz"] * len(airline),
+            "Gäste": [f"1.{value:03.0f},5" for value in [*airline["y"], *(airline["y"] * 1.5)]],
+        }
     )
-    Path("flug.csv").write_bytes(rows.to_csv(sep=";", index=False).encode("latin-1"))
-    assert manymodels("init", "flug.csv", "--target", "Gäste", "--horizon", "6").exit_code == 0
-    tried = manymodels("try", "flug.yaml")
-    assert tried.exit_code == 0, tried.output
-    assert "2 of 2 partitions" in tried.output
-    assert "manymodels run flug.yaml" in tried.output
-    assert not Path(".manymodels").joinpath("lake").exists()
-    done = manymodels("run", "flug.yaml")
-    assert done.exit_code == 0, done.output
-    with duckdb.connect(".manymodels/warehouse.duckdb", read_only=True) as db:
-        found = db.execute(
+    (tmp_path / "flug.csv").write_bytes(rows.to_csv(sep=";", index=False).encode("latin-1"))
+    first = manymodels(tmp_path, "init", "flug.csv", "--horizon", "6")
+    assert "Next: manymodels try flug.yaml" in first
+    tried = manymodels(tmp_path, "try", "flug.yaml")
+    assert "2 of 2 partitions" in tried
+    assert "manymodels run flug.yaml" in tried
+    assert not (tmp_path / ".manymodels" / "lake").exists()
+    manymodels(tmp_path, "run", "flug.yaml")
+    with duckdb.connect(str(tmp_path / ".manymodels" / "warehouse.duckdb"), read_only=True) as db:
+        graz, cologne = db.execute(
             'SELECT "Flughafen", count(*), min("Monat"), avg(prediction) FROM flug_predictions '
             "GROUP BY 1 ORDER BY 1"
-        )
-        graz, cologne = found.fetchall()
+        ).fetchall()
     assert (graz[0], cologne[0], graz[1], cologne[1]) == ("Graz", "Köln", 6, 6)
     assert str(cologne[2]).startswith("1961-01-01")
     assert (
         1300 < cologne[3] < 1600
-    )  # 1.432,5 was the last value: a decimal comma that is lost makes 1.4 of it
+    )  # 1.432,5 is the last value: a lost decimal comma makes 1.4 or 14,325 of it
+
+
+def manymodels(folder: Path, *arguments: str) -> str:
+    """What a command prints in a folder, as a user's own process."""
+    command = [sys.executable, "-m", "manymodels_spark.cli", *arguments]
+    done = subprocess.run(command, cwd=folder, env=outside(), capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_a_trial_takes_partitions_of_all_lengths_and_shows_the_best_the_median_and_the_worst(
@@ -105,6 +99,17 @@ def test_a_partition_that_cannot_be_tried_is_named_and_ends_nothing(
     assert [(key, reason) for key, reason, _ in found.quarantined] == [
         (PartitionKey.of({"store": 2, "item": 1}), "too_short")
     ]
+
+
+def test_where_no_partition_can_be_fitted_the_trial_says_why(spark: SparkSession, tmp_path: Path) -> None:
+    write_csv(tmp_path / "sales.csv", [{"store": 1, "item": 1, "date": "2026-01-01", "units": 3}])
+    found = try_spec(make_spec(tmp_path), spark)
+    assert (found.fitted, found.shown, [reason for _, reason, _ in found.quarantined]) == (
+        0,
+        (),
+        ["too_short"],
+    )
+    assert "too_short" in Tried(found)._repr_html_()
 
 
 def test_columns_to_rows_times_and_decimal_commas_are_read_as_the_source_says(
@@ -147,6 +152,14 @@ def test_each_form_of_a_time_is_kept_as_iso_text(
     (tmp_path / "t.csv").write_text(f"t,y\n{written},1\n")
     source = Files(kind="csv", path=str(tmp_path / "t.csv"), time_format=form)
     assert read(spark, source, ("t",)).first()["t"] == kept  # type: ignore[index]
+
+
+def test_the_nanoseconds_that_pandas_writes_are_read(spark: SparkSession, tmp_path: Path) -> None:
+    times = pd.to_datetime(["2024-03-01 10:00:00", "2024-03-02 00:00:00"]).astype("datetime64[ns]")
+    pd.DataFrame({"t": times, "y": [1.0, 2.0]}).to_parquet(tmp_path / "t.parquet")
+    source = Files(kind="parquet", path=str(tmp_path / "t.parquet"), time_format="nanoseconds")
+    rows = read(spark, source, ("t",)).orderBy("y").collect()
+    assert [row["t"] for row in rows] == ["2024-03-01 10:00:00.000000", "2024-03-02 00:00:00.000000"]
 
 
 def test_places_are_spread_from_the_first_to_the_last() -> None:

@@ -340,3 +340,50 @@ def test_a_lone_series_with_a_column_of_its_name_keeps_that_name(tmp_path: Path)
     spec = spec_of(found_in(tmp_path / "a.csv"))
     assert (spec.partition_by, spec.columns.time, spec.columns.target) == (["unique_id"], "ds", "y")
     assert spec.source.melt is None  # type: ignore[union-attr]
+
+
+def test_the_nanoseconds_that_pandas_writes_are_named_in_the_source(tmp_path: Path) -> None:
+    rows = panel(pd.to_datetime(DAYS).astype("datetime64[ns]"), store=["a", "b"])
+    rows.to_parquet(tmp_path / "p.parquet")
+    found = found_in(tmp_path / "p.parquet")
+    assert spec_of(found).source.time_format == "nanoseconds"  # type: ignore[union-attr]
+    assert (spec_of(found).columns.frequency, found.keys.partitions) == ("D", 2)
+
+
+def test_a_delta_table_is_read_at_its_newest_version(tmp_path: Path) -> None:
+    table = tmp_path / "sales"
+    (table / "_delta_log").mkdir(parents=True)
+    for number, store in enumerate(["old", "a", "b"]):
+        panel(DAYS, store=[store]).to_parquet(table / f"{number}.parquet")
+    log = table / "_delta_log"
+    (log / f"{0:020}.json").write_text('{"add": {"path": "0.parquet"}}\n{"add": {"path": "1.parquet"}}\n')
+    (log / f"{1:020}.json").write_text('{"remove": {"path": "0.parquet"}}\n{"add": {"path": "2.parquet"}}\n')
+    found = found_in(table)
+    assert (found.keys.partitions, found.shape.rows) == (2, 240)
+    assert spec_of(found).source.model_dump(include={"kind", "path"}) == {"kind": "delta", "path": str(table)}
+
+
+def test_an_answer_in_advance_that_names_no_column_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    panel(DAYS, store=["a", "b"]).to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(SourceError, match=r"target: 'unit' is none of units\. Did you mean 'units'\?"):
+        found_in(tmp_path / "s.csv", target="unit")
+
+
+def test_the_index_that_pandas_writes_has_the_name_that_spark_gives_it(tmp_path: Path) -> None:
+    panel(DAYS).rename(columns={"units": "visitors"}).to_csv(tmp_path / "i.csv")
+    spec = spec_of(found_in(tmp_path / "i.csv"))
+    assert spec.source.melt.keep == ["date", "_c0"]  # type: ignore[union-attr]
+
+
+def test_of_order_lines_the_days_count_and_not_the_lines(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    lines = {
+        "order_id": range(3000),
+        "order_date": rng.choice(DAYS, 3000),
+        "product": rng.choice(["a", "b"], 3000),
+    }
+    pd.DataFrame({**lines, "qty": rng.integers(1, 5, 3000)}).to_csv(tmp_path / "o.csv", index=False)
+    found = found_in(tmp_path / "o.csv")
+    assert (spec_of(found).partition_by, spec_of(found).prepare.duplicates) == (["product"], "sum")
+    assert found.shape.lengths.longest <= 120
+    assert spec_of(found).horizon <= 20

@@ -16,7 +16,7 @@ SOURCE, BATCH, INGESTED_AT = "_source", "_batch", "_ingested_at"
 AUDIT = (SOURCE, BATCH, INGESTED_AT)
 _ADVICE = {
     "TIMESTAMP(NANOS": "Spark reads no times in nanoseconds, which is how pandas writes them: "
-    'write the files again with to_parquet(..., coerce_timestamps="us")',
+    "set `time_format: nanoseconds` below the source",
 }
 
 

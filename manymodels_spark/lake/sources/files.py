@@ -10,6 +10,7 @@ import pandas as pd
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.lake.sources.base import BATCH, SOURCE, Batch
+from manymodels_spark.lake.sources.written import NANOSECONDS
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import Files, Wide, resolve
 
@@ -21,6 +22,8 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "json": {},
     "parquet": {"mergeSchema": "true"},
 }
+# Spark reads no times in nanoseconds, but their numbers.
+_NANOSECONDS_AS_NUMBERS = "spark.sql.legacy.parquet.nanosAsLong"
 # CSV files are matched by column name one at a time up to here; more are read at once and must be alike.
 ONE_BY_ONE = 50
 # Spark writes the path of a local file with one slash here and with three there.
@@ -72,6 +75,8 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: 
 
     from pyspark.sql import functions as F
 
+    if source.time_format == NANOSECONDS:
+        spark.conf.set(_NANOSECONDS_AS_NUMBERS, "true")
     reader = spark.read.format(source.kind).options(**{**_DEFAULTS[source.kind], **source.options})
     if any("=" in path for path in batches):
         reader = reader.option("basePath", resolve(source.path))

@@ -15,6 +15,7 @@ from manymodels_spark.spec.source import Delta, Files, Melt
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+NANOSECONDS = "nanoseconds"
 _EPOCHS = {"epoch_seconds": 1, "epoch_milliseconds": 1000}
 _QUARTER = r"^\s*(\d{4})[- ]?[Qq]([1-4])\s*$"
 _WEEK = r"^\s*(\d{4})-?W(\d{1,2})\s*$"
@@ -84,6 +85,8 @@ def _time(name: str, form: str) -> Column:
     if form in _EPOCHS:
         moment = f"timestamp_millis(CAST(try_cast({column} AS DOUBLE) * {1000 // _EPOCHS[form]} AS BIGINT))"
         said = f"date_format({moment}, \"yyyy-MM-dd'T'HH:mm:ss.SSS'Z'\")"
+    elif form == NANOSECONDS:
+        said = f"date_format(timestamp_micros({column} DIV 1000), 'yyyy-MM-dd HH:mm:ss.SSSSSS')"
     elif form == "quarter":
         year, quarter = (f"regexp_extract({text}, {literal(_QUARTER)}, {group})" for group in (1, 2))
         said = f"CAST(try_cast({year} || '-' || (try_cast({quarter} AS INT) * 3 - 2) AS DATE) AS STRING)"
