@@ -6,7 +6,7 @@ BIN := .venv/bin
 CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit unit services docs docs-serve wheel clean
+.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit sbom licences unit services docs docs-serve wheel clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -34,6 +34,14 @@ test-connect: env ## The stages' tests on Spark Connect
 test-spark-3.5: ## The core of the stages' tests on Spark 3.5, in an environment of its own
 	@sh scripts/spark_env.sh 3.5
 	.venv-3.5/bin/python -m pytest $(CORE)
+
+test-python-%: ## The core of the tests with the wheel on another Python, e.g. test-python-3.12
+	@sh scripts/python_env.sh $*
+
+sbom: env ## dist/sbom.json (CycloneDX) and docs/licences.md, of the wheel with all extras
+	@sh scripts/released.sh
+
+licences: sbom
 
 lint: env ## ruff, mypy --strict, import-linter
 	@sh scripts/lint.sh

@@ -10,6 +10,8 @@ param connectorId string
 param synapseId string
 param serverId string
 param databricksObjectId string
+param mlflowId string
+param ingressId string
 param operatorsObjectId string
 
 // What was not deployed has no identity.
@@ -56,6 +58,28 @@ module codeReader 'modules/containerRole.bicep' = if (!empty(synapseId)) {
     containerName: 'code'
     principalId: synapseId
     role: 'Storage Blob Data Reader'
+  }
+}
+
+// MLflow's server writes its nightly dumps; clients write artifacts themselves.
+module backupWriter 'modules/containerRole.bicep' = if (!empty(mlflowId)) {
+  name: 'backup-writer'
+  params: {
+    accountName: lakeName
+    containerName: 'backups'
+    principalId: mlflowId
+    role: 'Storage Blob Data Contributor'
+  }
+}
+
+// AKS' ingress controller reads the certificates for TLS.
+module certificateReader 'modules/vaultRole.bicep' = if (!empty(ingressId)) {
+  name: 'certificate-reader'
+  params: {
+    vaultName: vaultName
+    principalId: ingressId
+    principalType: 'ServicePrincipal'
+    role: 'Key Vault Certificate User'
   }
 }
 

@@ -26,6 +26,15 @@ param databricksObjectId string = ''
 @description('Whether a dedicated SQL pool is made. Without it the serverless endpoint shows the lake as views.')
 param dedicatedPool bool = false
 
+@description('Whether AKS is made, with a registry of images, Postgres and identities for an MLflow server and the scoring server.')
+param kubernetes bool = false
+
+@description('Whether lake, vault, images and Postgres have addresses in a network of their own only, and Databricks and AKS run in it.')
+param privateNetwork bool = false
+
+@description('Who is mailed when a pipeline of Synapse or Data Factory fails.')
+param alertMail string
+
 @description('Tags of every resource.')
 param tags object = { project: 'manymodels' }
 
@@ -60,12 +69,23 @@ module monitoring 'modules/monitoring.bicep' = {
   }
 }
 
+module network 'modules/network.bicep' = if (privateNetwork) {
+  name: 'network'
+  scope: shared
+  params: {
+    location: location
+    prefix: prefix
+    tags: tags
+  }
+}
+
 module lake 'modules/lake.bicep' = {
   name: 'lake'
   scope: shared
   params: {
     location: location
     name: take('${prefix}lake${uniqueString(shared.id)}', 24)
+    privateNetwork: privateNetwork
     tags: tags
   }
 }
@@ -77,6 +97,7 @@ module vault 'modules/vault.bicep' = {
     location: location
     name: take('${prefix}-kv-${uniqueString(shared.id)}', 24)
     logsId: monitoring.outputs.logsId
+    privateNetwork: privateNetwork
     tags: tags
   }
 }
@@ -110,6 +131,17 @@ module server 'modules/identity.bicep' = {
   params: {
     location: location
     name: '${prefix}-server'
+    tags: tags
+  }
+}
+
+// What the MLflow server is to Postgres and to the backups.
+module mlflow 'modules/identity.bicep' = if (kubernetes) {
+  name: 'mlflow'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-mlflow'
     tags: tags
   }
 }
@@ -161,6 +193,7 @@ module databricks 'modules/databricks.bicep' = if (withDatabricks) {
   params: {
     location: location
     prefix: prefix
+    networkId: privateNetwork ? network!.outputs.id : ''
     tags: tags
   }
 }
@@ -190,6 +223,125 @@ module factory 'modules/factory.bicep' = {
   }
 }
 
+module alerts 'modules/alerts.bicep' = {
+  name: 'alerts'
+  scope: shared
+  params: {
+    prefix: prefix
+    mail: alertMail
+    factoryId: factory.outputs.id
+    synapseId: withSynapse ? synapse!.outputs.id : ''
+    tags: tags
+  }
+}
+
+module postgres 'modules/postgres.bicep' = if (kubernetes) {
+  name: 'postgres'
+  scope: production
+  params: {
+    location: location
+    name: take('${prefix}-pg-${uniqueString(production.id)}', 63)
+    administratorObjectId: operatorsObjectId
+    administratorName: operatorsName
+    subnetId: privateNetwork ? network!.outputs.postgresId : ''
+    zoneId: privateNetwork ? network!.outputs.postgresZoneId : ''
+    tags: tags
+  }
+}
+
+module cluster 'modules/cluster.bicep' = if (kubernetes) {
+  name: 'cluster'
+  scope: production
+  params: {
+    location: location
+    prefix: prefix
+    logsId: monitoring.outputs.logsId
+    operatorsObjectId: operatorsObjectId
+    identityId: kubernetes ? clusterIdentity!.outputs.id : ''
+    serverName: server.outputs.name
+    mlflowName: kubernetes ? mlflow!.outputs.name : ''
+    subnetId: privateNetwork ? network!.outputs.clusterId : ''
+    tags: tags
+  }
+  dependsOn: [clusterSubnet]
+}
+
+// Made before the cluster, whose nodes need the right on their subnet from the beginning.
+module clusterIdentity 'modules/identity.bicep' = if (kubernetes) {
+  name: 'cluster-identity'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-aks'
+    tags: tags
+  }
+}
+
+module clusterSubnet 'modules/subnetRole.bicep' = if (kubernetes && privateNetwork) {
+  name: 'cluster-subnet'
+  scope: shared
+  params: {
+    networkName: privateNetwork ? network!.outputs.name : ''
+    principalId: kubernetes ? clusterIdentity!.outputs.principalId : ''
+  }
+}
+
+module lakeFiles 'modules/privateEndpoint.bicep' = if (privateNetwork) {
+  name: 'lake-dfs'
+  scope: shared
+  params: {
+    location: location
+    name: '${prefix}-lake-dfs'
+    subnetId: privateNetwork ? network!.outputs.endpointsId : ''
+    targetId: lake.outputs.id
+    group: 'dfs'
+    zoneId: privateNetwork ? network!.outputs.dfsZoneId : ''
+    tags: tags
+  }
+}
+
+module lakeBlobs 'modules/privateEndpoint.bicep' = if (privateNetwork) {
+  name: 'lake-blob'
+  scope: shared
+  params: {
+    location: location
+    name: '${prefix}-lake-blob'
+    subnetId: privateNetwork ? network!.outputs.endpointsId : ''
+    targetId: lake.outputs.id
+    group: 'blob'
+    zoneId: privateNetwork ? network!.outputs.blobZoneId : ''
+    tags: tags
+  }
+}
+
+module vaultAddress 'modules/privateEndpoint.bicep' = if (privateNetwork) {
+  name: 'vault'
+  scope: shared
+  params: {
+    location: location
+    name: '${prefix}-vault'
+    subnetId: privateNetwork ? network!.outputs.endpointsId : ''
+    targetId: vault.outputs.id
+    group: 'vault'
+    zoneId: privateNetwork ? network!.outputs.vaultZoneId : ''
+    tags: tags
+  }
+}
+
+module imagesAddress 'modules/privateEndpoint.bicep' = if (privateNetwork && kubernetes) {
+  name: 'images'
+  scope: production
+  params: {
+    location: location
+    name: '${prefix}-images'
+    subnetId: privateNetwork ? network!.outputs.endpointsId : ''
+    targetId: kubernetes ? cluster!.outputs.imagesId : ''
+    group: 'registry'
+    zoneId: privateNetwork ? network!.outputs.imagesZoneId : ''
+    tags: tags
+  }
+}
+
 module access 'access.bicep' = {
   name: 'access'
   scope: shared
@@ -204,6 +356,8 @@ module access 'access.bicep' = {
     databricksName: withDatabricks ? databricks!.outputs.name : ''
     connectorId: withDatabricks ? databricks!.outputs.principalId : ''
     synapseId: withSynapse ? synapse!.outputs.principalId : ''
+    mlflowId: kubernetes ? mlflow!.outputs.principalId : ''
+    ingressId: kubernetes ? cluster!.outputs.ingressPrincipalId : ''
     operatorsObjectId: operatorsObjectId
   }
 }
@@ -222,3 +376,7 @@ output trainerClientId string = trainer.outputs.clientId
 output promoterClientId string = promoter.outputs.clientId
 output serverClientId string = server.outputs.clientId
 output serverResourceId string = server.outputs.id
+output clusterName string = kubernetes ? cluster!.outputs.name : ''
+output imagesServer string = kubernetes ? cluster!.outputs.imagesServer : ''
+output mlflowClientId string = kubernetes ? mlflow!.outputs.clientId : ''
+output postgresHost string = kubernetes ? postgres!.outputs.host : ''

@@ -53,6 +53,14 @@ class FriendlyGroup(click.Group):
         except ManyModelsError as error:
             _print_error(error, "red")
             ctx.exit(EXIT_ERROR)
+        except ModuleNotFoundError as error:
+            from manymodels_spark.cli.extras import explained
+
+            known = explained(error)
+            if known is None:
+                raise
+            _print_error(known, "red")
+            ctx.exit(EXIT_ERROR)
 
 
 def _print_error(error: ManyModelsError, style: str = "") -> None:

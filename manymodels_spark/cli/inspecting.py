@@ -88,7 +88,8 @@ def index(spec: str, verifying: bool) -> None:
 )
 @click.option("--server", help="The SQL server, by default that of the spec's Synapse.")
 @click.option("--database", help="The database, by default that of the spec's Synapse.")
-def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> None:
+@click.option("--access", metavar="COLUMN", help="Row-level security by this partition column.")
+def powerbi(spec: str, out: Path, server: str | None, database: str | None, access: str | None) -> None:
     """Write a Power BI project for the spec: semantic model, report, connection, and its views as T-SQL."""
     from manymodels_spark.families.checked_spec import load_spec
     from manymodels_spark.powerbi.project import project_files, write_project
@@ -99,7 +100,8 @@ def powerbi(spec: str, out: Path, server: str | None, database: str | None) -> N
     part = loaded.warehouse if isinstance(loaded.warehouse, Synapse) else None
     server = server or (part.server if part else "WORKSPACE.sql.azuresynapse.net")
     database = database or (part.database if part else "forecasts")
-    files = project_files(star_of(loaded), server, database, part.schema_name if part else "dbo")
+    schema_name = part.schema_name if part else "dbo"
+    files = project_files(star_of(loaded), server, database, schema_name, access)
     write_project(files, out)
     console.print(f"{out / loaded.name}.pbip and {len(files) - 1} files beside it", highlight=False)
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 
 from manymodels_spark.errors import ManyModelsError
 
 DISTRIBUTION = "manymodels-spark"
 BROUGHT_BY_PLATFORM = frozenset({"pyspark", "py4j", "delta-spark"})
-_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)")
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;]+)(?:\s*;\s*(.+))?")
 
 
 def lock(constraints: Path, extras: Iterable[str] = ()) -> list[str]:
@@ -46,7 +47,12 @@ def lock(constraints: Path, extras: Iterable[str] = ()) -> list[str]:
 
 def _pins(text: str) -> Mapping[str, str]:
     found = (_PIN.match(line) for line in text.splitlines())
-    return {_canonical(match[1]): match[2] for match in found if match}
+    # A pin may be for some versions of Python only.
+    return {
+        _canonical(match[1]): match[2]
+        for match in found
+        if match and (match[3] is None or Marker(match[3]).evaluate())
+    }
 
 
 def _closure(extras: set[str]) -> set[str]:

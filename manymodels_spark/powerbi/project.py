@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from manymodels_spark.powerbi.access import TABLE, access_script, access_view, role, role_name
 from manymodels_spark.powerbi.measures import measures
 from manymodels_spark.powerbi.model import model_files
 from manymodels_spark.powerbi.report import report_files
@@ -13,17 +14,27 @@ from manymodels_spark.warehouse import views
 _PROPERTIES = "https://developer.microsoft.com/json-schemas/fabric"
 
 
-def project_files(star: views.Star, server: str, database: str, schema: str) -> dict[str, str]:
-    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids, SPEC.SemanticModel/ and
-    SPEC.Report/.
+def project_files(
+    star: views.Star, server: str, database: str, schema: str, access: str | None = None
+) -> dict[str, str]:
+    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids, SPEC.SemanticModel/ and SPEC.Report/.
+
+    With `access`, a partition column, also a role of row-level security by it, and `access.sql`, the table
+    of who may see what. Raises ManyModelsError where it is no partition column.
     """
     made = views.star(star, views.SYNAPSE, schema)
     tables = [(view.name.removeprefix(f"{star.spec}_"), view) for view in made]
+    if access is not None:
+        tables.append((TABLE, access_view(star, access)))
     measured = measures(star.intervals, forecast=star.time is not None)
     model = model_files(tables, measured, server, database, schema)
+    if access is not None:
+        model["roles/access.tmdl"] = role(tables, access)
+        model["model.tmdl"] += f"ref role {role_name(access)}\n"
     level = star.intervals[0] if star.intervals and star.time else None
     report = report_files(star.partition_by, level)
     return {
+        **({} if access is None else {"access.sql": access_script(tables[-1][1], schema)}),
         "views.sql": views_script(made, schema),
         f"{star.spec}.pbip": _json(
             {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import sys
@@ -201,9 +202,34 @@ def test_the_azure_ml_environment_endpoint_and_deployment_load_and_belong_togeth
 
 def test_the_azure_ml_settings_hold_what_the_spec_asks_for() -> None:
     text = (AZUREML / "settings.env").read_text()
-    named = {line.split("=")[0] for line in text.splitlines() if "=" in line and not line.startswith("#")}
+    named = {
+        line.removeprefix("secret.").split("=")[0]
+        for line in text.splitlines()
+        if "=" in line and not line.startswith("#")
+    }
     assert wanted(PLATFORMS / "azureml.yaml") == named
     assert variables_of("# a\nA = b=c \nEMPTY=\n\n") == {"A": "b=c"}
+
+
+def test_a_secret_of_the_settings_is_read_from_the_vault_and_never_handed_on_as_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = module(AZUREML / "src" / "stage.py")
+    given: list[list[str]] = []
+    monkeypatch.setattr(
+        "manymodels_spark.cli.main", lambda arguments, standalone_mode: given.append(arguments)
+    )
+    monkeypatch.setattr(script, "secret", lambda address: f"value of {address}")
+    monkeypatch.setenv("WAREHOUSE_URL", "")
+    script.run("load", Path("spec.yaml"), "A=1\nsecret.WAREHOUSE_URL=https://v.vault.azure.net/secrets/w\n")
+    assert os.environ["WAREHOUSE_URL"] == "value of https://v.vault.azure.net/secrets/w"
+    assert given == [["--set", "A=1", "load", "spec.yaml"]]
+
+
+def test_a_secret_s_address_is_one_of_a_vault() -> None:
+    script = module(AZUREML / "src" / "stage.py")
+    with pytest.raises(SystemExit, match=r"Expected: https://VAULT\.vault\.azure\.net/secrets/NAME"):
+        script.secret("http://169.254.169.254/secrets/x")
 
 
 def test_the_parallel_component_fits_files_by_the_function_that_spark_runs(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from deploy_files import read
 from pycep import BicepParser
 
 ROOT = Path(__file__).parents[2]
@@ -28,11 +29,14 @@ each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 # https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 BUILT_IN = {
     "AcrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
+    "Azure Kubernetes Service RBAC Cluster Admin": "b1ff04bb-8a4e-4dc4-8eb5-8693973ce19b",
     "AzureML Data Scientist": "f6c7c914-8db3-469d-8ca1-694a8f32e121",
     "AzureML Registry User": "1823dd4f-9b8c-4ab6-ab4e-7397a3684615",
     "Contributor": "b24988ac-6180-42a0-ab88-20f7382dd24c",
+    "Key Vault Certificate User": "db79e9a7-68ee-4b58-9aeb-b90e7c24fcba",
     "Key Vault Secrets Officer": "b86a8fe4-44ce-4948-aee5-eccb2c155cd7",
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
+    "Network Contributor": "4d97b98b-1d4f-4787-a291-c67834d212e7",
     "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
     "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
 }
@@ -187,8 +191,11 @@ def test_identities_that_read_secrets_cannot_write_them() -> None:
         "operatorsObjectId"
     }
     assert all(
-        role == "Key Vault Secrets User" for identity, role in vault if identity != "operatorsObjectId"
+        role == "Key Vault Secrets User"
+        for identity, role in vault
+        if identity not in {"operatorsObjectId", "ingressId"}
     )
+    assert {role for identity, role in vault if identity == "ingressId"} == {"Key Vault Certificate User"}
 
 
 @each_file
@@ -222,6 +229,57 @@ def test_storage_and_registries_take_identities_only() -> None:
                     properties["enableRbacAuthorization"] is True
                     and properties["enablePurgeProtection"] is True
                 )
+
+
+# --- the switch for a private network, and what a person hears of ---
+
+
+def test_the_private_network_closes_what_holds_data() -> None:
+    for name in ("lake", "vault"):
+        text = code(BICEP / "modules" / f"{name}.bicep")
+        assert "publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'" in text
+        assert "defaultAction: privateNetwork ? 'Deny' : 'Allow'" in text
+    assert "customVirtualNetworkId" in code(BICEP / "modules" / "databricks.bicep")
+    endpoints = [
+        (given["group"], given["zoneId"])
+        for _, _, target, given in modules()
+        if target.stem == "privateEndpoint"
+    ]
+    assert sorted(group for group, _ in endpoints) == ["blob", "dfs", "registry", "vault"]
+    network = TREES[BICEP / "modules" / "network.bicep"]
+    subnets = {one["name"] for one in config(network["resources"]["network"])["properties"]["subnets"]}
+    assert {"endpoints", "postgres", "cluster", "databricks-host", "databricks-container"} == subnets
+
+
+def test_postgres_takes_identities_only_and_keeps_backups_for_the_longest_time() -> None:
+    tree = TREES[BICEP / "modules" / "postgres.bicep"]
+    server = config(tree["resources"]["server"])["properties"]
+    assert (server["authConfig"]["activeDirectoryAuth"], server["authConfig"]["passwordAuth"]) == (
+        "Enabled",
+        "Disabled",
+    )
+    assert server["backup"]["backupRetentionDays"] == 35
+    assert {"mlflow", "mlflow_auth", "mlflow_dev", "mlflow_dev_auth"} == set(
+        tree["variables"]["databases"]["value"]
+    )
+
+
+def test_pods_are_identities_by_the_service_accounts_of_the_manifests() -> None:
+    named = set(re.findall(r"'system:serviceaccount:([\w:-]+)'", code(BICEP / "modules" / "cluster.bicep")))
+    accounts = {
+        ":".join(read(path)["metadata"][key] for key in ("namespace", "name"))
+        for path in (ROOT / "deploy" / "aks").rglob("serviceaccount.yaml")
+    }
+    assert named == accounts | {"manymodels:mlflow-dev"}
+
+
+def test_a_failed_pipeline_of_either_service_is_mailed_to_the_operators() -> None:
+    tree = TREES[BICEP / "modules" / "alerts.bicep"]["resources"]
+    rules = {name: config(one)["properties"] for name, one in tree.items() if name != "operators"}
+    metrics = {name: one["criteria"]["allOf"][0]["metricName"] for name, one in rules.items()}
+    assert metrics == {"factory": "PipelineFailedRuns", "synapse": "IntegrationPipelineRunsEnded"}
+    assert all(one["enabled"] is True and one["actions"] for one in rules.values())
+    assert config(tree["operators"])["properties"]["emailReceivers"]
 
 
 # --- the rest of deploy/ ---

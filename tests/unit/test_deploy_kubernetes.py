@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
+import yaml
 from deploy_files import DEPLOY, ROOT, read
 
 from manymodels_spark.cli.serving import serve
@@ -114,3 +118,83 @@ def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
     assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, (
         "models go before the pod is killed"
     )
+
+
+# --- the MLflow server ---
+
+MLFLOW = {path.name: read(path) for path in sorted((AKS / "mlflow").glob("*.yaml"))}
+IMAGE = AKS / "mlflow" / "Dockerfile"
+
+
+@pytest.mark.parametrize("name", [name for name in MLFLOW if name != "kustomization.yaml"])
+def test_a_manifest_of_mlflow_is_valid_strictly(name: str) -> None:
+    kubernetes_validate.validate(MLFLOW[name], "1.37", strict=True)
+
+
+def settings_of(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_mlflow_s_manifests_refer_to_each_other_and_to_its_image() -> None:
+    assert set(MLFLOW["kustomization.yaml"]["resources"]) == set(MLFLOW) - {"kustomization.yaml"}
+    deployment, service = MLFLOW["deployment.yaml"], MLFLOW["service.yaml"]
+    pod = deployment["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    backup = MLFLOW["backup.yaml"]["spec"]["jobTemplate"]["spec"]["template"]
+    assert not service["spec"]["selector"].items() <= backup["metadata"]["labels"].items(), (
+        "it answers nobody"
+    )
+    image, entry = IMAGE.read_text(), (IMAGE.parent / "entry.py").read_text()
+    for one in (pod["spec"], backup["spec"]):
+        assert one["serviceAccountName"] == MLFLOW["serviceaccount.yaml"]["metadata"]["name"]
+        assert f"USER {one['securityContext']['runAsUser']}\n" in image
+        volumes = {volume["name"] for volume in one["volumes"]}
+        for container in [*one["initContainers"], *one["containers"]]:
+            assert f'"{container["args"][0]}": ' in entry
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    (port,) = pod["spec"]["containers"][0]["ports"]
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert f"EXPOSE {port['containerPort']}\n" in image
+    mounted = {mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+    assert str(Path(settings_of(IMAGE.parent / "settings.env")["PGPASSFILE"]).parent) in mounted
+
+
+def test_mlflow_s_pods_are_given_what_the_entry_point_asks_of_its_environment() -> None:
+    asked = set(re.findall(r'environ\["(\w+)"\]', (IMAGE.parent / "entry.py").read_text()))
+    given = set(settings_of(IMAGE.parent / "settings.env"))
+    server = MLFLOW["deployment.yaml"]["spec"]["template"]["spec"]["containers"][0]
+    assert asked - {"MLFLOW_AUTH_CONFIG_PATH"} <= given
+    secrets = {one["name"] for one in server["env"] if "valueFrom" in one}
+    assert secrets == {"MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"}
+
+
+def test_mlflow_s_image_has_the_tested_version() -> None:
+    (pinned,) = re.findall(r"^mlflow==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    images = set(re.findall(r"image: (\S+)", (AKS / "mlflow" / "deployment.yaml").read_text()))
+    images |= set(re.findall(r"image: (\S+)", (AKS / "mlflow" / "backup.yaml").read_text()))
+    assert {image.split(":")[1] for image in images} == {pinned}
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl renders what is tested here")
+def test_development_s_server_answers_none_of_production_s_requests() -> None:
+    def rendered(folder: str) -> dict[str, Any]:
+        done = subprocess.run(
+            ["kubectl", "kustomize", str(AKS / folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        return {one["kind"]: one for one in yaml.safe_load_all(done.stdout)}
+
+    production, development = rendered("mlflow"), rendered("mlflow-development")
+    labels = development["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert development["Service"]["metadata"]["name"] == "mlflow-dev"
+    assert development["Service"]["spec"]["selector"].items() <= labels.items()
+    assert not production["Service"]["spec"]["selector"].items() <= labels.items()
+    assert development["ConfigMap"]["data"]["MLFLOW_DATABASE"] == "mlflow_dev"
+    for one in (*production.values(), *development.values()):
+        if one["kind"] != "Kustomization":
+            kubernetes_validate.validate(one, "1.37", strict=True)

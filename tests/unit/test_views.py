@@ -15,6 +15,7 @@ from sqlfluff.core import Linter
 from star_builders import BY_HAND, ROWS, STAR, TABLES
 from synapse_stand_in import to_duckdb
 
+from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.powerbi.measures import measures
 from manymodels_spark.powerbi.project import project_files
@@ -132,6 +133,27 @@ def test_a_spec_without_times_has_no_dates_actuals_or_errors() -> None:
     }
     assert "actual" not in {name for name, *_ in made["wells_fact_predictions"].columns}
     assert not any("fact_actuals" in name for name in project_files(star, "s", "d", "dbo"))
+
+
+def test_a_role_shows_each_person_the_partitions_that_the_access_table_gives() -> None:
+    files = project_files(STAR, "s", "d", "dbo", access=STAR.partition_by[0])
+    column = STAR.partition_by[0]
+    written = files["sales.SemanticModel/definition/roles/access.tmdl"]
+    mine = 'IN SELECTCOLUMNS(FILTER(access, access[principal] = USERPRINCIPALNAME()), "value", access'
+    assert f"tablePermission dim_partition = dim_partition[{column}] {mine}[{column}])" in written
+    assert "tablePermission dim_model = LOOKUPVALUE(" in written, "which has no column of its own"
+    tables = {view.name.removeprefix("sales_"): view for view in views.star(STAR, views.SYNAPSE)}
+    for name, view in tables.items():
+        of_partitions = {"partition_id", column} & {each for each, *_ in view.columns}
+        assert (f"tablePermission {name} " in written) is bool(of_partitions), name
+    assert "[sales_access]" in files["access.sql"] or '"sales_access"' in files["access.sql"]
+    assert "ref role" in files["sales.SemanticModel/definition/model.tmdl"]
+    assert not any("roles/" in name for name in project_files(STAR, "s", "d", "dbo"))
+
+
+def test_a_role_by_another_column_is_refused_and_says_which_there_are() -> None:
+    with pytest.raises(ManyModelsError, match="--access price: not a partition column. Expected one of"):
+        project_files(STAR, "s", "d", "dbo", access="price")
 
 
 def test_a_view_is_left_out_while_a_table_of_it_was_not_loaded() -> None:

@@ -1,7 +1,20 @@
 // The workspace, and the connector by which Unity Catalog reaches the lake.
 param location string
 param prefix string
+param networkId string
 param tags object
+
+var injected = !empty(networkId) ? {
+  customVirtualNetworkId: {
+    value: networkId
+  }
+  customPublicSubnetName: {
+    value: 'databricks-host'
+  }
+  customPrivateSubnetName: {
+    value: 'databricks-container'
+  }
+} : {}
 
 resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' = {
   name: '${prefix}-dbx'
@@ -13,11 +26,11 @@ resource workspace 'Microsoft.Databricks/workspaces@2024-05-01' = {
   properties: {
     managedResourceGroupId: subscriptionResourceId('Microsoft.Resources/resourceGroups', '${prefix}-dbx-managed')
     publicNetworkAccess: 'Enabled'
-    parameters: {
+    parameters: union({
       enableNoPublicIp: {
         value: true
       }
-    }
+    }, injected)
   }
 }
 

@@ -9,6 +9,7 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' 
   tags: tags
 }
 
+output name string = identity.name
 output id string = identity.id
 output principalId string = identity.properties.principalId
 output clientId string = identity.properties.clientId

@@ -1,9 +1,10 @@
 // The lake: one account with hierarchical folders, reached by identities only.
 param location string
 param name string
+param privateNetwork bool
 param tags object
 
-var containers = ['lake', 'production', 'code']
+var containers = ['lake', 'production', 'code', 'backups']
 
 resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   name: name
@@ -20,6 +21,12 @@ resource account 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     allowSharedKeyAccess: false
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
+    publicNetworkAccess: privateNetwork ? 'Disabled' : 'Enabled'
+    networkAcls: {
+      defaultAction: privateNetwork ? 'Deny' : 'Allow'
+      // Services that come by an identity of this tenant, such as Azure ML and Data Factory.
+      bypass: 'AzureServices'
+    }
   }
 }
 
@@ -42,5 +49,6 @@ resource container 'Microsoft.Storage/storageAccounts/blobServices/containers@20
   }
 }]
 
+output id string = account.id
 output name string = account.name
 output url string = account.properties.primaryEndpoints.dfs

@@ -79,6 +79,7 @@ resource pool 'Microsoft.Synapse/workspaces/sqlPools@2021-06-01' = if (dedicated
   }
 }
 
+output id string = workspace.id
 output name string = workspace.name
 output server string = '${workspace.name}.sql.azuresynapse.net'
 output serverless string = '${workspace.name}-ondemand.sql.azuresynapse.net'
