@@ -181,7 +181,8 @@ def _cost_lines(found: Plan) -> list[tuple[str, str]]:
         ),
         (
             "mlflow",
-            f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; {limit}",
+            f"{calls.train:,} calls to log the models, at most {calls.promote_most:,} to promote all; "
+            f"{limit}",
         ),
         (
             "storage",
