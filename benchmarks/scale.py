@@ -31,6 +31,7 @@ import psutil
 from benchmarks.common import bytes_of, clock, cores, emit, peak_memory, scratch, spec_in
 from manymodels_spark import ManyModels
 from manymodels_spark.simulate import write_parquet
+from manymodels_spark.stages.runs.job import StageReport
 
 ROWS, HORIZON, WARM = 200, 14, 50
 STAGES = ("ingest", "prepare", "train", "promote", "score", "load")
@@ -109,19 +110,20 @@ def _job(folder: Path, partitions: int, profile: str | None = None) -> dict[str,
             )
     if profile and watched:
         _write_profile(watched, Path(profile))
+    return {"rows": rows, **_figures(folder, reports)}
+
+
+def _figures(folder: Path, reports: dict[str, StageReport]) -> dict[str, Any]:
+    """Seconds of each stage, and calls and bytes a partition."""
     each = reports["prepare"].counts["partitions"]
+    mlflow = bytes_of(*(folder / name for name in ("dev.db", "prod.db", "dev", "prod")))
+    calls = {name: report.calls for name, report in reports.items() if report.calls}
     return {
         "partitions": each,
-        "rows": rows,
         "seconds": {name: round(report.seconds, 2) for name, report in reports.items()},
-        "calls_per_partition": {
-            name: report.calls / each for name, report in reports.items() if report.calls
-        },
+        "calls_per_partition": {name: count / each for name, count in calls.items()},
         "lake_bytes_per_partition": bytes_of(folder / "lake") // each,
-        "mlflow_bytes_per_partition": bytes_of(
-            *(folder / name for name in ("dev.db", "prod.db", "dev", "prod"))
-        )
-        // each,
+        "mlflow_bytes_per_partition": mlflow // each,
         "warehouse_bytes_per_partition": bytes_of(folder / "warehouse.duckdb") // each,
     }
 

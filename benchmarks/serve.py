@@ -92,40 +92,33 @@ def main(champions: int = 5000, requests: int = 50_000, steady: int = 1500) -> N
             tables = popular[1::2]
             hostile = _under_attack(port, process, keys, popular[: CACHE // 2], steady)
             ours = _throughput(port, process, [tables[i] for i in _ranks(len(tables), min(8000, requests))])
-        with _mlflow(table, folder) as (port, process):
-            theirs = _throughput(
-                port,
-                process,
-                [json.dumps({"dataframe_split": ROW}).encode()] * min(4000, requests),
-                "/invocations",
-            )
+        theirs = _mlflow_throughput(table, folder, min(4000, requests))
     reference, growth = _growth(rss)
+    workload = {"champions": champions, "requests": requests, "steady": steady, "cold": len(cold)}
     emit(
         "serve",
-        workload={
-            "champions": champions,
-            "cache_models": CACHE,
-            "requests": requests,
-            "zipf": ZIPF,
-            "connections": CONNECTIONS,
-            "rate": RATE,
-            "steady": steady,
-            "cold": len(cold),
-        },
+        workload={**workload, "cache_models": CACHE, "zipf": ZIPF, "connections": CONNECTIONS, "rate": RATE},
         rss_growth=growth,
         rss_mib=reference,
-        overhead_p50_ms=_percentile(seen_steady.overhead, 50),
-        overhead_p99_ms=_percentile(seen_steady.overhead, 99),
-        steady_p50_ms=_percentile(seen_steady.total, 50),
-        steady_p99_ms=_percentile(seen_steady.total, 99),
-        cold_p50_ms=_percentile(seen_cold.total, 50),
-        cold_p99_ms=_percentile(seen_cold.total, 99),
+        **_percentiles("overhead", seen_steady.overhead),
+        **_percentiles("steady", seen_steady.total),
+        **_percentiles("cold", seen_cold.total),
         throughput_ratio=ours["per_cpu_second"] / theirs["per_cpu_second"],
         wall_ratio=ours["per_second"] / theirs["per_second"],
         ours=ours,
         mlflow=theirs,
         hostile=hostile,
     )
+
+
+def _percentiles(name: str, milliseconds: Sequence[float]) -> dict[str, float]:
+    return {f"{name}_p{percent}_ms": _percentile(milliseconds, percent) for percent in (50, 99)}
+
+
+def _mlflow_throughput(table: bytes, folder: Path, requests: int) -> dict[str, float]:
+    bodies = [json.dumps({"dataframe_split": ROW}).encode()] * requests
+    with _mlflow(table, folder) as (port, process):
+        return _throughput(port, process, bodies, "/invocations")
 
 
 def _spec(folder: Path) -> Spec:

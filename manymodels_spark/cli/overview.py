@@ -163,16 +163,12 @@ def plan_lines(found: Plan) -> list[tuple[str, str]]:
 def _cost_lines(found: Plan) -> list[tuple[str, str]]:
     made, calls = found.estimate, found.calls
     waves = plural(made.waves, "wave")
-    limit = (
-        f"{calls.server} allows them in {span(calls.least_seconds)} at best"
-        if calls.least_seconds
-        else "no limit of this server"
-    )
-    predictions = (
-        f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
-    )
+    limit, least = "no limit of this server", calls.least_seconds
+    if least:
+        limit = f"{calls.server} allows them in {span(least)} at best"
+    rows = f"; {found.prediction_rows:,} rows of predictions a scoring" if found.prediction_rows else ""
     others = "  ".join(f"{name} {span(seconds)}" for name, seconds in found.others.items())
-    return [
+    lines = [
         (
             "sample",
             f"{found.sampled} fits, {found.failed_in_sample} failed; median {found.fit_median:.2f} s, "
@@ -181,8 +177,7 @@ def _cost_lines(found: Plan) -> list[tuple[str, str]]:
         (
             "train",
             f"about {span(made.seconds)} on {made.cores} cores in {waves}: {hours(made.core_hours)} "
-            "core-hours, of them "
-            f"{hours(made.fit_seconds / 3600)} inside fits",
+            f"core-hours, of them {hours(made.fit_seconds / 3600)} inside fits",
         ),
         (
             "mlflow",
@@ -191,11 +186,10 @@ def _cost_lines(found: Plan) -> list[tuple[str, str]]:
         ),
         (
             "storage",
-            f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in "
-            f"MLflow{predictions}",
+            f"models {size(found.lake_bytes)} in the lake and {size(found.mlflow_bytes)} in MLflow{rows}",
         ),
-        *([("others", f"{others}  (the last time)")] if others else []),
     ]
+    return [*lines, ("others", f"{others}  (the last time)")] if others else lines
 
 
 def hours(count: float) -> str:

@@ -57,8 +57,16 @@ class Problem:
 
     @classmethod
     def of(cls, spec: Spec, seed: int = 0) -> Problem:
-        """The part of a spec that families may see; a place of holidays that a column names is the
-        partition's to add.
+        """The part of a spec that families may see.
+
+        Where a column names the place of the holidays, it is added for each partition.
+
+        Args:
+            spec: the job.
+            seed: of whatever a family draws at random.
+
+        Returns:
+            The problem without a partition's own parts.
         """
         columns = spec.columns
         return cls(
@@ -77,7 +85,14 @@ class Problem:
         )
 
     def local(self, times: pd.DatetimeIndex) -> pd.DatetimeIndex:
-        """The times on the local clock, from which calendar features are made."""
+        """The times on the local clock, from which calendar features are made.
+
+        Args:
+            times: in UTC for steps below a day, else wall times.
+
+        Returns:
+            Wall times without a zone, of the same length.
+        """
         if self.zone is None:
             return times
         return times.tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
@@ -115,16 +130,41 @@ class Family(ABC, Generic[Model]):
         return False
 
     def min_rows(self, problem: Problem) -> int:
-        """Fewest training rows with which a fit makes sense."""
+        """Fewest training rows with which a fit makes sense.
+
+        Args:
+            problem: the columns' roles, the calendar and the horizon.
+
+        Returns:
+            A number of rows; a partition with less is not tried.
+        """
         return 2
 
     def cost(self, rows: int) -> float:
-        """Expected seconds of one fit on one core; only ratios matter, for balance and plans."""
+        """Expected cost of one fit; only ratios between families and lengths matter.
+
+        Args:
+            rows: how many training rows.
+
+        Returns:
+            Seconds on one core.
+        """
         return 0.001 + 1e-6 * rows
 
     @abstractmethod
     def fit(self, rows: pd.DataFrame, problem: Problem) -> Model:
-        """A model of these rows. Raises FitError with a reason; any other exception is a `fit_failed`."""
+        """A model of these rows.
+
+        Args:
+            rows: one per step or case, sorted by time, with the target and the inputs of `problem`.
+            problem: the columns' roles, the calendar and the horizon.
+
+        Returns:
+            What `predict` and `dump` take.
+
+        Raises:
+            FitError: with a reason; any other exception becomes `fit_failed`.
+        """
 
     def refit(self, model: Model, rows: pd.DataFrame, problem: Problem) -> Model:
         """A model of these rows that has the form of `model`, whose parameters are estimated again.
@@ -169,35 +209,74 @@ class Family(ABC, Generic[Model]):
 
     @abstractmethod
     def predict(self, model: Model, future: pd.DataFrame, problem: Problem) -> NDArray[np.float64]:
-        """Predictions, one per row of `future`.
+        """Predictions, one per row of `future`, in the target's units.
 
-        Forecast: `future` holds the steps right after the last training row, in order and without holes (time
-        and known-future columns); shape (len(future),). Regression: shape (len(future),). Classification:
-        probabilities of the classes in the order of `classes(model)`, shape (len(future), n classes).
+        Args:
+            model: what `fit` or `load` returned.
+            future: of a forecast, the steps right after the last training row, in order and without holes,
+                with time and known-future columns; of a table, the inputs.
+            problem: as in `fit`.
+
+        Returns:
+            Shape (len(future),) for forecasts and regression. For classification the probabilities of the
+            classes in the order of `classes(model)`, shape (len(future), n classes).
         """
 
     def predict_table(
         self, model: Model, table: Mapping[str, NDArray[Any]], problem: Problem
     ) -> NDArray[np.float64]:
-        """As `predict` for a tabular task, of columns by name: float64 for numbers, what may be text as it
-        comes.
+        """As `predict` for a tabular task, without a DataFrame where a family can do without.
 
-        A family overrides it where it can do without the DataFrame.
+        Args:
+            model: what `fit` or `load` returned.
+            table: columns by name, each of shape (n rows,): float64 for numbers, object for text.
+            problem: as in `fit`.
+
+        Returns:
+            As `predict` does.
         """
         return self.predict(model, pd.DataFrame(dict(table)), problem)
 
     def notes(self, model: Model) -> dict[str, Any]:
-        """What is worth keeping of how a model was fitted, beside the options in the fit's record."""
+        """What is worth keeping of how a model was fitted, beside its options.
+
+        Args:
+            model: what `fit` returned.
+
+        Returns:
+            Values that JSON can hold, for the fit's record.
+        """
         return {}
 
     def classes(self, model: Model) -> list[str]:
-        """The classes of a classification model, as text, in the order of `predict`'s columns."""
+        """The classes of a classification model.
+
+        Args:
+            model: what `fit` or `load` returned.
+
+        Returns:
+            The classes as text, in the order of `predict`'s columns.
+        """
         return []
 
     @abstractmethod
     def dump(self, model: Model) -> Json:
-        """The model as values that JSON can hold (dicts with text keys, lists, numbers, text, None)."""
+        """The model as values that JSON can hold.
+
+        Args:
+            model: what `fit` returned.
+
+        Returns:
+            Dicts with text keys, lists, numbers, text, None.
+        """
 
     @abstractmethod
     def load(self, state: Json) -> Model:
-        """The inverse of `dump`."""
+        """The inverse of `dump`, exact to the bit.
+
+        Args:
+            state: what `dump` gave.
+
+        Returns:
+            A model that predicts what the fitted one did.
+        """

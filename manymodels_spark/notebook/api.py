@@ -39,13 +39,20 @@ if TYPE_CHECKING:
 
 
 class ManyModels:
-    """One spec at work.
+    """One spec at work: the stages as methods, the tables as properties, one partition by its columns.
 
-    >>> mm = ManyModels.from_yaml("conf/retail.yaml")
-    >>> mm.ingest(); mm.prepare()
-    >>> run = mm.train(where="store = 3")
-    >>> run.leaderboard()
-    >>> mm.promote(); mm.score(); mm.load()
+    Args:
+        spec: what the job is.
+        spark: the session to run on; by default the one that the platform has, or a local one.
+        progress: is called with what a stage has done; by default nothing is shown.
+
+    Example:
+        >>> mm = ManyModels.from_yaml("conf/retail.yaml")
+        >>> mm.ingest(); mm.prepare()
+        >>> run = mm.train(where="store = 3")
+        >>> run.leaderboard()
+        >>> mm.promote(); mm.score(); mm.load()
+
     """
 
     def __init__(
@@ -64,30 +71,86 @@ class ManyModels:
 
     @classmethod
     def from_yaml(cls, path: str | Path, spark: SparkSession | None = None) -> ManyModels:
-        """From a spec file. Raises SpecError with every mistake before a session is started."""
+        """From a spec file.
+
+        Args:
+            path: of the YAML file.
+            spark: the session to run on; by default the one that the platform has, or a local one.
+
+        Returns:
+            The spec at work.
+
+        Raises:
+            SpecError: every mistake of the spec, each with its line, before a session is started.
+        """
         return cls(load_spec(path), spark)
 
     @classmethod
     def from_text(cls, text: str, spark: SparkSession | None = None) -> ManyModels:
-        """From a spec's YAML text."""
+        """From a spec's YAML text.
+
+        Args:
+            text: the YAML.
+            spark: the session to run on; by default the one that the platform has, or a local one.
+
+        Returns:
+            The spec at work.
+
+        Raises:
+            SpecError: every mistake of the spec, each with its line, before a session is started.
+        """
         return cls(spec_of(text), spark)
 
     def ingest(self) -> StageReport:
-        """Copy the source's new rows into the lake."""
+        """Copy the source's new rows into the lake (table `bronze`).
+
+        Returns:
+            Counts of rows, those that are new among them, and seconds.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+            SourceError: the source cannot be read, or lost a column.
+        """
         return ingest(self._ready("ingest"))
 
     def prepare(self) -> StageReport:
-        """Make one clean set of rows per partition."""
+        """Make one clean set of rows per partition (tables `silver`, `partitions`, `quality`).
+
+        Returns:
+            Counts of partitions, filled gaps, merged duplicates and broken partitions.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+        """
         return prepare(self._ready("prepare"))
 
     def train(self, where: str | None = None, *, force: bool = False, failed: bool = False) -> TrainingRun:
-        """Fit every partition that changed, or those that `where` (SQL) selects."""
+        """Fit every partition that changed, log each model to MLflow, and put what failed into quarantine.
+
+        Args:
+            where: a SQL condition on the partition columns, such as `store = 3 and item < 5`; None for all.
+            force: also partitions in which nothing changed.
+            failed: only partitions whose last fit failed.
+
+        Returns:
+            The run, with its counts, leaderboard and plots.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+            TooManyFailures: the share of quarantined partitions is above `limits.failures`; the others are
+                fitted and logged, and `last_training()` has the run.
+        """
         report = train(self._ready("train"), Choice(only=where, force=force, failed=failed))
         return TrainingRun(self.job, report, where)
 
     def last_training(self) -> TrainingRun:
-        """The newest training run, also one that ended with TooManyFailures. Raises ManyModelsError where
-        there is none.
+        """The newest training run, also one that ended with TooManyFailures.
+
+        Returns:
+            The run, with its counts, leaderboard and plots.
+
+        Raises:
+            ManyModelsError: there is none.
         """
         from pyspark.sql import functions as F
 
@@ -103,20 +166,45 @@ class ManyModels:
     def promote(
         self, run: TrainingRun | None = None, *, where: str | None = None, dry_run: bool = False
     ) -> StageReport:
-        """Apply the gates and copy the models that pass to production: the newest model of every partition,
-        or of those that `run` was about or `where` (SQL) selects.
+        """Apply the gates to the newest model of each partition and copy those that pass to production.
+
+        Args:
+            run: judge the partitions that this training run was about.
+            where: a SQL condition on the partition columns, such as `store = 3 and item < 5`; None for all.
+            dry_run: judge only; nothing is copied or stored.
+
+        Returns:
+            Counts of new champions, and of models kept and refused.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
         """
         return promote(self._ready("promote"), only=where or (run.where if run else None), dry_run=dry_run)
 
     def rollback(self, where: str | None = None, *, to: str = PREVIOUS, dry_run: bool = False) -> StageReport:
-        """Make each partition's former champion champion again, or its model of the training run or promotion
-        `to`.
+        """Make an earlier model of each partition its champion again.
+
+        Args:
+            where: a SQL condition on the partition columns, such as `store = 3 and item < 5`; None for all.
+            to: `previous` for the former champion, or the id of a training run or promotion.
+            dry_run: report what would change, and change nothing.
+
+        Returns:
+            Counts of champions that changed and of partitions without an earlier one.
+
+        Raises:
+            ManyModelsError: no partition has such an earlier model.
         """
         return rollback(self.job, only=where, to=to, dry_run=dry_run)
 
     def history(self, **partition: Value) -> pd.DataFrame:
-        """Every model of one partition that was ever promoted in this spec, refused or rolled back, oldest
-        first.
+        """What was decided about the models of one partition.
+
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            A row per decision, oldest first: decided_at, outcome, reason, source_run, model_id, replaced.
         """
         key = PartitionKey.of(partition)
         columns = ["decided_at", "outcome", "reason", "source_run", "model_id", "replaced"]
@@ -124,17 +212,46 @@ class ManyModels:
         return decisions.select(*columns).orderBy("decided_at").toPandas()
 
     def score(self, where: str | None = None) -> StageReport:
-        """Predict every partition with its champion."""
+        """Predict `horizon` steps (forecasts) or the rows without a label (tables) with each champion.
+
+        Args:
+            where: a SQL condition on the partition columns, such as `store = 3 and item < 5`; None for all.
+
+        Returns:
+            Counts of partitions, predictions, and partitions without a forecast.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+            TooManyFailures: more partitions lost their forecast than `limits.unscored` allows; the others are
+                in `predictions`.
+        """
         return score(self._ready("score"), only=where)
 
     def load(self, *, full: bool = False) -> StageReport:
-        """Load the newest predictions into the warehouse; with `full` all of them again, in place of what is
-        there.
+        """Load the newest predictions into the warehouse, exactly once.
+
+        Args:
+            full: all of them again, in place of what the warehouse has.
+
+        Returns:
+            Which version was loaded, with its rows.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+            WarehouseError: it refused; its tables are as before.
         """
         return load(self._ready("load"), full=full)
 
     def run(self) -> RunReport:
-        """All stages in order."""
+        """All stages in order, from `ingest` to `load`.
+
+        Returns:
+            The report of each stage.
+
+        Raises:
+            NotReady: something that the stage needs is missing on this machine; all of it is named.
+            TooManyFailures: after the last stage, where a limit of the spec was exceeded.
+        """
         return run_all(self._ready("run"))
 
     def try_out(self, scratch: str | None = None) -> Tried:
@@ -159,7 +276,11 @@ class ManyModels:
         return self.job
 
     def rebuild_index(self) -> StageReport:
-        """Write the champions' index anew from the production MLflow."""
+        """Write the champions' index anew from the production MLflow.
+
+        Returns:
+            The count of champions found.
+        """
         return champions_index.rebuild(self.job)
 
     @property
@@ -188,8 +309,16 @@ class ManyModels:
         return self.job.lake.read(QUARANTINE)
 
     def known_future(self, **partition: Value) -> pd.DataFrame:
-        """What the spec's calendar says of one partition: time and known-future columns. Raises
-        ManyModelsError without one.
+        """What the spec's calendar says of one partition.
+
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            A row per step, in order of time: the time and the known-future columns.
+
+        Raises:
+            ManyModelsError: the spec has no `prepare.calendar`.
         """
         rows = known_future_of(self.job, PartitionKey.of(partition))
         if rows is None:
@@ -199,18 +328,41 @@ class ManyModels:
     def model(self, **partition: Value) -> ChampionModel:
         """The champion of one partition, e.g. `mm.model(store=3, item=7)`.
 
-        Raises ManyModelsError where that partition has no champion.
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            A model with `predict(horizon=...)`.
+
+        Raises:
+            ManyModelsError: that partition has no champion.
         """
         return champion_of(self.job, PartitionKey.of(partition))
 
     def rows(self, **partition: Value) -> pd.DataFrame:
-        """The prepared rows of one partition, in order of time: what its model is fitted on."""
+        """The prepared rows of one partition: what its model is fitted on.
+
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            Its rows in order of time, with the spec's column names.
+
+        Raises:
+            ManyModelsError: there are none.
+        """
         return rows_of(self.job, PartitionKey.of(partition))
 
     def fit(self, **partition: Value) -> FitResult:
-        """Fit one partition here, in this process, by the function that executors run. Nothing is logged or
-        stored.
+        """Fit one partition here, by the function that executors run. Nothing is logged or stored.
 
-        Never raises for what the fit does: look at `failure`. Raises ManyModelsError where there are no rows.
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            The choice, its metrics, its payload; or `failure`, since a fit that fails does not raise.
+
+        Raises:
+            ManyModelsError: there are no rows of that partition.
         """
         return fit_partition(self.rows(**partition), self.spec, PartitionKey.of(partition))

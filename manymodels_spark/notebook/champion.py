@@ -21,7 +21,12 @@ from manymodels_spark.tracking.artifacts import read_payload
 
 
 class ChampionModel(PartitionModel):
-    """The champion of one partition. `known` are its rows of the spec's calendar, where it has one."""
+    """The champion of one partition.
+
+    Args:
+        payload: the fitted model as it was stored, verified.
+        known: the partition's rows of the spec's calendar, where it has one.
+    """
 
     def __init__(
         self, payload: bytes, known: pd.DataFrame | None = None, families: Collection[str] | None = None
@@ -32,8 +37,16 @@ class ChampionModel(PartitionModel):
     def predict(  # type: ignore[override]
         self, rows: pd.DataFrame | None = None, *, horizon: int | None = None
     ) -> pd.DataFrame:
-        """Predictions for `rows`, or for `horizon` steps after the training rows (with what the calendar says
-        of them).
+        """Predictions for given rows, or for the steps after the training rows.
+
+        Args:
+            rows: of a forecast, the times to predict with their known-future columns; of a table, the inputs.
+            horizon: steps after the last training row, with what the calendar says of them; by default the
+                spec's horizon.
+
+        Returns:
+            A row per step or per row of `rows`: the time, `prediction`, and the intervals (`lower_80`,
+            `upper_80`, ...) or the `probability` of the class, in the target's units.
         """
         if rows is not None:
             return super().predict(rows)
@@ -42,7 +55,18 @@ class ChampionModel(PartitionModel):
 
 
 def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
-    """The champion of one partition. Raises ManyModelsError where it has none."""
+    """The champion of one partition.
+
+    Args:
+        job: the spec at work.
+        key: the partition's typed key.
+
+    Returns:
+        The model, with the calendar's rows.
+
+    Raises:
+        ManyModelsError: the partition has no champion.
+    """
     row = job.lake.read(CHAMPIONS).filter(f"partition_id = '{key.id}'").select("location", "sha256").first()
     if row is None:
         raise ManyModelsError(
@@ -53,7 +77,18 @@ def champion_of(job: Job, key: PartitionKey) -> ChampionModel:
 
 
 def rows_of(job: Job, key: PartitionKey) -> pd.DataFrame:
-    """The prepared rows of one partition, in order of time. Raises ManyModelsError where there are none."""
+    """The prepared rows of one partition.
+
+    Args:
+        job: the spec at work.
+        key: the partition's typed key.
+
+    Returns:
+        Its rows of `silver` in order of time.
+
+    Raises:
+        ManyModelsError: there are none.
+    """
     rows = job.lake.read(SILVER).filter(f"partition_id = '{key.id}'").toPandas()
     if rows.empty:
         raise ManyModelsError(
@@ -65,7 +100,15 @@ def rows_of(job: Job, key: PartitionKey) -> pd.DataFrame:
 
 
 def known_future_of(job: Job, key: PartitionKey) -> pd.DataFrame | None:
-    """The calendar's rows of one partition, in the order of time; None where the spec has no calendar."""
+    """The calendar's rows of one partition.
+
+    Args:
+        job: the spec at work.
+        key: the partition's typed key.
+
+    Returns:
+        Its rows in order of time; None where the spec has no calendar.
+    """
     if job.spec.prepare.calendar is None:
         return None
     own = job.lake.read(PARTITIONS).filter(f"partition_id = '{key.id}'")

@@ -40,12 +40,19 @@ class TrainingRun:
         return self.report.counts
 
     def fits(self) -> DataFrame:
-        """The run's outcomes, a row per partition, without payloads."""
+        """The run's outcomes as they are in table `fits`.
+
+        Returns:
+            A row per partition, without payloads.
+        """
         return self.job.lake.read(FITS).filter(f"run_id = '{self.report.run_id}'").drop("payload")
 
     def leaderboard(self) -> pd.DataFrame:
-        """Partition columns, champion, its metric, the seasonal naive's, and the gain over it; best gain
-        first.
+        """The chosen model of each partition and what it gains over the seasonal naive.
+
+        Returns:
+            A row per fitted partition: partition columns, family, the spec's metric, the seasonal naive's,
+            and `gain`; the best gain first.
         """
         metric = self.job.spec.metric
         fits = self.fits().filter("status <> 'failed'").select("key", "family", "metrics")
@@ -54,7 +61,12 @@ class TrainingRun:
         return board.sort_values("gain", ascending=False, ignore_index=True) if "gain" in board else board
 
     def candidates(self) -> pd.DataFrame:
-        """Every candidate of every partition with its mean metrics over the folds."""
+        """Every candidate of every partition with its metrics.
+
+        Returns:
+            A row per partition and candidate: partition columns, candidate, its mean metrics over the folds,
+            seconds (of all its fits), error.
+        """
         rows = []
         for row in records(self.fits().filter("status <> 'failed'").select("key", "scores").toPandas()):
             key = PartitionKey.parse(row["key"]).as_dict()
@@ -71,7 +83,14 @@ class TrainingRun:
         return pd.DataFrame(rows)
 
     def worst(self, n: int = 20) -> pd.DataFrame:
-        """The `n` partitions with the highest error (of a bias by its size), or the lowest accuracy."""
+        """The partitions with the highest error (of a bias by its size), or the lowest accuracy.
+
+        Args:
+            n: how many.
+
+        Returns:
+            Rows of `leaderboard()`, the worst first.
+        """
         board, metric = self.leaderboard(), self.job.spec.metric
         if metric not in board:
             return board.head(0)
@@ -80,22 +99,37 @@ class TrainingRun:
         return board.loc[order].head(n).reset_index(drop=True)
 
     def backtest(self, **partition: Value) -> pd.DataFrame:
-        """What every candidate predicted on every fold of one partition, beside what came, e.g.
-        `run.backtest(store=3, item=7)`.
+        """What every candidate predicted on every fold of one partition, beside what came.
 
-        Columns: candidate, champion, fold (1 is the latest), the time column, actual, prediction. The folds
-        are fitted anew, here and not on the cluster. Raises ManyModelsError where this run fitted no such
-        partition.
+        The folds are fitted anew, here and not on the cluster.
+
+        Args:
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            A row per candidate, fold and step: candidate, champion (whether it is), fold (1 is the latest),
+            the time column, actual, prediction.
+
+        Raises:
+            ManyModelsError: this run fitted no such partition.
         """
         key = PartitionKey.of(partition)
         return backtest_partition(self._rows(key, self._fit_of(key)), self.job.spec, key)
 
     def plot(self, name: str | None = None, *, folds: bool = True, **partition: Value) -> Figure:
-        """History, forecast, intervals and the folds' predictions (as the fit kept them) of one partition's
-        new model.
+        """History, forecast, intervals and the folds' predictions of one partition's new model.
 
-        `run.plot("store=3, item=7")` or, with the columns' own types, `run.plot(store=3, item=7)`.
-        Raises ManyModelsError where this run fitted no such partition, or matplotlib is missing.
+        Args:
+            name: the partition as text, `"store=3, item=7"`; or None, and its columns with their own types.
+            folds: draw the folds' predictions, as the fit kept them.
+            **partition: a value for each partition column, with its type: `store=3, item=7`.
+
+        Returns:
+            A figure of matplotlib.
+
+        Raises:
+            ManyModelsError: this run fitted no such partition, the task is no forecast, or matplotlib is
+                missing.
         """
         from manymodels_spark.reporting.plots import forecast_figure
 

@@ -122,11 +122,30 @@ def _fetch(folder: Path, wanted: list[str]) -> None:
 
 
 def _resolve(work: Path, wanted: list[str], folder: Path) -> None:
+    """Fetch the wanted coordinates into `work/jars` by Ivy. Raises ManyModelsError where it cannot."""
+    _write_ivy_files(work, wanted)
+    command = ["java", f"-Divy.home={work}", "-jar", str(_ivy()), "-settings", str(work / "settings.xml")]
+    command += ["-ivy", str(work / "ivy.xml"), "-types", "jar", "bundle"]
+    command += ["-retrieve", f"{work}/jars/[artifact]-[revision].jar"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=work)
+    if answer.returncode != 0:
+        lines = [line.strip() for line in answer.stdout.splitlines()]
+        reasons = [line for line in lines if "not found" in line or "ERROR" in line.upper()]
+        raise ManyModelsError(
+            f"the jars {', '.join(wanted)} could not be fetched: "
+            f"{'; '.join(reasons[:3]) or answer.stderr[-300:]}. "
+            f"Without internet, put them into {folder} (or a folder named by {FOLDER_VARIABLE}), or name a "
+            f"Maven mirror in {MIRROR_VARIABLE}"
+        )
+
+
+def _write_ivy_files(work: Path, wanted: list[str]) -> None:
+    """Ivy's settings (one repository, a cache of its own) and a module that depends on each coordinate."""
     root = os.environ.get(MIRROR_VARIABLE)
     resolver = f"<ibiblio name='central' m2compatible='true'{f' root={quoteattr(root)}' if root else ''}/>"
     (work / "settings.xml").write_text(
-        "<ivysettings><settings defaultResolver='central'/><caches "
-        f"defaultCacheDir={quoteattr(str(work / 'cache'))}/>"
+        "<ivysettings><settings defaultResolver='central'/>"
+        f"<caches defaultCacheDir={quoteattr(str(work / 'cache'))}/>"
         f"<resolvers>{resolver}</resolvers></ivysettings>"
     )
     parts = [coordinate.split(":") for coordinate in wanted]
@@ -136,38 +155,9 @@ def _resolve(work: Path, wanted: list[str], folder: Path) -> None:
     )
     (work / "ivy.xml").write_text(
         "<ivy-module version='2.0'><info organisation='manymodels' module='jars'/>"
-        "<configurations><conf "
-        f"name='default'/></configurations><dependencies>{dependencies}</dependencies></ivy-module>"
+        "<configurations><conf name='default'/></configurations>"
+        f"<dependencies>{dependencies}</dependencies></ivy-module>"
     )
-    command = [
-        "java",
-        f"-Divy.home={work}",
-        "-jar",
-        str(_ivy()),
-        "-settings",
-        str(work / "settings.xml"),
-        "-ivy",
-        str(work / "ivy.xml"),
-        "-types",
-        "jar",
-        "bundle",
-        "-retrieve",
-        f"{work}/jars/[artifact]-[revision].jar",
-    ]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, cwd=work)
-    if answer.returncode != 0:
-        reasons = [
-            line.strip()
-            for line in answer.stdout.splitlines()
-            if "not found" in line or "ERROR" in line.upper()
-        ]
-        raise ManyModelsError(
-            f"the jars {', '.join(wanted)} could not be fetched: "
-            f"{'; '.join(reasons[:3]) or answer.stderr[-300:]}. "
-            f"Without internet, put them into {folder} (or a folder named by {FOLDER_VARIABLE}), or name a "
-            "Maven "
-            f"mirror in {MIRROR_VARIABLE}"
-        )
 
 
 def _verify(path: Path, coordinate: str) -> None:

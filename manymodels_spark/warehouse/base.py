@@ -87,34 +87,75 @@ class Warehouse(ABC):
 
     @abstractmethod
     def last(self, table: str) -> Loaded | None:
-        """The newest load of this spec's table by the ledger, or None."""
+        """The newest load of one of this spec's tables.
+
+        Args:
+            table: its bare name in the warehouse.
+
+        Returns:
+            A row of the ledger, or None where there is none.
+        """
 
     @abstractmethod
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
-        """Put the export in place of what it replaces; False where the ledger already has this version.
+        """Put the export in place of what it replaces, within one transaction.
 
-        With `again` it is loaded whatever the ledger says. Raises WarehouseError when the warehouse cannot be
-        reached, refuses a row (which is named) or holds other rows than were exported; the table is then as
-        before.
+        Args:
+            table: its bare name in the warehouse.
+            export: one version of the lake's table.
+            run_id: of the load, for the ledger.
+            again: load it whatever the ledger says.
+
+        Returns:
+            False where the ledger already has this version, and nothing was done.
+
+        Raises:
+            WarehouseError: the warehouse cannot be reached, refuses a row (which is named) or holds other
+                rows than were exported; the table is then as before.
         """
 
     @abstractmethod
     def fetch(self, sql: str) -> pd.DataFrame:
-        """The result of a query, for people and notebooks."""
+        """The result of a query, for people and notebooks.
+
+        Args:
+            sql: in the warehouse's dialect.
+
+        Returns:
+            Its rows, with the query's column names.
+
+        Raises:
+            WarehouseError: the query is refused.
+        """
 
     @abstractmethod
     def tables(self) -> set[str]:
-        """The bare names of the tables that are there to make views of."""
+        """The tables that are there to make views of.
+
+        Returns:
+            Their bare names.
+        """
 
     @abstractmethod
     def put_view(self, name: str, select: str) -> None:
-        """Make a view of a query, or replace it. Raises WarehouseError where the query is refused."""
+        """Make a view of a query, or replace it.
+
+        Args:
+            name: of the view.
+            select: the query, in the warehouse's dialect.
+
+        Raises:
+            WarehouseError: the query is refused.
+        """
 
     def require_replaceable(self, views: Mapping[str, Sequence[str]]) -> None:  # noqa: B027
-        """Asked before anything is loaded, with each view's columns in order, by the view's name.
+        """Asked before anything is loaded; by default views are replaced whatever stands on them.
 
-        Nothing to ask where views are replaced whatever stands on them. Raises WarehouseError where
-        `put_view` could not give a view these columns because of what others built on it.
+        Args:
+            views: each view's columns in order, by the view's name.
+
+        Raises:
+            WarehouseError: `put_view` could not give a view these columns because of what others built on it.
         """
 
     @abstractmethod
@@ -133,7 +174,24 @@ class Warehouse(ABC):
         run_id: str = "",
         checksum: Checksum | None = None,
     ) -> bool:
-        """Load a small table whole, in place of all its rows; False where this version is there already."""
+        """Load a small table whole, in place of all its rows.
+
+        Args:
+            name: its bare name in the warehouse.
+            parquet_files: what to load, in the form that `reads` names.
+            schema: of the files.
+            version: of the lake's table.
+            rows: how many the files hold.
+            source: the lake table's identity.
+            run_id: of the load, for the ledger.
+            checksum: what must be true of the rows; None where the warehouse computes it from the files.
+
+        Returns:
+            False where this version is there already.
+
+        Raises:
+            WarehouseError: as `load`.
+        """
         export = Export(source, version, schema, rows, parquet_files, checksum=checksum)
         return self.load(name, export, run_id)
 
@@ -147,7 +205,17 @@ class Warehouse(ABC):
 
 
 def quote(name: str) -> str:
-    """An identifier in double quotes, as standard SQL has it: any character survives but NUL."""
+    """An identifier in double quotes, as standard SQL has it.
+
+    Args:
+        name: of a column, table, schema or view.
+
+    Returns:
+        The quoted name.
+
+    Raises:
+        WarehouseError: it holds NUL, which no database takes.
+    """
     if "\x00" in name:
         raise WarehouseError(
             f"column or table {name!r} holds a NUL character, which no database takes in a name"

@@ -1,6 +1,4 @@
-"""The report in a real browser: headless Chromium opens
-the file, its script fills the list, and nothing complains.
-"""
+"""The report in a real browser: Chromium opens the file, its script fills the list, nothing complains."""
 
 from __future__ import annotations
 
@@ -11,7 +9,8 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, MISSING, Browser, printed
+from browser import CHROMIUM, MISSING, new_page
+from playwright.sync_api import Page
 from report_builders import partitions_of, report_of
 
 from manymodels_spark.reporting import records as r
@@ -43,7 +42,7 @@ DETAIL = r.Detail(
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Path:
+def report(tmp_path: Path) -> Path:
     frame = partitions_of(120)
     frame[r.column("item")] = [SCRIPT if n == 3 else str(n % 100) for n in range(120)]
     frame["status"] = [r.FAILED if n == 7 else r.FITTED for n in range(120)]
@@ -63,14 +62,14 @@ def page(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, tmp_path: Path) -> None:
-    dom = printed(f"{page.as_uri()}#p-p3", tmp_path / "profile", "--dump-dom")
-    assert "120 partitions, page 1 of 3" in dom
-    rows = re.search(r'<tbody id="rows"[^>]*>(.*?)</tbody>', dom, re.DOTALL)
-    assert rows and rows.group(1).count("<tr") == 50
-    detail = dom[dom.index('<div id="detail">') :]
+def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(report: Path) -> None:
+    with new_page() as page:
+        open_partition(page, report)
+        assert "120 partitions, page 1 of 3" in page.inner_text("body")
+        assert page.locator("#rows tr").count() == 50
+        assert page.title() == "sales: report"
+        detail = page.inner_html("#detail")
     assert SCRIPT in unescape(detail) and SCRIPT not in detail
-    assert "<title>sales: report</title>" in dom
     history = re.search(r'class="history" d="([^"]*)"', detail)
     forecast = re.search(r'class="forecast" d="([^"]*)"', detail)
     assert history and history.group(1).count("M") == 2, "a day without a value is a gap"
@@ -92,48 +91,34 @@ def test_the_list_is_filled_and_a_link_opens_a_partition_from_near(page: Path, t
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 500])
 def test_it_is_drawn_light_and_dark_wide_and_narrow(
-    page: Path, tmp_path: Path, scheme: str, width: int
+    report: Path, tmp_path: Path, scheme: str, width: int
 ) -> None:
     picture = tmp_path / "picture.png"
-    dark = (
-        ("--blink-settings=preferredColorScheme=0",)
-        if scheme == "dark"
-        else ("--blink-settings=preferredColorScheme=1",)
-    )
-    printed(
-        page.as_uri(), tmp_path / "profile", f"--screenshot={picture}", f"--window-size={width},1200", *dark
-    )
+    with new_page(width, 1200, dark=scheme == "dark") as page:
+        page.goto(report.as_uri())
+        page.wait_for_selector("#rows tr")
+        page.screenshot(path=picture)
     pixels = picture.read_bytes()
     assert struct.unpack(">II", pixels[16:24]) == (width, 1200)
     assert _lightness(picture) > 200 if scheme == "light" else _lightness(picture) < 60
 
 
-def test_nothing_is_wider_than_a_narrow_window(page: Path, tmp_path: Path) -> None:
+def test_on_a_narrow_screen_nothing_overflows_and_letters_of_charts_keep_their_size(report: Path) -> None:
     """Tables scroll inside their section; the page itself must not."""
-    framed = tmp_path / "framed.html"
-    measure = (
-        "document.title=this.contentDocument?'':'no'; "
-        "document.body.dataset.wide=this.contentDocument.documentElement.scrollWidth"
-    )
-    framed.write_text(
-        f'<body><iframe width="390" height="800" src="{page.name}" onload="{measure}"></iframe></body>'
-    )
-    dom = printed(framed.as_uri(), tmp_path / "profile", "--dump-dom", "--allow-file-access-from-files")
-    found = re.search(r'data-wide="(\d+)"', dom)
-    assert found and int(found.group(1)) <= 390
-
-
-def test_on_a_narrow_screen_the_letters_of_charts_keep_their_size(page: Path, tmp_path: Path) -> None:
-    with Browser(tmp_path / "profile") as browser:
-        browser.look(420)
-        browser.open(f"{page.as_uri()}#p-p3", "document.querySelector('#chart')")
-        assert browser.value("document.documentElement.scrollWidth") <= 420
+    with new_page(390) as page:
+        open_partition(page, report)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         for drawing in ("#chart", ".histogram"):
-            heights = browser.value(
-                f"[...document.querySelectorAll('{drawing} text')].map(t => t.getBoundingClientRect().height)"
+            heights = page.locator(f"{drawing} text").evaluate_all(
+                "texts => texts.map(text => text.getBoundingClientRect().height)"
             )
             assert len(heights) >= 4 and min(heights) >= 11, drawing
-    assert browser.complaints == []
+
+
+def open_partition(page: Page, report: Path) -> None:
+    """Open the report at partition p3, and wait until it is drawn."""
+    page.goto(f"{report.as_uri()}#p-p3")
+    page.wait_for_selector("#chart")
 
 
 def _lightness(picture: Path) -> float:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.lake.sources import Batch, describe, new_rows, read
@@ -17,10 +20,6 @@ from manymodels_spark.lake.tables import BRONZE, CALENDAR, Lake
 from manymodels_spark.spark.names import literal, quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.runs.job import Job, StageReport
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
 
 
 def ingest(
@@ -144,8 +143,6 @@ def _write(lake: Lake, batch: Batch, full_refresh: bool, version: int | None) ->
     """Write what is new beside `version` of the table, None where there is none; of two that add to the same
     one, one does.
     """
-    from pyspark.sql import functions as F
-
     rows = batch.rows.withColumn(INGESTED_AT, F.current_timestamp())
     ordered = rows.select(
         *(quote(name) for name in rows.columns if name not in AUDIT), SOURCE, BATCH, INGESTED_AT

@@ -11,11 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.lake.tables import Lake
@@ -24,9 +29,6 @@ from manymodels_spark.spark.workers import mapped
 from manymodels_spark.warehouse.base import Export
 from manymodels_spark.warehouse.checksum import Checksum
 from manymodels_spark.warehouse.digest import batch_checksum, total
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 ROWS_PER_FILE = 1_000_000
 _MARKS = ("run_id", "scored_at")
@@ -73,8 +75,6 @@ class Exporter:
 
     def changed(self, table: str, version: int, base: int, key: tuple[str, ...]) -> Export | None:
         """The rows of the keys that differ between two versions; None where this is not known any more."""
-        from pyspark.errors import PySparkException
-
         rows = plain(self.lake.read(table, version))
         folder = f"{table}/v{version}-from-v{base}"
         try:
@@ -189,16 +189,11 @@ def plain(rows: DataFrame, leave_out: Sequence[str] = ()) -> DataFrame:
 
 def arrow_schema(rows: DataFrame) -> pa.Schema:
     """The Arrow schema of rows that are plain."""
-    from pyspark.sql.pandas.types import to_arrow_schema
-
     schema: pa.Schema = to_arrow_schema(rows.schema)
     return pa.schema([pa.field(item.name, item.type) for item in schema])
 
 
 def _cell(rows: DataFrame, name: str, kind: Any) -> Column:
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     cell = rows[quote(name)]
     if isinstance(kind, T.TimestampType):
         local = cell.cast("timestamp_ntz")
@@ -225,8 +220,6 @@ def _digests(schema: pa.Schema) -> Callable[[Iterable[pa.RecordBatch]], Iterator
 
 
 def _has_nested(rows: DataFrame) -> bool:
-    from pyspark.sql import types as T
-
     return any(
         isinstance(item.dataType, (T.ArrayType, T.MapType, T.StructType)) for item in rows.schema.fields
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
 from manymodels_spark.errors import WarehouseError
 from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import ACTUALS, ALERTS, FITS, METRICS, PARTITIONS, PREDICTIONS, SILVER, Lake
@@ -15,8 +18,6 @@ from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.warehouse import views
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from manymodels_spark.warehouse.base import Warehouse
 
 HORIZONS_BEFORE = 3
@@ -47,8 +48,6 @@ def _refresh(lake: Lake, table: str, origin: str, rows: Callable[[], DataFrame])
 
 def _actuals(lake: Lake, spec: Spec) -> DataFrame:
     """partition_id, time and actual, from some horizons before each partition's first prediction on."""
-    from pyspark.sql import functions as F
-
     time, target = quote(str(spec.columns.time)), quote(spec.columns.target)
     first = (
         lake.read(PREDICTIONS).groupBy("partition_id").agg(F.unix_timestamp(F.min("cutoff")).alias("_first"))
@@ -65,8 +64,6 @@ def _actuals(lake: Lake, spec: Spec) -> DataFrame:
 
 def _metrics(lake: Lake) -> DataFrame:
     """A row per partition and metric of its newest fit."""
-    from pyspark.sql import functions as F
-
     newest = latest_fits(
         lake.read(FITS).select("partition_id", "run_id", "status", "family", "metrics", "fitted_at")
     )

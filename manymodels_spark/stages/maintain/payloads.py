@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.lake.queries import latest_fits
 from manymodels_spark.lake.tables import CHAMPIONS, FITS, MODELS, Lake, write_lock
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 _KEY = ("run_id", "partition_id")
 
@@ -42,8 +41,6 @@ def remove_old_payloads(job: Job, older_than: timedelta) -> tuple[int, int]:
 
 def old_payloads(lake: Lake, before: datetime) -> DataFrame:
     """run_id, partition_id and model_id of logged fits from before a time that nothing in the lake needs."""
-    from pyspark.sql import functions as F
-
     fits = lake.read(FITS).filter("payload IS NOT NULL").select(*_KEY, "sha256", "fitted_at")
     models = lake.read(MODELS).select(*_KEY, "model_id")
     logged = fits.join(models, [*_KEY])

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.lake.tables import (
@@ -31,9 +33,6 @@ from manymodels_spark.lake.tables import (
 from manymodels_spark.spark.names import quote
 from manymodels_spark.stages.maintain.payloads import remove_old_payloads
 from manymodels_spark.stages.runs.job import Job, StageReport
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 # Table to the columns that its readers look for.
 GROWING: dict[str, tuple[str, ...]] = {
@@ -149,8 +148,6 @@ def _set(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[bool]:
     """The session's settings, for a while; whether the platform takes them. One that forbids it keeps its
     own.
     """
-    from pyspark.errors import PySparkException
-
     before = dict[str, str | None]()
     with suppress(PySparkException):
         for name, value in settings.items():

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ManyModelsError, TooManyAlerts
 from manymodels_spark.keys import PartitionKey
@@ -33,9 +35,6 @@ from manymodels_spark.spark.workers import cogrouped
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.runs.alerts import BY_SCORE, replace_alerts
 from manymodels_spark.stages.runs.job import Job, StageReport
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 FINDINGS_SCHEMA = (
     "run_id string, partition_id string, key string, check string, subject string, age string, steps bigint, "
@@ -60,8 +59,6 @@ class AlertShare:
 
 def alerts_by_check(lake: Lake, examples: int = 3) -> list[AlertShare]:
     """The newest alerts in short, most frequent first; empty where `monitor` never ran."""
-    from pyspark.sql import functions as F
-
     if not lake.exists(ALERTS):
         return []
     size = F.struct(F.abs("shift").alias("size"), "key", "value", "reference")
@@ -107,8 +104,6 @@ def monitor(job: Job) -> StageReport:
 
 def _findings(lake: Lake, spec: Spec, run_id: str) -> DataFrame:
     """A row of `FINDINGS_SCHEMA` per partition, check and age."""
-    from pyspark.sql import functions as F
-
     time, window = F.col(quote(str(spec.columns.time))), live_errors.window_of(spec)
     spans = lake.read(PARTITIONS).filter("problem IS NULL").withColumn("_step", _step())
 
@@ -131,8 +126,6 @@ def _findings(lake: Lake, spec: Spec, run_id: str) -> DataFrame:
 
 def _step() -> Column:
     """The seconds between two rows of a partition, on average."""
-    from pyspark.sql import functions as F
-
     return (F.unix_timestamp("end") - F.unix_timestamp("start")) / F.greatest(F.col("rows") - 1, F.lit(1))
 
 
@@ -141,8 +134,6 @@ def with_backtests(lake: Lake, spec: Spec, made: DataFrame) -> DataFrame:
     them, found by its checksum: a former champion is not judged by its successor's promise, and a fallback,
     which no backtest judged, by none.
     """
-    from pyspark.sql import functions as F
-
     keys = lake.read(PARTITIONS).select("partition_id", "key")
     metric = F.col("metrics")[spec.metric].alias("backtest")
     fits = lake.read(FITS).filter("payload IS NOT NULL").select("partition_id", "sha256", metric)
@@ -154,9 +145,6 @@ def judge(findings: DataFrame, significance: float) -> DataFrame:
     """Findings with `q` and `alert`: those of one check, subject and age are tested together over all
     partitions.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     family = Window.partitionBy("check", "subject", "age", F.isnan("p"))
     ordered = family.orderBy("p", "partition_id").rowsBetween(Window.unboundedPreceding, Window.currentRow)
     above = family.orderBy("p", "partition_id").rowsBetween(Window.currentRow, Window.unboundedFollowing)
@@ -192,15 +180,11 @@ def watcher(spec: Spec, run_id: str) -> Callable[[pd.DataFrame, pd.DataFrame], p
 
 def _alerts(findings: DataFrame) -> DataFrame:
     """The alerts among findings, each with what to do."""
-    from pyspark.sql import functions as F
-
     advice = F.create_map(*(F.lit(part) for pair in live_errors.ADVICE.items() for part in pair))
     return findings.filter("alert").drop("alert", "large").withColumn("advice", advice[F.col("check")])
 
 
 def _count(report: StageReport, lake: Lake, mine: DataFrame) -> None:
-    from pyspark.sql import functions as F
-
     alerted = F.when(F.col("alert"), F.col("partition_id"))
     row = mine.agg(
         F.count_distinct("partition_id").alias("monitored"),

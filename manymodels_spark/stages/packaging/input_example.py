@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from pyspark.sql import functions as F
 
 from manymodels_spark.lake.tables import PARTITIONS, SILVER, Lake
 from manymodels_spark.spark.names import quote
@@ -18,8 +19,6 @@ def input_example(lake: Lake, spec: Spec) -> str | None:
 
     None where no partition is sound.
     """
-    from pyspark.sql import functions as F
-
     silver = lake.read(SILVER)
     if spec.task != "forecast":
         return _json(silver.select(*(quote(name) for name in spec.columns.inputs)).limit(ROWS).toPandas())

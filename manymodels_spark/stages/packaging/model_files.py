@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PythonException
+from pyspark.sql import DataFrame
+
 from manymodels_spark.errors import TrackingError
 from manymodels_spark.modeling.payload import sha256
 from manymodels_spark.spark import credentials
@@ -19,7 +22,6 @@ from manymodels_spark.tracking.repository import ModelRepository, Registered
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
 
 def write_files(
@@ -51,8 +53,6 @@ def _write(
     payloads: DataFrame, models: Mapping[str, Registered], template: artifacts.Template
 ) -> dict[str, bool]:
     """By partition whether its payload was sound and is written now."""
-    from pyspark.errors import PythonException
-
     handed = credentials.hand_out() if _in_azure(models) else None
     places = {
         partition: (model.model_id, model.location, model.sha256) for partition, model in models.items()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare.casting import says_closed, without_nan
 from manymodels_spark.stages.prepare.clock import kept_time, unusable
 from manymodels_spark.stages.prepare.grid import ID
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 
 def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame:
@@ -21,8 +19,6 @@ def by_partition(calendar: DataFrame, partitions: DataFrame, spec: Spec) -> Data
     A calendar may lack partition columns: its rows then hold for all partitions that have the others in
     common. Rows without a time, or with one that no fit could be given, are left out.
     """
-    from pyspark.sql import functions as F
-
     shared = [name for name in spec.partition_by if name in calendar.columns]
     named = F.broadcast(partitions.select(ID, *(F.col(quote(name)).alias(f"_key_{name}") for name in shared)))
     kinds = {field.name: field.dataType for field in partitions.schema}

@@ -5,7 +5,10 @@ Only expressions: nothing is dropped or corrected here, so that what is found ca
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.types import DataType
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.spark.names import quote
@@ -16,10 +19,6 @@ from manymodels_spark.stages.prepare.clock import (
     unusable,
     with_repeated_hour_apart,
 )
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import DataType
 
 NULL_KEY, BAD_TIME, NOT_NUMERIC = "_null_key", "_bad_time", "_not_numeric"
 NOT_FINITE, NULL_TARGET, NEGATIVE = "_not_finite", "_null_target", "_negative"
@@ -35,8 +34,6 @@ def cast_rows(bronze: DataFrame, spec: Spec) -> DataFrame:
     `_order` says which of two rows of the same time is the later one. Numbers that are NaN are null. Raises
     SourceError where the type of a column cannot be what the spec says.
     """
-    from pyspark.sql import functions as F
-
     columns = spec.columns
     kinds = {field.name: field.dataType for field in bronze.schema}
     target = F.col(quote(columns.target))
@@ -69,30 +66,21 @@ def carried_columns(spec: Spec) -> list[str]:
 
 def says_closed(name: str) -> Column:
     """Whether a column says that a step is closed: true, 1, `closed` or `yes`."""
-    from pyspark.sql import functions as F
-
     text = F.lower(F.trim(F.col(quote(name)).cast("string")))
     return F.coalesce(text.isin(*_CLOSED), F.lit(False))
 
 
 def without_nan(value: Column) -> Column:
     """The number, null where it is NaN."""
-    from pyspark.sql import functions as F
-
     return F.when(~F.isnan(value), value)
 
 
 def _carried(name: str, spec: Spec) -> Column:
-    from pyspark.sql import functions as F
-
     return says_closed(name).alias(name) if name == spec.prepare.closed.column else F.col(quote(name))
 
 
 def _flags(spec: Spec, target: Column, value: Column, kind: DataType) -> dict[str, Column]:
     from functools import reduce
-
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
 
     nulls = (F.col(quote(name)).isNull() for name in spec.partition_by)
     null_key = reduce(lambda left, right: left | right, nulls)
@@ -111,8 +99,6 @@ def repaired(rows: DataFrame, spec: Spec) -> DataFrame:
     """The rows without those that the spec lets go, and with the targets that it lets be changed. Flags are
     gone. Outliers stay: only what a model is trained on is capped (`modeling.outliers`).
     """
-    from pyspark.sql import functions as F
-
     rules, target = spec.prepare, spec.columns.target
     kept = rows.filter(~F.col(BAD_TIME) & ~F.col(NOT_FINITE))
     if rules.negatives == "drop":
@@ -124,21 +110,14 @@ def repaired(rows: DataFrame, spec: Spec) -> DataFrame:
 
 def _tried(name: str, kind: str) -> Column:
     """A column cast, null where it cannot be. In SQL, since `Column.try_cast` is not in Spark 3.5."""
-    from pyspark.sql import functions as F
-
     return F.expr(f"try_cast({quote(name)} AS {kind})")
 
 
 def _label(name: str) -> Column:
-    from pyspark.sql import functions as F
-
     return F.col(quote(name)).cast("string")
 
 
 def _number(name: str, kind: DataType) -> Column:
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     if isinstance(kind, T.StringType):
         return without_nan(_tried(name, "double"))
     if isinstance(kind, (T.NumericType, T.BooleanType, T.NullType)):
@@ -151,9 +130,6 @@ def _number(name: str, kind: DataType) -> Column:
 
 def _input(name: str, kind: DataType, spec: Spec) -> Column:
     """Known-future features of a forecast are numbers; other inputs keep their type."""
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     column = F.col(quote(name))
     renamed = {spec.source.rename.get(one, one) for one in getattr(spec.source, "decimal_comma", ())}
     if name in renamed:
@@ -168,8 +144,6 @@ def _input(name: str, kind: DataType, spec: Spec) -> Column:
 
 def _order(bronze: DataFrame, spec: Spec) -> Column:
     """The watermark, then the time of the copy, then the row itself: the same choice in every run."""
-    from pyspark.sql import functions as F
-
     watermark = spec.source.watermark
     known = watermark is not None and watermark in bronze.columns
     first = F.col(quote(str(watermark))) if known else F.lit(None).cast("timestamp")

@@ -7,7 +7,12 @@ One pass over the rows. Ids are computed here, in Python, for every distinct key
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.types import StructType
 
 from manymodels_spark.frames import instant
 from manymodels_spark.keys import PartitionKey
@@ -16,10 +21,6 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare import casting as flag
 from manymodels_spark.stages.prepare.activity import Activity
 from manymodels_spark.stages.prepare.problems import problem_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import StructType
 
 COUNTS = (
     "rows",
@@ -64,8 +65,6 @@ def buckets(partitions: int, largest: int) -> int:
 
 
 def _facts(spec: Spec) -> list[Column]:
-    from pyspark.sql import functions as F
-
     def count(condition: Column) -> Column:
         return F.count(F.when(condition, 1))
 
@@ -96,8 +95,6 @@ def hashed(spec: Spec) -> Column:
 
     Only what shapes a fit counts: of a table without order in time, rows that have a label.
     """
-    from pyspark.sql import functions as F
-
     c = spec.columns
     shaping = [c.time, c.target, *c.inputs, c.group, spec.prepare.closed.column]
     columns = [F.col(quote(name)) for name in dict.fromkeys(shaping) if name is not None]
@@ -150,8 +147,6 @@ def _value(value: Any, kind: str) -> Any:
 
 
 def _schema(typed: StructType, spec: Spec) -> StructType:
-    from pyspark.sql import types as T
-
     fields = [typed[name] for name in spec.partition_by]
     texts = ["partition_id", "key", "problem", "problem_detail", "first", "last", "last_demand", "raw_hash"]
     texts.append("filled_until")

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.types import DataType
+
 from manymodels_spark.errors import SourceError
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.clock import kept_zone
@@ -15,8 +20,6 @@ from manymodels_spark.spec.model import Spec
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import DataType
 
 # pandas counts nanoseconds and holds 1677 to 2262; forecasts need room after the last row.
 EARLIEST, BEYOND = "1700-01-01", "2200-01-01"
@@ -30,9 +33,6 @@ def kept_time(name: str, kind: DataType, spec: Spec) -> Column:
     times in `prepare.timezone`. Text that is no time is null. Raises SourceError where the type holds no
     times.
     """
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     column, kept = F.col(quote(name)), kept_zone(spec)
     if isinstance(kind, T.StringType):
         moment = F.expr(f"try_cast({quote(name)} AS timestamp)")  # `Column.try_cast` is not in Spark 3.5
@@ -49,16 +49,12 @@ def kept_time(name: str, kind: DataType, spec: Spec) -> Column:
 
 def kept_moment(at: datetime, spec: Spec) -> Column:
     """A time that a user gave, which is a wall time in `prepare.timezone` unless it names a zone."""
-    from pyspark.sql import functions as F
-
     moment = F.lit(at.isoformat(" ")).cast("timestamp")
     return _of_wall_time(moment, spec) if at.tzinfo is None else _of_instant(moment, kept_zone(spec))
 
 
 def local_date(time: Column, spec: Spec) -> Column:
     """The date in `prepare.timezone` of a time on the spec's clock."""
-    from pyspark.sql import functions as F
-
     zone = spec.prepare.timezone
     return (F.from_utc_timestamp(time, zone) if kept_zone(spec) != zone else time).cast("date")
 
@@ -67,17 +63,12 @@ def unusable(time: Column) -> Column:
     """No time, or one that no fit can be given: in a pandas frame it would end the task of all its
     partitions.
     """
-    from pyspark.sql import functions as F
-
     early, late = (F.lit(text).cast("timestamp") for text in (EARLIEST, BEYOND))
     return time.isNull() | (time < early) | (time >= late)
 
 
 def is_wall_time(name: str, kind: DataType) -> Column:
     """Whether a row's time names no zone."""
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     if isinstance(kind, T.StringType):
         return ~F.coalesce(F.col(quote(name)).rlike(_ZONE), F.lit(False))
     return F.lit(not isinstance(kind, T.TimestampType))
@@ -91,9 +82,6 @@ def with_repeated_hour_apart(rows: DataFrame, spec: Spec, wall_time: str, order:
     that came in a later copy corrects the first. Column `wall_time` says which rows name no zone, `order`
     which come later. Only steps below a day in a zone other than UTC have such rows.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     zone, name = spec.prepare.timezone, spec.columns.time
     if name is None or kept_zone(spec) == zone:
         return rows
@@ -108,13 +96,9 @@ def with_repeated_hour_apart(rows: DataFrame, spec: Spec, wall_time: str, order:
 
 
 def _of_instant(moment: Column, kept: str) -> Column:
-    from pyspark.sql import functions as F
-
     return moment if kept == "UTC" else F.from_utc_timestamp(moment, kept)
 
 
 def _of_wall_time(moment: Column, spec: Spec) -> Column:
-    from pyspark.sql import functions as F
-
     zone = spec.prepare.timezone
     return moment if kept_zone(spec) == zone else F.to_utc_timestamp(moment, zone)

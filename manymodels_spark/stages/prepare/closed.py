@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.families.public_holidays import holidays_between
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.data import PlaceColumn
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.prepare.clock import local_date
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 ID = "partition_id"
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -53,8 +52,6 @@ class ClosedSteps:
 
     def dropped(self, steps: DataFrame) -> DataFrame:
         """Those of the steps (partition_id, time) on which their partition is not closed."""
-        from pyspark.sql import functions as F
-
         rules, time = self.spec.prepare.closed, str(self.spec.columns.time)
         day = local_date(F.col(quote(time)), self.spec)
         left = steps
@@ -76,15 +73,11 @@ class ClosedSteps:
 
 def _is_true(rows: DataFrame, name: str) -> Column:
     """A column of flags, which is a number where it is a known-future column, too."""
-    from pyspark.sql import functions as F
-
     return F.col(quote(name)).cast("double") == 1.0
 
 
 def _open_weekdays(rows: DataFrame, spec: Spec) -> DataFrame:
     """The weekdays on which each partition ever had a row; all of them where its rows span too few weeks."""
-    from pyspark.sql import functions as F
-
     day = local_date(F.col(quote(str(spec.columns.time))), spec)
     found = rows.select(ID, day.alias("_day")).groupBy(ID)
     seen = found.agg(
@@ -98,8 +91,6 @@ def _open_weekdays(rows: DataFrame, spec: Spec) -> DataFrame:
 
 def _places(rows: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame | None:
     """Where each partition is, by the spec or by a column of its key or rows."""
-    from pyspark.sql import functions as F
-
     where = spec.columns.holidays
     if where is None:
         return None
@@ -113,8 +104,6 @@ def _places(rows: DataFrame, partitions: DataFrame, spec: Spec) -> DataFrame | N
 
 def _holidays(places: DataFrame, partitions: DataFrame) -> DataFrame:
     """`_place` and `_day` of every public holiday between the first and the last time of all partitions."""
-    from pyspark.sql import functions as F
-
     span = partitions.agg(F.min("first").alias("a"), F.max(F.greatest("last", "filled_until")).alias("b"))
     row = span.first()
     named = [line["_place"] for line in places.select("_place").distinct().collect()]

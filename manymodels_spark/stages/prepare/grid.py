@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
 from manymodels_spark.lake.queries import newest_rows
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
@@ -11,8 +14,6 @@ from manymodels_spark.stages.prepare.casting import ORDER
 from manymodels_spark.stages.prepare.steps import with_missing_steps
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
     from manymodels_spark.stages.prepare.closed import ClosedSteps
 
 ID, UNTIL = "partition_id", "_until"
@@ -25,8 +26,6 @@ def merge_duplicates(rows: DataFrame, spec: Spec, repeating: DataFrame | None) -
     `repeating` has the partition_id of the partitions where a time stands more than once, None where there
     are none: all others pass as they are, since merging shuffles and sorts every row.
     """
-    from pyspark.sql import functions as F
-
     if spec.columns.time is None or spec.task != "forecast" or repeating is None:
         return rows.drop(ORDER)
     ids = F.broadcast(repeating.select(ID))
@@ -35,8 +34,6 @@ def merge_duplicates(rows: DataFrame, spec: Spec, repeating: DataFrame | None) -
 
 
 def _merged(rows: DataFrame, spec: Spec) -> DataFrame:
-    from pyspark.sql import functions as F
-
     target = F.col(quote(spec.columns.target))
     rule = spec.prepare.duplicates
     value = {"sum": F.sum(target), "mean": F.avg(target)}.get(rule, F.max_by(target, ORDER))
@@ -54,8 +51,6 @@ def fill_gaps(
     time (see `prepare.until`). Steps on which a partition is closed are never added. `calendar` has
     partition_id, the time and the known-future columns, from which those of added steps are taken.
     """
-    from pyspark.sql import functions as F
-
     if spec.prepare.gaps == "leave" or spec.columns.time is None or spec.task != "forecast":
         return rows.drop(UNTIL)
     target = spec.columns.target
@@ -71,8 +66,6 @@ def missing_steps(rows: DataFrame, spec: Spec, closed: ClosedSteps | None) -> Da
     """partition_id and `missing`: the steps between its first and last row that have no row and are not
     closed.
     """
-    from pyspark.sql import functions as F
-
     times = rows.select(ID, quote(str(spec.columns.time)))
     whole = with_missing_steps(times, str(spec.columns.time), spec.columns.frequency, made=_MADE)
     added = whole.filter(_MADE)
@@ -81,8 +74,6 @@ def missing_steps(rows: DataFrame, spec: Spec, closed: ClosedSteps | None) -> Da
 
 def shortened(rows: DataFrame, spec: Spec) -> DataFrame:
     """Only the last `prepare.history` rows of each partition, where the spec says so."""
-    from pyspark.sql import functions as F
-
     if spec.prepare.history is None or spec.columns.time is None:
         return rows
     # Rows of one time are cut alike in every run.
@@ -92,8 +83,6 @@ def shortened(rows: DataFrame, spec: Spec) -> DataFrame:
 
 def _whole(rows: DataFrame, spec: Spec, closed: ClosedSteps | None) -> DataFrame:
     """The rows and those of missing steps, of which only partition_id and time are known."""
-    from pyspark.sql import functions as F
-
     time, until = str(spec.columns.time), UNTIL if UNTIL in rows.columns else None
     whole = with_missing_steps(rows, time, spec.columns.frequency, until=until, made=_MADE)
     if closed is None:
@@ -103,8 +92,6 @@ def _whole(rows: DataFrame, spec: Spec, closed: ClosedSteps | None) -> DataFrame
 
 
 def _with_calendar(rows: DataFrame, spec: Spec, calendar: DataFrame | None) -> DataFrame:
-    from pyspark.sql import functions as F
-
     known = spec.columns.known_future
     if calendar is None or not known:
         return rows
@@ -117,8 +104,5 @@ def _with_calendar(rows: DataFrame, spec: Spec, calendar: DataFrame | None) -> D
 
 
 def _carried_forward(name: str, spec: Spec) -> Column:
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     so_far = Window.partitionBy(ID).orderBy(quote(str(spec.columns.time)))
     return F.last(F.col(quote(name)), ignorenulls=True).over(so_far)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.model import Spec
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 ID = "partition_id"
 
@@ -19,8 +17,6 @@ def quality(facts: DataFrame, spec: Spec) -> DataFrame:
     Counts that a spec does not call for may be missing: `outliers`, `uncut` (the rows before a history was
     cut), `missing` (steps left without a row) and `revised`.
     """
-    from pyspark.sql import functions as F
-
     wanted = ("outliers", "uncut", "missing", "revised")
     absent = {name: F.lit(None).cast("bigint") for name in wanted if name not in facts.columns}
     facts = facts.withColumns(absent) if absent else facts
@@ -38,8 +34,6 @@ def quality(facts: DataFrame, spec: Spec) -> DataFrame:
 
 def outliers(placed: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     """partition_id and the number of targets beyond its fences; empty where the spec has no rule for them."""
-    from pyspark.sql import functions as F
-
     if spec.prepare.outliers is None:
         return sound.select(ID, F.lit(0).cast("bigint").alias("outliers")).limit(0)
     value = F.col(quote(spec.columns.target))
@@ -51,8 +45,6 @@ def outliers(placed: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
 def revised(silver: DataFrame, calendar: DataFrame, spec: Spec) -> DataFrame:
     """partition_id and the number of its rows whose known-ahead values differ from the calendar's."""
     from functools import reduce
-
-    from pyspark.sql import functions as F
 
     time, known = str(spec.columns.time), spec.columns.known_future
     named = [F.col(quote(name)).alias(f"_known_{name}") for name in known]

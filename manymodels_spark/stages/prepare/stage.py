@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import SourceError
 from manymodels_spark.lake.queries import prepared_partitions
@@ -30,9 +32,6 @@ from manymodels_spark.stages.prepare.grid import (
 )
 from manymodels_spark.stages.prepare.quality import outliers, quality, revised
 from manymodels_spark.stages.runs.job import Job, StageReport
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 _SHAPING = {"task", "partition_by", "columns", "prepare"}
 # Raised where this code makes other rows of the same bronze: tables of another make are made again.
@@ -126,8 +125,6 @@ class _Preparing:
 
 def _silver(regular: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     """The regular rows, as many as `prepare.history` keeps, with their bucket and partition columns."""
-    from pyspark.sql import functions as F
-
     keys = F.broadcast(sound.select(ID, "bucket", *(quote(name) for name in spec.partition_by)))
     time = [spec.columns.time] if spec.columns.time else []
     order = [ID, "bucket", *spec.partition_by, *time, spec.columns.target]
@@ -140,8 +137,6 @@ def _placed(rows: DataFrame, sound: DataFrame, spec: Spec) -> DataFrame:
     """The rows of sound partitions, with the partition's id in place of its columns, and until when it is
     filled.
     """
-    from pyspark.sql import functions as F
-
     named = {name: f"_key_{name}" for name in spec.partition_by}
     keys = sound.select(
         ID,
@@ -156,8 +151,6 @@ def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
     """partition_id and the number of its rows before `prepare.history` cut them; empty where the spec cuts
     nothing.
     """
-    from pyspark.sql import functions as F
-
     if spec.prepare.history is None:
         return regular.select(ID, F.lit(0).cast("bigint").alias("uncut")).limit(0)
     return regular.groupBy(ID).agg(F.count("*").alias("uncut"))
@@ -165,8 +158,6 @@ def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
 
 def _in_silver(lake: Lake, spec: Spec) -> DataFrame:
     """partition_id, `_rows`, `start`, `_end` and `_hash` of the rows that were written."""
-    from pyspark.sql import functions as F
-
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
     facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("_end")]
     return lake.read(SILVER).groupBy(ID).agg(*facts, hashed(spec).alias("_hash"))
@@ -176,8 +167,6 @@ def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
     """Table `partitions`. `end` is the time that forecasts follow: the last row's, or that of
     `prepare.until` where the steps up to it are without rows, being left so or closed.
     """
-    from pyspark.sql import functions as F
-
     return found.select(
         ID,
         "bucket",
@@ -194,16 +183,12 @@ def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
 
 
 def _end(spec: Spec) -> Column:
-    from pyspark.sql import functions as F
-
     if spec.prepare.closed or (spec.prepare.gaps == "leave" and spec.prepare.until is not None):
         return F.greatest(F.col("_end"), F.col("filled_until").cast("timestamp"))
     return F.col("_end")
 
 
 def _count(report: StageReport, lake: Lake, census: Census) -> None:
-    from pyspark.sql import functions as F
-
     entries = census.rows
     gaps = lake.read(QUALITY).filter("check = 'gaps' AND action <> 'left out'")
     found = gaps.agg(F.sum("rows").alias("n")).first()

@@ -8,13 +8,12 @@ off the steps stay, on their own, and a clock that changes makes no second row.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
 
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.frequency import step_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 ID = "partition_id"
 # More steps are no gap but a wrong date: minutes from 1900 on would fill memory and lake.
@@ -47,9 +46,6 @@ def with_missing_steps(
     A time stands once in `rows`. Steps are added between two rows and, where `until` names a column with a
     time, after the last row as far as that time. Column `made` says which rows were added; `until` is gone.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     steps = _in_periods(frequency) if step_of(frequency).months else _of_fixed_length(frequency)
     # Without zone: in a session's zone, a day of its clock's change would not have 24 hours.
     at = F.col(quote(time)).cast("timestamp_ntz")

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pandas as pd
+from pyspark.sql import functions as F
 
 from manymodels_spark.frames import records
 from manymodels_spark.keys import PartitionKey
@@ -52,8 +53,6 @@ class Judged:
 
 def candidates(job: Job, only: str | None) -> list[dict[str, Any]]:
     """The newest logged fit of each partition in scope, with its model id."""
-    from pyspark.sql import functions as F
-
     fits = job.lake.read(FITS).filter(F.col("payload").isNotNull()).drop("payload", "options")
     models = job.lake.read(MODELS).select(
         "run_id", "partition_id", "model_id", "data_version", "spec_hash", "git_commit"

@@ -8,7 +8,8 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import instant
@@ -20,9 +21,6 @@ from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.repository import ModelRepository, Registered
 from manymodels_spark.tracking.roles import standing_champion, stepping_down
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 Row = tuple[object, ...]
 INDEX_SCHEMA = (

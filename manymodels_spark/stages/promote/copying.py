@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.lake.tables import FITS
@@ -23,9 +26,6 @@ from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import Template
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 BATCH = 1000
 
@@ -84,8 +84,6 @@ def _damaged(one: Judged) -> Judged:
 
 def _payloads(job: Job, batch: Sequence[Judged]) -> DataFrame:
     """The payloads of a batch, from the lake."""
-    from pyspark.sql import functions as F
-
     pairs = [(one.row["run_id"], one.row["partition_id"]) for one in batch]
     chosen = job.spark.createDataFrame(pairs, "run_id string, partition_id string")
     fits = job.lake.read(FITS).select("run_id", "partition_id", "payload")

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pyspark.sql import DataFrame
 
 from manymodels_spark.lake.tables import ALERTS, Lake
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 # `q` is the least rate of false discoveries at which a finding counts (see `drift.false_discovery`).
 ALERTS_SCHEMA = (

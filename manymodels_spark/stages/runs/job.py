@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+from pyspark.sql import SparkSession
 
 from manymodels_spark import observe
 from manymodels_spark.display import html_table
@@ -18,9 +20,6 @@ from manymodels_spark.lake.tables import RUNS, Lake
 from manymodels_spark.spark.session import require_utc, sign_in
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.runs.partition_events import log_partitions
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 RUNS_SCHEMA = (
     "run_id string, stage string, status string, started_at timestamp, ended_at timestamp, seconds double, "

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.lake.tables import RUNS
 from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
 from manymodels_spark.stages.runs.owner import OWNER_TYPE, Owner, is_running, this_process
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 RUNNING, WITHDRAWN = "running", "withdrawn"
 CHAMPIONS = ("promote", "rollback", "retire", "index")  # these change the champions, or rest on who they are
@@ -131,8 +131,6 @@ def interrupted(job: Job, stage: str, signature: str) -> str | None:
     """The id of the first run of this very stage with the signature since one ended well, whatever else ran
     since; None where the last one did.
     """
-    from pyspark.sql import functions as F
-
     if not job.lake.exists(RUNS):
         return None
     events = [
@@ -209,8 +207,6 @@ def newest(job: Job, stage: str) -> Run | None:
     """The newest run of a stage and of those claimed with it, whatever became of it; claims that were
     withdrawn are none.
     """
-    from pyspark.sql import functions as F
-
     events = job.lake.read(RUNS).filter(F.col("stage").isin(*_together(stage)))
     order = (F.col("run_id").desc(), F.col("seen").desc())
     found = [Run.of(row) for row in with_lock_columns(events).orderBy(*order).limit(20).collect()]
@@ -226,8 +222,6 @@ def newest(job: Job, stage: str) -> Run | None:
 
 def with_lock_columns(events: DataFrame, *more: Column) -> DataFrame:
     """Rows of `runs` as `Run.of` takes them, and `more`; null in columns that the table does not have yet."""
-    from pyspark.sql import functions as F
-
     # As a number: a timestamp would come in the time zone of this machine.
     facts = [F.col(name) for name in ("run_id", "stage", "status", "note")]
     facts.append(F.col("ended_at").cast("double").alias("seen"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.lake.queries import in_scope
 from manymodels_spark.lake.tables import CALENDAR, FITS, QUARANTINE, SILVER, Lake, union
@@ -13,9 +15,6 @@ from manymodels_spark.stages.prepare.calendar import by_partition
 from manymodels_spark.stages.promote.champions_index import read_index
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 ID = "partition_id"
 # Up to here the training runs of the champions are named in the query, so that other runs' files are skipped.
@@ -36,8 +35,6 @@ def with_champions(job: Job, partitions: DataFrame, cutoff: Column) -> DataFrame
 
 def without_champions(inputs: DataFrame, errors: DataFrame) -> DataFrame:
     """The partitions of `errors` (partition_id, `champion_error`) as if they had no champion."""
-    from pyspark.sql import functions as F
-
     kinds = {field.name: field.dataType for field in inputs.schema}
     none = {name: F.lit(None).cast(kinds[name]) for name in _CHAMPION}
     return inputs.withColumns(none).join(errors, ID)
@@ -49,8 +46,6 @@ def champion_payloads(lake: Lake, champions: DataFrame) -> DataFrame:
     The champions are sent to the files of `fits`, and never the other way: what a night reads and moves does
     not grow with the trainings that were.
     """
-    from pyspark.sql import functions as F
-
     fits = lake.read(FITS)
     runs = [row[0] for row in champions.select("source_run").distinct().limit(MOST_RUNS + 1).collect()]
     if len(runs) <= MOST_RUNS and None not in runs:
@@ -64,8 +59,6 @@ def champion_payloads(lake: Lake, champions: DataFrame) -> DataFrame:
 
 def _failed_fits(lake: Lake) -> DataFrame:
     """partition_id, fit_reason and fit_message of the partitions whose last fit failed."""
-    from pyspark.sql import functions as F
-
     if not lake.exists(QUARANTINE):
         return lake.spark.createDataFrame([], f"{ID} string, fit_reason string, fit_message string")
     named = [F.col("reason").alias("fit_reason"), F.col("message").alias("fit_message")]
@@ -87,8 +80,6 @@ class NeededRows:
 
     def of(self, inputs: DataFrame) -> DataFrame:
         """Columns of silver, `_from_calendar`, and `_due`: whether a table's row is to be predicted."""
-        from pyspark.sql import functions as F
-
         spans = inputs.select(ID, "cutoff", "end", "trained_until", F.col("model_id").isNull().alias("_bare"))
         silver = self.lake.read(SILVER, self.version)
         placed = silver.join(F.broadcast(spans), ID)
@@ -104,8 +95,6 @@ class NeededRows:
         """A champion needs what came since it was trained, which brings it up to date and says what was known
         ahead then; a fallback, the whole history; both, what silver knows of the days after the cutoff.
         """
-        from pyspark.sql import functions as F
-
         time = F.col(quote(str(self.spec.columns.time)))
         since = F.coalesce(F.col("trained_until"), F.lit("0001-01-01").cast("timestamp"))
         past = time <= F.col("cutoff")
@@ -123,8 +112,6 @@ class NeededRows:
 
     def _due(self) -> Column:
         """Whether a table's row is to be predicted: it has no label, or came after what the model knows."""
-        from pyspark.sql import functions as F
-
         if self.every_row or self.spec.task == "forecast":
             return F.lit(True)
         due = F.col(quote(self.spec.columns.target)).isNull()
@@ -135,8 +122,6 @@ class NeededRows:
 
     def _of_calendar(self, spans: DataFrame) -> DataFrame:
         """The calendar's rows after what each model was trained on."""
-        from pyspark.sql import functions as F
-
         known = by_partition(self.lake.read(CALENDAR), in_scope(self.lake, None), self.spec)
         since = F.coalesce(F.col("trained_until"), F.least("end", "cutoff"))
         time = F.col(quote(str(self.spec.columns.time)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import types as T
+from pyspark.sql.types import StructField, StructType
 
 from manymodels_spark.errors import FitError, ManyModelsError, Reason
 from manymodels_spark.frames import records
@@ -20,9 +22,6 @@ from manymodels_spark.spec.model import Spec
 from manymodels_spark.stages.score.known_ahead import DUE, FROM_CALENDAR, known_ahead
 from manymodels_spark.stages.score.payloads import Payloads
 
-if TYPE_CHECKING:
-    from pyspark.sql.types import StructField, StructType
-
 # Columns of `scoring` that `predictions` does not have.
 NOT_PREDICTED = ("key", "champion_error", "error")
 # Every row of a table has its label already: nothing is lost where nothing is predicted.
@@ -32,8 +31,6 @@ Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 def scored_schema(spec: Spec, silver: StructType) -> StructType:
     """The columns of `predictions`, partition columns typed as in the source, and then `NOT_PREDICTED`."""
-    from pyspark.sql import types as T
-
     number = T.StringType() if spec.task == "classification" else T.DoubleType()
     fields = [
         T.StructField("partition_id", T.StringType()),
@@ -55,8 +52,6 @@ def scored_schema(spec: Spec, silver: StructType) -> StructType:
 
 def _row_fields(spec: Spec, silver: StructType) -> list[StructField]:
     """What says which step or row a prediction is of: a forecast's time, or a table's time, id and number."""
-    from pyspark.sql import types as T
-
     time = [T.StructField(str(spec.columns.time), T.TimestampType())] if spec.columns.time else []
     if spec.task == "forecast":
         return time

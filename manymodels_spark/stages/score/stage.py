@@ -11,7 +11,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError, TooManyUnscored
 from manymodels_spark.lake.queries import in_scope
@@ -26,9 +28,6 @@ from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.score.inputs import NeededRows, with_champions, without_champions
 from manymodels_spark.stages.score.score_task import scored_schema, scorer
 from manymodels_spark.stages.score.writing import LOST, write_alerts, write_predictions, write_unscored
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 # Partitions that one call of the scorer serves.
 A_CALL = 64
@@ -92,8 +91,6 @@ def _origin(job: Job, at: datetime | None, only: str | None, version: int, every
 
 def _is_scored(lake: Lake, origin: str) -> bool:
     """Whether the last scoring was made of the same, and ended well."""
-    from pyspark.sql import functions as F
-
     written, _, run_id = (lake.note(SCORING) or "").rpartition(" run=")
     ended = (F.col("run_id") == run_id) & (F.col("status") == "done")
     return written == origin and not lake.read(RUNS).filter(ended).isEmpty()
@@ -125,8 +122,6 @@ class _Scoring:
 
     def _fall_back(self, inputs: DataFrame, note: str) -> None:
         """Let the fallback forecast where a champion could not."""
-        from pyspark.sql import functions as F
-
         first = _own(self.job.lake, self.run_id)
         reason = F.element_at(F.split("error", ": "), 1)
         failed = F.col("error").isNotNull() & ~reason.isin(*_FINAL)
@@ -139,8 +134,6 @@ class _Scoring:
 
     def _predicted(self, inputs: DataFrame) -> DataFrame:
         """One row per prediction, and one with `error` per partition that could not be scored."""
-        from pyspark.sql import functions as F
-
         lake, spec = self.job.lake, self.job.spec
         schema = scored_schema(spec, lake.read(SILVER).schema)
         run = scorer(spec, self.run_id, self.version, schema)
@@ -152,15 +145,11 @@ class _Scoring:
         return cogrouped(spread[0], spread[1], "slot", run, schema)
 
     def _cutoff(self) -> Column:
-        from pyspark.sql import functions as F
-
         return F.col("end") if self.at is None else kept_moment(self.at, self.job.spec)
 
 
 def _refuse_future(inputs: DataFrame, at: datetime) -> None:
     """Raise ManyModelsError where a champion knows rows after the cutoff."""
-    from pyspark.sql import functions as F
-
     late = inputs.filter(F.col("trained_until") > F.col("cutoff"))
     newest = F.max("trained_until").cast("string").alias("newest")
     found = late.agg(F.count("*").alias("n"), newest).first()
@@ -174,8 +163,6 @@ def _refuse_future(inputs: DataFrame, at: datetime) -> None:
 
 def _own(lake: Lake, run_id: str) -> DataFrame:
     """What this run has scored. Raises ConcurrentWrite where another run has put its own in its place."""
-    from pyspark.sql import functions as F
-
     rows = lake.read(SCORING, lake.version(SCORING))
     if not rows.filter(F.col("run_id") != run_id).isEmpty():
         raise ConcurrentWrite(
@@ -185,8 +172,6 @@ def _own(lake: Lake, run_id: str) -> DataFrame:
 
 
 def _count(report: StageReport, scored: DataFrame, partitions: DataFrame) -> None:
-    from pyspark.sql import functions as F
-
     ok, partition = F.col("error").isNull(), F.col("partition_id")
     row = scored.agg(
         F.count_distinct(F.when(ok, partition)).alias("scored"),

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pandas as pd
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.types import StructType
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
@@ -31,11 +37,6 @@ from manymodels_spark.stages.score.score_task import (
     outcome,
     scored_schema,
 )
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-    from pyspark.sql.streaming.query import StreamingQuery
-    from pyspark.sql.types import StructType
 
 REQUEST = "request_id"
 
@@ -75,8 +76,6 @@ def request_schema(job: Job) -> StructType:
     """What a row holds: `request_id` (text, may be missing), partition columns, time, inputs, typed as in
     silver.
     """
-    from pyspark.sql import types as T
-
     spec, silver = job.spec, job.lake.read(SILVER).schema
     names = [
         *spec.partition_by,
@@ -88,8 +87,6 @@ def request_schema(job: Job) -> StructType:
 
 
 def _rows(job: Job, stream: Stream, schema: StructType) -> DataFrame:
-    from pyspark.sql import functions as F
-
     reader = job.spark.readStream
     if isinstance(stream, Kafka):
         options = {name: resolve(value) for name, value in stream.options.items()}
@@ -119,8 +116,6 @@ def _answering(job: Job, run_id: str, checkpoint: str) -> Callable[[DataFrame, i
 
 def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     """A row per row of the batch, as in `predictions` with `request_id`, `batch` and `error`."""
-    from pyspark.sql import functions as F
-
     lake, spec = job.lake, job.spec
     schema = scored_schema(spec, lake.read(SILVER).schema).add(REQUEST, "string").add("batch", "long")
     partitions = lake.read(PARTITIONS)
@@ -168,8 +163,6 @@ def _answer(
 
 def _unknown(rows: DataFrame, spec: Spec, schema: StructType, run_id: str, number: int) -> DataFrame:
     """The rows of partitions that prepare has not met, each with its error."""
-    from pyspark.sql import functions as F
-
     known = {
         "run_id": F.lit(run_id),
         "batch": F.lit(number),
@@ -205,8 +198,6 @@ def _id(job: Job, checkpoint: str) -> str:
 
 
 def _await(query: StreamingQuery) -> None:
-    from pyspark.errors import StreamingQueryException
-
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
@@ -216,8 +207,6 @@ def _await(query: StreamingQuery) -> None:
 
 
 def _count(job: Job, report: StageReport) -> None:
-    from pyspark.sql import functions as F
-
     report.counts.update(rows=0, errors=0)
     if job.lake.exists(STREAMED):
         mine = job.lake.read(STREAMED).filter(F.col("run_id") == report.run_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ConcurrentWrite
 from manymodels_spark.lake.queries import PREDICTION_KEY
@@ -18,9 +20,6 @@ from manymodels_spark.stages.runs.alerts import (
     replace_alerts,
 )
 from manymodels_spark.stages.score.score_task import NOT_PREDICTED, NOTHING_DUE
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 ATTEMPTS = 3
 # A champion is there, and no forecast.
@@ -48,8 +47,6 @@ def write_predictions(lake: Lake, scored: DataFrame, spec: Spec, run_id: str) ->
 
 
 def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
-    from pyspark.sql import functions as F
-
     if not lake.exists(PREDICTIONS):
         lake.append(PREDICTIONS, rows, once=f"{run_id}-predictions")
         return
@@ -70,8 +67,6 @@ def _write_once(lake: Lake, rows: DataFrame, spec: Spec, run_id: str) -> None:
 
 def _matching(rows: DataFrame, others: DataFrame, keys: Sequence[str], how: str) -> DataFrame:
     """`rows` joined with the keys of `others`; nulls are equal, for without times no row has a cutoff."""
-    from pyspark.sql import functions as F
-
     named = {name: f"_key_{number}" for number, name in enumerate(keys)}
     theirs = others.select(*(F.col(quote(name)).alias(alias) for name, alias in named.items())).distinct()
     equal = [F.col(quote(name)).eqNullSafe(F.col(alias)) for name, alias in named.items()]
@@ -86,8 +81,6 @@ def write_unscored(lake: Lake, scored: DataFrame) -> None:
 
 def write_alerts(lake: Lake, scored: DataFrame, spec: Spec) -> None:
     """An alert for each partition that lost its forecast, or has the fallback's in the champion's place."""
-    from pyspark.sql import functions as F
-
     reason = F.element_at(F.split(F.coalesce("error", "champion_error"), ": "), 1)
     check = F.when(F.col("error").isNotNull(), UNSCORED_CHECK).otherwise(FALLBACK_CHECK)
     advice = F.when(F.col("error").isNotNull(), _ADVICE[UNSCORED_CHECK]).otherwise(_ADVICE[FALLBACK_CHECK])

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
 from manymodels_spark.errors import Reason
 from manymodels_spark.lake.queries import in_scope, latest_fits
 from manymodels_spark.lake.tables import ALERTS, FITS, MODELS, Lake
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import Column, DataFrame
 
 # What may end differently when the same rows are fitted again; any other failure is a property of the rows.
 TRANSIENT = [Reason.TIMED_OUT, Reason.OUT_OF_MEMORY, Reason.WORKER_CRASHED]
@@ -76,8 +78,6 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
     """Compare the prepared partitions with their latest logged fits; what `run_id` has done already is
     done.
     """
-    from pyspark.sql import functions as F
-
     scope = in_scope(lake, choice.only).withColumn("fingerprint", fingerprint(spec_hash))
     known = scope.join(_last_fits(lake, run_id), "partition_id", "left").join(
         _alerted(lake), "partition_id", "left"
@@ -103,15 +103,11 @@ def select(lake: Lake, choice: Choice, spec_hash: str, run_id: str) -> Selection
 
 def fingerprint(spec_hash: str) -> Column:
     """The fingerprint that a partition's model must have."""
-    from pyspark.sql import functions as F
-
     return F.sha2(F.concat_ws("|", F.col("data_hash"), F.lit(spec_hash)), 256)
 
 
 def _last_fits(lake: Lake, run_id: str) -> DataFrame:
     """The newest fit of every partition that counts: failed, or logged in MLflow, or of this very run."""
-    from pyspark.sql import functions as F
-
     if not lake.exists(FITS):
         columns = ", ".join(f"last_{name} {kind}" for name, kind in _LAST.items())
         return lake.spark.createDataFrame([], f"partition_id string, {columns}")
@@ -127,8 +123,6 @@ def _last_fits(lake: Lake, run_id: str) -> DataFrame:
 
 def _alerted(lake: Lake) -> DataFrame:
     """The partitions for which monitoring called, and when."""
-    from pyspark.sql import functions as F
-
     if not lake.exists(ALERTS):
         return lake.spark.createDataFrame([], "partition_id string, alerted_at timestamp")
     return lake.read(ALERTS).groupBy("partition_id").agg(F.max("at").alias("alerted_at"))
@@ -138,8 +132,6 @@ def _fate(choice: Choice, run_id: str) -> Column:
     """What becomes of a partition: done, inactive, broken, todo, quarantined (still, for its rows) or
     unchanged.
     """
-    from pyspark.sql import functions as F
-
     same = F.col("last_fingerprint").eqNullSafe(F.col("fingerprint"))
     failed = F.col("last_status").eqNullSafe(F.lit("failed"))
     again = failed & F.col("last_reason").isin([str(reason) for reason in TRANSIENT])

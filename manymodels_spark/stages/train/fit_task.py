@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pyarrow as pa
+from pyspark import TaskContext
 
 from manymodels_spark.families import registry
 from manymodels_spark.keys import PartitionKey
@@ -142,7 +143,5 @@ def _sandbox(spec_text: str, spec: Spec) -> Sandbox:
 
 def _this_task() -> int:
     """The Spark task at work: the one that the partition was packed into, unless something moved it."""
-    from pyspark import TaskContext
-
     context = TaskContext.get()
     return -1 if context is None else context.partitionId()

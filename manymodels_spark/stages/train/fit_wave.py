@@ -7,6 +7,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from manymodels_spark import observe
@@ -23,7 +24,6 @@ from manymodels_spark.stages.train.warm_start import warm_starts
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
 
 SLOT, NUMBER = "_slot", "_number"
 # From this many rows a partition on, Spark's own conversion to pandas costs no more than Arrow's.

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import pandas as pd
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark import observe
 from manymodels_spark.errors import PayloadError
@@ -25,9 +27,6 @@ from manymodels_spark.stages.packaging.model_files import write_files
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.artifacts import Template
 from manymodels_spark.tracking.repository import ModelRecord, ModelRepository, Registered
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 MODELS_SCHEMA = (
     "run_id string, wave int, partition_id string, model_id string, location string, sha256 string, family "
@@ -95,8 +94,6 @@ class Recorder:
         return len(fitted)
 
     def _fits(self, wave: int) -> DataFrame:
-        from pyspark.sql import functions as F
-
         mine = (F.col("run_id") == self.origin.job) & (F.col("wave") == wave) & F.col("payload").isNotNull()
         return self.lake.read(FITS).filter(mine)
 

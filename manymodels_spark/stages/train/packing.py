@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from manymodels_spark.families import registry
 from manymodels_spark.spec.model import Spec
@@ -16,7 +18,6 @@ from manymodels_spark.spec.model import Spec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyspark.sql import SparkSession
 
 TASKS_PER_CORE = 4
 
@@ -65,8 +66,6 @@ def slots(spark: SparkSession, tasks: int) -> tuple[int, ...]:
 
     Hashing would put two heavy partitions into one task now and then; with these numbers it cannot.
     """
-    from pyspark.sql import functions as F
-
     numbers = spark.range(tasks * 40).select(F.col("id").cast("int").alias("slot"))
     target = F.pmod(F.hash("slot"), F.lit(tasks))
     found = numbers.groupBy(target.alias("task")).agg(F.min("slot").alias("slot")).collect()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ADVICE, Reason
 from manymodels_spark.frames import records
@@ -30,8 +31,6 @@ def refresh(lake: Lake) -> None:
     """Rewrite the `quarantine` table from the latest outcome of every partition that is still in the data and
     active.
     """
-    from pyspark.sql import functions as F
-
     if not lake.exists(FITS):
         return
     present = prepared_partitions(lake).filter("NOT inactive").select("partition_id")
@@ -62,8 +61,6 @@ class ByReason:
 
 def by_reason(lake: Lake) -> list[ByReason]:
     """The quarantine in short, most frequent reason first."""
-    from pyspark.sql import functions as F
-
     some = F.slice(F.sort_array(F.collect_set(F.struct("key", "message"))), 1, EXAMPLES).alias("some")
     table = (
         lake.read(QUARANTINE)

@@ -15,6 +15,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from pyspark.sql import functions as F
 
 from manymodels_spark._version import __version__
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError, TooManyFailures
@@ -162,8 +163,6 @@ class _Training:
 
     def _log_unlogged(self, recorder: Recorder) -> None:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""
-        from pyspark.sql import functions as F
-
         mine = self.job.lake.read(FITS).filter(
             (F.col("run_id") == self.run_id) & F.col("payload").isNotNull()
         )
@@ -176,8 +175,6 @@ class _Training:
 
     def _next(self) -> int:
         """The number of the next wave; it counts on where an interrupted run stopped."""
-        from pyspark.sql import functions as F
-
         if not self.job.lake.exists(FITS):
             return 1
         mine = self.job.lake.read(FITS).filter(F.col("run_id") == self.run_id)
@@ -217,8 +214,6 @@ class _Training:
 
 def _outcomes(job: Job, run_id: str) -> dict[str, int]:
     """Partitions of a run by status."""
-    from pyspark.sql import functions as F
-
     mine = (
         job.lake.read(FITS).filter(F.col("run_id") == run_id).groupBy("status").agg(F.count("*").alias("n"))
     )

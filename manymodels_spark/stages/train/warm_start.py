@@ -5,14 +5,13 @@ asks for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from manymodels_spark.families import registry
 from manymodels_spark.lake.tables import CHAMPIONS, FITS, Lake
 from manymodels_spark.spec.model import Spec
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 
 def warm_starts(lake: Lake, spec: Spec, partitions: Iterable[str]) -> dict[str, bytes]:
@@ -27,8 +26,6 @@ def warm_starts(lake: Lake, spec: Spec, partitions: Iterable[str]) -> dict[str, 
 
 
 def _payloads(lake: Lake, partitions: list[str]) -> DataFrame:
-    from pyspark.sql import functions as F
-
     listed = lake.spark.createDataFrame([(partition,) for partition in partitions], "partition_id string")
     champions = (
         lake.read(CHAMPIONS)
