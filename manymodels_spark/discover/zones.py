@@ -12,7 +12,7 @@ from manymodels_spark.spec.frequency import step_of
 
 _DAY = 86_400
 # One zone for each pair of distances (winter and summer, hours), of those with the same clock.
-_ZONES = {
+_ZONES: dict[tuple[int, ...], str] = {
     (1, 2): "Europe/Madrid", (0, 1): "Europe/London", (2, 3): "Europe/Athens", (-5, -4): "America/New_York",
     (-6, -5): "America/Chicago", (-7, -6): "America/Denver", (-8, -7): "America/Los_Angeles",
     (10, 11): "Australia/Sydney",

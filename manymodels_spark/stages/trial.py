@@ -178,7 +178,7 @@ def _trial(job: Job, spec: Spec, report: RunReport, total: int, begin: float) ->
     fits = records(job.lake.read(FITS).select(*columns).toPandas())
     good = [row for row in fits if row["status"] != "failed"]
     metric = spec.metric
-    found = {str(row["partition_id"]): dict(row["metrics"] or {}) for row in good}  # type: ignore[call-overload]
+    found = {str(row["partition_id"]): dict(row["metrics"] or {}) for row in good}
     own = {name: float(one[metric]) for name, one in found.items() if one.get(metric) is not None}
     naive = [one[f"seasonal_naive_{metric}"] for one in found.values() if f"seasonal_naive_{metric}" in one]
     families = pd.Series([str(row["family"]) for row in good], dtype=str).value_counts().to_dict()

@@ -63,8 +63,9 @@ def _melted(rows: DataFrame, melt: Melt) -> DataFrame:
     as_text = rows.select(
         *(quote(name) for name in kept), *(F.col(quote(name)).cast("string").alias(name) for name in others)
     )
-    quoted = [quote(name) for name in kept], [quote(name) for name in others]
-    long = as_text.unpivot(*quoted, melt.name, melt.values)
+    ids = [F.col(quote(name)) for name in kept]
+    values = [F.col(quote(name)) for name in others]
+    long = as_text.unpivot([*ids], [*values], melt.name, melt.values)
     return long.filter(F.col(quote(melt.values)).isNotNull())
 
 
