@@ -61,7 +61,7 @@ def init(
     _show_guesses(answers, "--yes was given" if yes else "there is no terminal to ask at")
     size = "20 partitions" if found.keys.partitions > 20 else plural(found.keys.partitions, "partition")
     console.print(
-        f"\nwrote {path}. Next: [bold]manymodels try {path}[/]   ({size}, under a minute)", highlight=False
+        f"\nwrote {path}. Next: [bold]manymodels try {path}[/]   ({size}, about a minute)", highlight=False
     )
 
 
