@@ -117,9 +117,9 @@ class Spec(Part):
         late = getattr(self.source, "late", "0s")
         if int(late[:-1]) and self.prepare.duplicates != "last":
             raise ValueError(
-                f"prepare.duplicates: {self.prepare.duplicates!r} does not fit source.jdbc.late: {late}. A row that "
-                "was corrected is read anew, and would count beside what it replaces. Use duplicates: last, or "
-                "late: 0s"
+                f"prepare.duplicates: {self.prepare.duplicates!r} does not fit source.jdbc.late: {late}. "
+                "A row that was corrected is read anew, and would count beside what it replaces. "
+                "Use duplicates: last, or late: 0s"
             )
         return self
 
