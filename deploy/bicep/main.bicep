@@ -32,7 +32,7 @@ param kubernetes bool = false
 @description('Whether lake, vault, images and Postgres have addresses in a network of their own only, and Databricks and AKS run in it.')
 param privateNetwork bool = false
 
-@description('Who is mailed when a pipeline of Synapse or Data Factory fails.')
+@description('Who is mailed when a pipeline of Synapse, Data Factory or Azure ML fails.')
 param alertMail string
 
 @description('Tags of every resource.')
@@ -231,6 +231,7 @@ module alerts 'modules/alerts.bicep' = {
     mail: alertMail
     factoryId: factory.outputs.id
     synapseId: withSynapse ? synapse!.outputs.id : ''
+    learningIds: [learningDevelopment.outputs.id, learningProduction.outputs.id]
     tags: tags
   }
 }
@@ -259,6 +260,7 @@ module cluster 'modules/cluster.bicep' = if (kubernetes) {
     operatorsObjectId: operatorsObjectId
     identityId: kubernetes ? clusterIdentity!.outputs.id : ''
     serverName: server.outputs.name
+    promoterName: promoter.outputs.name
     mlflowName: kubernetes ? mlflow!.outputs.name : ''
     subnetId: privateNetwork ? network!.outputs.clusterId : ''
     tags: tags

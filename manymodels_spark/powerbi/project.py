@@ -36,15 +36,24 @@ def project_files(
     return {
         **({} if access is None else {"access.sql": access_script(tables[-1][1], schema)}),
         "views.sql": views_script(made, schema),
-        f"{star.spec}.pbip": _json(
+        **_opened(star.spec, server, database),
+        **{f"{star.spec}.SemanticModel/definition/{path}": text for path, text in model.items()},
+        **{f"{star.spec}.Report/definition/{path}": text for path, text in report.items()},
+    }
+
+
+def _opened(spec: str, server: str, database: str) -> dict[str, str]:
+    """What Power BI Desktop opens: the project, the connection alone, and the heads of model and report."""
+    return {
+        f"{spec}.pbip": _json(
             {
                 "$schema": f"{_PROPERTIES}/pbip/pbipProperties/1.0.0/schema.json",
                 "version": "1.0",
-                "artifacts": [{"report": {"path": f"{star.spec}.Report"}}],
+                "artifacts": [{"report": {"path": f"{spec}.Report"}}],
                 "settings": {"enableAutoRecovery": True},
             }
         ),
-        f"{star.spec}.pbids": _json(
+        f"{spec}.pbids": _json(
             {
                 "version": "0.1",
                 "connections": [
@@ -56,16 +65,14 @@ def project_files(
                 ],
             }
         ),
-        f"{star.spec}.SemanticModel/definition.pbism": _json({"version": "4.0", "settings": {}}),
-        f"{star.spec}.Report/definition.pbir": _json(
+        f"{spec}.SemanticModel/definition.pbism": _json({"version": "4.0", "settings": {}}),
+        f"{spec}.Report/definition.pbir": _json(
             {
                 "$schema": f"{_PROPERTIES}/item/report/definitionProperties/1.0.0/schema.json",
                 "version": "4.0",
-                "datasetReference": {"byPath": {"path": f"../{star.spec}.SemanticModel"}},
+                "datasetReference": {"byPath": {"path": f"../{spec}.SemanticModel"}},
             }
         ),
-        **{f"{star.spec}.SemanticModel/definition/{path}": text for path, text in model.items()},
-        **{f"{star.spec}.Report/definition/{path}": text for path, text in report.items()},
     }
 
 

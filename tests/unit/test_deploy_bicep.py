@@ -273,11 +273,15 @@ def test_pods_are_identities_by_the_service_accounts_of_the_manifests() -> None:
     assert named == accounts | {"manymodels:mlflow-dev"}
 
 
-def test_a_failed_pipeline_of_either_service_is_mailed_to_the_operators() -> None:
+def test_a_failed_pipeline_of_any_service_is_mailed_to_the_operators() -> None:
     tree = TREES[BICEP / "modules" / "alerts.bicep"]["resources"]
     rules = {name: config(one)["properties"] for name, one in tree.items() if name != "operators"}
     metrics = {name: one["criteria"]["allOf"][0]["metricName"] for name, one in rules.items()}
-    assert metrics == {"factory": "PipelineFailedRuns", "synapse": "IntegrationPipelineRunsEnded"}
+    assert metrics == {
+        "factory": "PipelineFailedRuns",
+        "synapse": "IntegrationPipelineRunsEnded",
+        "learning": "Failed Runs",
+    }
     assert all(one["enabled"] is True and one["actions"] for one in rules.values())
     assert config(tree["operators"])["properties"]["emailReceivers"]
 

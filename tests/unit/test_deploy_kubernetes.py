@@ -11,8 +11,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from deploy_files import DEPLOY, ROOT, read
+from deploy_files import DEPLOY, ROOT, read, wanted
 
+from manymodels_spark.cli import main
 from manymodels_spark.cli.serving import serve
 from manymodels_spark.serving.settings import PREFIX, ServingSettings
 
@@ -118,6 +119,27 @@ def test_the_pods_are_held_to_little_and_outlive_a_drain() -> None:
     assert container["resources"]["limits"]["memory"] == "2Gi" and float(bound) < 2048, (
         "models go before the pod is killed"
     )
+
+
+# --- all stages on one machine ---
+
+JOBS = {path.name: read(path) for path in sorted((AKS / "jobs").glob("*.yaml")) if path.name != "spec.yaml"}
+
+
+def test_the_jobs_are_valid_and_run_commands_that_exist_in_their_order() -> None:
+    steps: dict[str, list[str]] = {}
+    for name in ("nightly", "upkeep"):
+        kubernetes_validate.validate(JOBS[f"{name}.yaml"], "1.37", strict=True)
+        pod = JOBS[f"{name}.yaml"]["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        steps[name] = [one["args"][0] for one in [*pod["initContainers"], *pod["containers"]]]
+        assert pod["serviceAccountName"] == JOBS["serviceaccount.yaml"]["metadata"]["name"]
+    assert steps == {"nightly": ["run", "monitor"], "upkeep": ["maintain", "retire"]}
+    assert {step for each in steps.values() for step in each} <= set(main.commands)
+
+
+def test_the_jobs_are_given_what_their_spec_asks_for() -> None:
+    secret = {"SALES_DB_URL", "WAREHOUSE_URL"}
+    assert wanted(AKS / "jobs" / "spec.yaml") == secret | set(settings_of(AKS / "jobs" / "settings.env"))
 
 
 # --- the MLflow server ---

@@ -1,8 +1,9 @@
-// Failed pipelines of Synapse and Data Factory reach a person: one action group, one rule a service.
+// Failed pipelines of Synapse, Data Factory and Azure ML reach a person: one action group, one rule a service.
 param prefix string
 param mail string
 param factoryId string
 param synapseId string
+param learningIds array
 param tags object
 
 resource operators 'Microsoft.Insights/actionGroups@2023-01-01' = {
@@ -92,5 +93,37 @@ resource synapse 'Microsoft.Insights/metricAlerts@2018-03-01' = if (!empty(synap
     ]
   }
 }
+
+resource learning 'Microsoft.Insights/metricAlerts@2018-03-01' = [for (id, number) in learningIds: {
+  name: '${prefix}-learning-failed-${number}'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'A job of Azure ML failed: Jobs in the studio, Resubmit.'
+    severity: 1
+    enabled: true
+    scopes: [id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          name: 'failed'
+          criterionType: 'StaticThresholdCriterion'
+          metricName: 'Failed Runs'
+          operator: 'GreaterThan'
+          threshold: 0
+          timeAggregation: 'Total'
+        }
+      ]
+    }
+    actions: [
+      {
+        actionGroupId: operators.id
+      }
+    ]
+  }
+}]
 
 output operatorsId string = operators.id

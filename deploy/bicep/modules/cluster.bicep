@@ -6,6 +6,7 @@ param operatorsObjectId string
 param identityId string
 param serverName string
 param mlflowName string
+param promoterName string
 param subnetId string
 param tags object
 
@@ -148,6 +149,21 @@ resource mlflowPods 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedI
   properties: {
     issuer: cluster.properties.oidcIssuerProfile.issuerURL
     subject: 'system:serviceaccount:manymodels:mlflow'
+    audiences: ['api://AzureADTokenExchange']
+  }
+}
+
+// Jobs on AKS run as the identity that writes production.
+resource promoter 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' existing = {
+  name: promoterName
+}
+
+resource jobPods 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31' = {
+  parent: promoter
+  name: 'aks'
+  properties: {
+    issuer: cluster.properties.oidcIssuerProfile.issuerURL
+    subject: 'system:serviceaccount:manymodels:manymodels-jobs'
     audiences: ['api://AzureADTokenExchange']
   }
 }

@@ -173,5 +173,6 @@ resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for id in 
   }
 }]
 
+output id string = workspace.id
 output name string = workspace.name
 output principalId string = workspace.identity.principalId
