@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,6 +29,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 console = Console(soft_wrap=True)
 errors = Console(stderr=True, soft_wrap=True)
 EXIT_ERROR, EXIT_SPEC, EXIT_FAILURES = 1, 2, 3
+
+# Commands that talk to MLflow, whose import takes seconds.
+_WITH_MODELS = frozenset({"run", "train", "promote", "score"})
 
 spec_argument = click.argument("spec", type=click.Path(dir_okay=False))
 only_option = click.option(
@@ -89,12 +94,35 @@ def job_parts(path: str) -> tuple[Spec, Progress]:
     from manymodels_spark.doctor import preflight
     from manymodels_spark.families.checked_spec import load_spec
 
-    spec = load_spec(path)
-    preflight(spec, str(click.get_current_context().command.name))
+    spec, command = load_spec(path), str(click.get_current_context().command.name)
+    preflight(spec, command)
     _silence_query_logger()
     from manymodels_spark.stages.runs.progress import Bars, Events, Lines
 
+    if command in _WITH_MODELS:
+        _import_ahead(spec)
     return spec, Events() if observe.is_json() else Bars(console) if console.is_terminal else Lines(console)
+
+
+def _import_ahead(spec: Spec) -> None:
+    """Import what the command is about to need while Java starts, on another core.
+
+    What Spark's session imports itself is imported first: two threads that import one package at once may see
+    half of it.
+    """
+    import pandas  # noqa: F401
+    import pyspark.sql  # noqa: F401
+
+    modules = ["mlflow", "mlflow.entities", "manymodels_spark.stages.pipeline"]
+    if spec.mlflow.development.tracking.startswith("sqlite"):
+        modules.append("mlflow.store.tracking.sqlalchemy_store")
+
+    def load() -> None:
+        with suppress(ImportError):  # whoever needs it says so
+            for name in modules:
+                import_module(name)
+
+    Thread(target=load, name="imports", daemon=True).start()
 
 
 def _silence_query_logger() -> None:

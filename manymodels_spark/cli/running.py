@@ -16,10 +16,10 @@ SHOWN = 20
 @spec_argument
 def run(spec: str) -> None:
     """All stages, from the source to the warehouse."""
+    job = job_of(spec)
     from manymodels_spark.cli.closing import print_closing
     from manymodels_spark.stages.pipeline import run as run_all
 
-    job = job_of(spec)
     console.print(
         f"[bold]{job.spec.name}[/]   MLflow {job.spec.mlflow.development.tracking}\n", highlight=False
     )

@@ -7,7 +7,7 @@ Stored by skops inside JSON; nothing is pickled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -22,6 +22,7 @@ from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.features import LagFeatures, newer_tail
 from manymodels_spark.families.numpy_pipeline import Plain, plain
 from manymodels_spark.families.options import BoostingOptions, ForestOptions, Options, SklearnOptions
+from manymodels_spark.families.threads import is_held
 
 # Rows of a table below which a product is too small for BLAS to share among threads.
 FEW = 100
@@ -246,6 +247,8 @@ def _pools() -> Any:
 
 def one_thread() -> AbstractContextManager[Any]:
     """Holds OpenMP and BLAS to one thread: a task has one core, and sums do not depend on their number."""
+    if is_held():
+        return nullcontext()
     limit: AbstractContextManager[Any] = _pools().limit(limits=1)
     return limit
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
+from manymodels_spark.lake.local_log import LocalLog
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import resolve
 
@@ -117,7 +118,7 @@ class Lake:
     def _is_there(self, table: str) -> bool:
         if self.is_catalog:
             return bool(self.spark.catalog.tableExists(self.location(table)))
-        return self.detail(table) is not None
+        return self._local_log(table) is not None or self.detail(table) is not None
 
     def detail(self, table: str) -> Row | None:
         """What Delta says of the table now (`DESCRIBE DETAIL`: its id, location, features); None where it has
@@ -239,6 +240,8 @@ class Lake:
     def version(self, table: str) -> int:
         """The newest version of the table. Raises ManyModelsError naming the stage to run first."""
         self._require(table)
+        if log := self._local_log(table):
+            return log.version
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").first()
         return int(row["version"]) if row else 0
 
@@ -246,24 +249,32 @@ class Lake:
         """What the newest commit that says anything says of itself (see `note` of the writers)."""
         if not self.exists(table):
             return None
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 50").select(
-            "version", "userMetadata"
-        )
-        row = history.filter("userMetadata IS NOT NULL").orderBy("version", ascending=False).first()
-        return str(row["userMetadata"]) if row else None
+        return next((note for _, note in self._notes(table, 50)), None)
 
     def notes(self, table: str, since: int) -> list[str]:
         """What the commits after version `since` say of themselves, in the order in which they were made."""
-        history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 100").select(
-            "version", "userMetadata"
-        )
-        rows = history.filter(f"version > {since} AND userMetadata IS NOT NULL").orderBy("version").collect()
-        return [str(row["userMetadata"]) for row in rows]
+        return [note for version, note in reversed(self._notes(table, 100)) if version > since]
+
+    def _notes(self, table: str, count: int) -> list[tuple[int, str]]:
+        """Version and note of those of the last commits that have one, the newest first."""
+        if log := self._local_log(table):
+            commits = [(version, info.get("userMetadata")) for version, info in log.commits(count)]
+        else:
+            history = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT {count}")
+            rows = history.select("version", "userMetadata").collect()
+            commits = sorted(((int(row[0]), row[1]) for row in rows), reverse=True)
+        return [(version, str(note)) for version, note in commits if note is not None]
 
     def written(self, table: str) -> int:
         """Rows that the newest commit wrote, as Delta counted them."""
+        if log := self._local_log(table):
+            metrics = log.commits(1)[0][1].get("operationMetrics", {})
+            return int(metrics.get("numOutputRows", 0))
         row = self.spark.sql(f"DESCRIBE HISTORY {self.ref(table)} LIMIT 1").select("operationMetrics").first()
         return int(row["operationMetrics"].get("numOutputRows", 0)) if row else 0
+
+    def _local_log(self, table: str) -> LocalLog | None:
+        return None if self.is_catalog else LocalLog.of(self.spark, self.location(table))
 
     def _save(self, writer: Any, table: str, note: str | None, mapped: bool) -> None:
         if note is not None:

@@ -41,11 +41,19 @@ class Trial:
     seconds: float = 0.0
     error: Exception | None = None
     size: float = 1.0
+    _pooled: dict[frozenset[int], dict[str, float]] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:
         """All metrics over all folds."""
-        return pooled(self.judged)
+        return self.metrics_over(frozenset(range(len(self.judged))))
+
+    def metrics_over(self, folds: frozenset[int]) -> dict[str, float]:
+        """All metrics over these folds together, computed once."""
+        found = self._pooled.get(folds)
+        if found is None:
+            found = self._pooled[folds] = pooled([self.judged[fold] for fold in sorted(folds)])
+        return found
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,8 @@ class Backtest:
     def _fit_and_predict(self, family: Family[Any], fold: Fold, earliest: Any) -> tuple[Any, Floats, float]:
         train, problem = self.training(family, fold.train), self.problem
         first = fold.test[0] - fold.gap
-        span = rows_at(self.grid.rows, np.arange(first, fold.test[-1] + 1) if fold.gap else fold.test)
+        steps = np.arange(first, fold.test[-1] + 1) if fold.gap else fold.test
+        span = rows_at(self.grid.rows, steps).copy()
         began = time.perf_counter()
         model = family.fit(train, problem) if earliest is None else family.refit(earliest, train, problem)
         predicted = np.asarray(family.predict(model, span, problem), dtype=np.float64)

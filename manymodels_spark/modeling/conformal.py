@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -123,12 +123,8 @@ def calibrate(
         ]
         worth = _independent(parts, distinct)
     made = _Quantiles(np.sort(scaled), np.sort(np.abs(scaled)), worth)
-    return Intervals(
-        intercept,
-        slope,
-        made.pairs(sorted({*levels, *_LEVELS})),
-        {probability: made.signed_or_not(probability) for probability in probabilities},
-    )
+    pairs, single = made.pairs_and_single(sorted({*levels, *_LEVELS}), probabilities)
+    return Intervals(intercept, slope, pairs, single)
 
 
 @dataclass(frozen=True)
@@ -139,23 +135,34 @@ class _Quantiles:
     sizes: Floats
     worth: float
 
-    def pairs(self, levels: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """The lower and upper quantile of each level, in order of levels: a higher one is never narrower,
-        though Student's part may rise less steeply than the residuals' own.
-        """
-        ends = [0.5 - level / 200 for level in levels]
-        lower = np.minimum.accumulate([min(self.signed_or_not(end), 0.0) for end in ends])
-        upper = np.maximum.accumulate([max(self.signed_or_not(1 - end), 0.0) for end in ends])
-        return {level: (float(a), float(b)) for level, a, b in zip(levels, lower, upper, strict=True)}
+    def pairs_and_single(
+        self, levels: Sequence[int], probabilities: Sequence[float]
+    ) -> tuple[dict[int, tuple[float, float]], dict[float, float]]:
+        """The lower and upper quantile of each level, in order of levels, and those of single probabilities.
 
-    def signed_or_not(self, probability: float) -> float:
-        """The quantile of a probability: of the signed residuals by their weight, else of their size."""
-        level = abs(2 * probability - 1)
-        size = _quantile(self.sizes, level, self.worth) if level > 0 else 0.0
-        symmetric = math.copysign(size, probability - 0.5)
+        A higher level is never narrower, though Student's part may rise less steeply than the residuals' own.
+        """
+        ends, count = 0.5 - np.asarray(levels) / 200, len(levels)
+        found = self.signed_or_not(np.concatenate([ends, 1 - ends, probabilities]))
+        lower, upper = found[:count], found[count : 2 * count]
+        lower = np.minimum.accumulate(np.where(lower > 0, 0.0, lower))
+        upper = np.maximum.accumulate(np.where(upper < 0, 0.0, upper))
+        pairs = dict(zip(levels, zip(lower.tolist(), upper.tolist(), strict=True), strict=True))
+        return pairs, dict(zip(probabilities, found[2 * count :].tolist(), strict=True))
+
+    def signed_or_not(self, probabilities: Floats) -> Floats:
+        """The quantiles of probabilities: of the signed residuals by their weight, else of their size; shape
+        (len(probabilities),).
+        """
+        sizes = _quantiles(self.sizes, np.abs(2 * probabilities - 1), self.worth)
+        symmetric = np.copysign(sizes, probabilities - 0.5)
         if self._weight == 0:
             return symmetric
-        return self._weight * self._signed(probability) + (1 - self._weight) * symmetric
+        low = probabilities < 0.5
+        signed = np.empty(len(probabilities))
+        signed[~low] = _upper_quantiles(self.signed, probabilities[~low], self.worth)
+        signed[low] = -_upper_quantiles(-self.signed[::-1], 1 - probabilities[low], self.worth)
+        return np.asarray(self._weight * signed + (1 - self._weight) * symmetric, dtype=np.float64)
 
     @cached_property
     def _weight(self) -> float:
@@ -169,18 +176,6 @@ class _Quantiles:
         skewness = float((centred**3).mean()) ** 2 * self.worth / 6
         bias = (float(self.signed.mean()) / spread) ** 2 * self.worth
         return max(0.0, 1 - _CHANCE / max(skewness + bias, _CHANCE))
-
-    def _signed(self, probability: float) -> float:
-        if probability < 0.5:
-            return -_Quantiles(-self.signed[::-1], self.sizes, self.worth)._signed(1 - probability)
-        count, level = len(self.signed), 2 * probability - 1
-        middle = float(np.median(self.signed))
-        widened = _student(level, self.worth) / _student(level, count) if level > 0 else 1.0
-        rank = math.ceil((count + 1) * probability)
-        if rank <= count:
-            return middle + (float(self.signed[rank - 1]) - middle) * widened
-        beyond = max(float(self.signed[-1]) - middle, _spread(self.signed - middle) * _student(level, count))
-        return middle + beyond * widened
 
 
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
@@ -220,13 +215,31 @@ def _independent(folds: Sequence[Floats], distinct: float) -> float:
     return max(count * distinct * (1 - correlation) / (1 + correlation), least)
 
 
-def _quantile(ordered: Floats, level: float, independent: float) -> float:
+def _quantiles(ordered: Floats, levels: Floats, independent: float) -> Floats:
+    """Quantiles of sizes in order, at levels from 0 (whose quantile is 0) to below 1."""
     count = len(ordered)
-    rank = math.ceil((count + 1) * level)
-    widened = _student(level, independent) / _student(level, count)
-    if rank <= count:
-        return float(ordered[rank - 1]) * widened
-    return max(float(ordered[-1]), _spread(ordered) * _student(level, count)) * widened
+    student = _student(levels, count)
+    widened = np.divide(_student(levels, independent), student, out=np.zeros(len(levels)), where=levels > 0)
+    rank = np.ceil((count + 1) * levels).astype(np.int64)
+    found = ordered[np.clip(rank, 1, count) - 1]
+    if (beyond := rank > count).any():
+        found[beyond] = np.maximum(ordered[-1], _spread(ordered) * student[beyond])
+    return np.asarray(found * widened, dtype=np.float64)
+
+
+def _upper_quantiles(ordered: Floats, probabilities: Floats, independent: float) -> Floats:
+    """Quantiles of signed residuals in order, at probabilities from a half to below 1, widened around their
+    median.
+    """
+    count, levels = len(ordered), 2 * probabilities - 1
+    middle = float(ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+    student = _student(levels, count)
+    widened = np.divide(_student(levels, independent), student, out=np.ones(len(levels)), where=levels > 0)
+    rank = np.ceil((count + 1) * probabilities).astype(np.int64)
+    found = ordered[np.minimum(rank, count) - 1] - middle
+    if (beyond := rank > count).any():
+        found[beyond] = np.maximum(ordered[-1] - middle, _spread(ordered - middle) * student[beyond])
+    return np.asarray(middle + found * widened, dtype=np.float64)
 
 
 def _spread(residuals: Floats) -> float:
@@ -234,9 +247,17 @@ def _spread(residuals: Floats) -> float:
     return math.sqrt(float(np.square(residuals).mean()) * (1 + 1 / count))
 
 
-def _student(level: float, freedom: float) -> float:
-    """Half-width of Student's central interval in units of its scale."""
+def _student(levels: Floats, freedom: float) -> Floats:
+    """Half-widths of Student's central intervals in units of its scale, shape (len(levels),)."""
+    return _student_of(levels.tobytes(), max(freedom, 1.0))
+
+
+@lru_cache(maxsize=256)
+def _student_of(levels: bytes, freedom: float) -> Floats:
+    """Once for all partitions whose folds have as many residuals: it takes longer than all else here."""
     # Here, since predictions do not need it.
     from scipy.special import stdtrit
 
-    return float(stdtrit(max(freedom, 1.0), (1 + level) / 2))
+    found = np.asarray(stdtrit(freedom, (1 + np.frombuffer(levels)) / 2), dtype=np.float64)
+    found.flags.writeable = False
+    return found

@@ -154,7 +154,9 @@ class _Fit:
         folds = backtest.folds
         predictions, firsts = leave_one_fold_out(trials, self.spec, len(self.grid.rows), apart(folds))
         judged = [
-            backtest.judge(fold, values, first.classes[k])
+            first.judged[k]
+            if values is first.predictions[k]
+            else backtest.judge(fold, values, first.classes[k])
             for k, (fold, values, first) in enumerate(zip(folds, predictions, firsts, strict=True))
         ]
         if self.problem.task == "classification":

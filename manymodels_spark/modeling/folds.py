@@ -62,18 +62,16 @@ def apart(folds: Sequence[Fold]) -> list[frozenset[int]]:
     """For each fold those that share no tested row with it: what was chosen or calibrated by them has not
     seen it.
     """
+    tested = [frozenset(fold.test.tolist()) for fold in folds]
     return [
-        frozenset(
-            number for number, other in enumerate(folds) if not np.intersect1d(fold.test, other.test).size
-        )
-        for fold in folds
+        frozenset(number for number, other in enumerate(tested) if own.isdisjoint(other)) for own in tested
     ]
 
 
 def distinct_share(folds: Sequence[Fold]) -> float:
     """Different tested rows over all tested rows: below 1 where folds overlap."""
-    tested = np.concatenate([fold.test for fold in folds])
-    return len(np.unique(tested)) / len(tested)
+    tested = [position for fold in folds for position in fold.test.tolist()]
+    return len(set(tested)) / len(tested)
 
 
 def _rolling(known: Mask, spec: Spec) -> list[Fold]:

@@ -88,19 +88,23 @@ def mean_size_of_bias(folds: Sequence[Judged]) -> float:
 
 
 def _of_numbers(folds: Sequence[Numbers]) -> dict[str, float]:
-    actual = np.concatenate([fold.actual for fold in folds])
-    predicted = np.concatenate([fold.predicted for fold in folds])
-    found = metrics.of_numbers(actual, predicted)
+    found = _of_all(folds)
     scaled = [fold for fold in folds if not math.isnan(fold.scale)]
     if not scaled:
         return found
-    counts = [len(fold.actual) for fold in scaled]
-    errors = np.concatenate([fold.actual - fold.predicted for fold in scaled])
-    scale = float(np.average([fold.scale for fold in scaled], weights=counts))
-    square = float(np.average([fold.square for fold in scaled], weights=counts))
-    found["mase"] = metrics.ratio(float(np.abs(errors).mean()), scale)
-    found["rmsse"] = metrics.ratio(math.sqrt(np.square(errors).mean()), math.sqrt(square))
+    errors = found if len(scaled) == len(folds) else _of_all(scaled)
+    table = np.array([(fold.scale, fold.square, len(fold.actual)) for fold in scaled])
+    scale, square = (table[:, :2] * table[:, 2:]).sum(axis=0) / table[:, 2].sum()
+    found["mase"] = metrics.ratio(errors["mae"], float(scale))
+    found["rmsse"] = metrics.ratio(errors["rmse"], math.sqrt(square))
     return found
+
+
+def _of_all(folds: Sequence[Numbers]) -> dict[str, float]:
+    if len(folds) == 1:
+        return metrics.of_numbers(folds[0].actual, folds[0].predicted)
+    actual = np.concatenate([fold.actual for fold in folds])
+    return metrics.of_numbers(actual, np.concatenate([fold.predicted for fold in folds]))
 
 
 def _of_classes(folds: Sequence[Classes]) -> dict[str, float]:

@@ -7,7 +7,7 @@ zero with an error that is not) is NaN; where there is no error at all it is 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,9 @@ def scales(train: Floats, season: int) -> tuple[float, float]:
     """Mean absolute and mean squared difference of values one season apart; 0 where no two are known."""
     apart = train[season:] - train[:-season]
     known = apart[~np.isnan(apart)]
-    return (float(np.abs(known).mean()), float(np.square(known).mean())) if len(known) else (0.0, 0.0)
+    if not len(known):
+        return 0.0, 0.0
+    return _sum(np.abs(known)) / len(known), _sum(known * known) / len(known)
 
 
 def pinball(actual: Floats, predicted: Floats, quantile: float = 0.5) -> float:
@@ -124,21 +126,31 @@ def auc(actual: Sequence[str], probabilities: Floats, classes: Sequence[str]) ->
 def of_numbers(
     actual: Floats, predicted: Floats, train: Floats | None = None, season: int = 1
 ) -> dict[str, float]:
-    """All metrics of a forecast or a regression at once; `mase` and `rmsse` where `train` has two values."""
-    plain: dict[str, Callable[[Floats, Floats], float]] = {
-        "wape": wape,
-        "smape": smape,
-        "mae": mae,
-        "rmse": rmse,
-        "bias": bias,
-        "pinball": pinball,
-        "r2": r2,
+    """All metrics of a forecast or a regression at once; `mase` and `rmsse` where `train` has two values.
+
+    The same values as those of the functions above, from errors that are taken once; none without actuals.
+    """
+    if len(actual) == 0:
+        return {}
+    error, count = actual - predicted, len(actual)
+    size, square, actual_size = np.abs(error), error * error, np.abs(actual)
+    total, both = _sum(size), actual_size + np.abs(predicted)
+    shares = np.divide(2 * size, both, out=np.zeros(count), where=both > 0)
+    spread = actual - _sum(actual) / count
+    left, variation = _sum(square), _sum(spread * spread)
+    values = {
+        "wape": ratio(total, _sum(actual_size)),
+        "smape": _sum(shares) / count,
+        "mae": total / count,
+        "rmse": math.sqrt(left / count),
+        "bias": -_sum(error) / count,
+        "pinball": _sum(np.maximum(0.5 * error, -0.5 * error)) / count,
+        "r2": 1 - left / variation if variation > 0 else math.nan,
     }
-    values = {name: function(actual, predicted) for name, function in plain.items()}
     if train is not None and len(train) > 1:
-        lag = season if len(train) > season else 1
-        values["mase"] = mase(actual, predicted, train, lag)
-        values["rmsse"] = rmsse(actual, predicted, train, lag)
+        scale, squared = scales(train, season if len(train) > season else 1)
+        values["mase"] = ratio(values["mae"], scale)
+        values["rmsse"] = ratio(values["rmse"], math.sqrt(squared))
     return values
 
 
@@ -147,6 +159,10 @@ def ratio(error: float, scale: float) -> float:
     if scale > 0:
         return error / scale
     return 0.0 if error == 0 else math.nan
+
+
+def _sum(values: Floats) -> float:
+    return float(np.add.reduce(values))
 
 
 def _auc_of(positive: NDArray[np.bool_], score: Floats) -> float:

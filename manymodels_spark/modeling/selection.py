@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from manymodels_spark.modeling.backtest import Trial
 from manymodels_spark.modeling.ensemble import HOWS, combined, weights_of
-from manymodels_spark.modeling.judged import Judged, mean_size_of_bias, pooled
+from manymodels_spark.modeling.judged import mean_size_of_bias
 from manymodels_spark.modeling.metrics import Floats
 from manymodels_spark.spec.metric_names import HIGHER_IS_BETTER
 from manymodels_spark.spec.model import Spec
@@ -43,7 +43,9 @@ def rank(trials: Sequence[Trial], metric: str, rows: int, by: Folds | None = Non
         by: positions of the folds that count, by default all.
 
     """
-    values = {id(trial): _metrics(trial, by) for trial in trials}
+    if len(trials) == 1:
+        return list(trials)
+    values = {id(trial): _metrics(trial, metric, by) for trial in trials}
     use = metric if any(metric in found for found in values.values()) else "rmse"
 
     def order(trial: Trial) -> tuple[float, float]:
@@ -57,7 +59,7 @@ def shares_of(members: Sequence[Trial], spec: Spec, by: Folds | None = None) -> 
     """Each member's weight: by its loss on the folds `by` where the spec says so, else equal."""
     if how_of(spec) != "weighted":
         return [1 / len(members)] * len(members)
-    values = [_metrics(member, by) for member in members]
+    values = [_metrics(member, spec.metric, by) for member in members]
     use = spec.metric if all(spec.metric in found for found in values) else "rmse"
     return weights_of([_loss(use, found.get(use, math.nan)) for found in values])
 
@@ -99,11 +101,13 @@ def leave_one_fold_out(
     return found, firsts
 
 
-def _metrics(trial: Trial, by: Folds | None) -> dict[str, float]:
-    """The metrics over the folds that count; of a bias its mean size."""
-    folds: list[Judged] = [one for number, one in enumerate(trial.judged) if by is None or number in by]
-    found = pooled(folds)
-    return {**found, "bias": mean_size_of_bias(folds)} if "bias" in found else found
+def _metrics(trial: Trial, metric: str, by: Folds | None) -> dict[str, float]:
+    """The metrics over the folds that count; where trials are ranked by their bias, its mean size."""
+    found = trial.metrics if by is None else trial.metrics_over(by)
+    if metric != "bias" or "bias" not in found:
+        return found
+    folds = [one for number, one in enumerate(trial.judged) if by is None or number in by]
+    return {**found, "bias": mean_size_of_bias(folds)}
 
 
 def _loss(metric: str, value: float) -> float:

@@ -17,8 +17,9 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from manymodels_spark.errors import Reason
+from manymodels_spark.families.threads import THREADS
 from manymodels_spark.modeling.results import FitResult, Status
-from manymodels_spark.stages.train.sandbox import PREFIX, THREADS, Sandbox, tidy_imports
+from manymodels_spark.stages.train.sandbox import PREFIX, Sandbox, tidy_imports
 
 ROWS = pd.DataFrame({"units": np.arange(10.0)})
 

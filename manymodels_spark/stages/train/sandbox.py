@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from manymodels_spark.errors import Reason
+from manymodels_spark.families.threads import hold_one_thread
 from manymodels_spark.modeling.results import Failure, FitResult, Status
 from manymodels_spark.spark.workers import keep_imports
 
@@ -33,13 +34,6 @@ PREFIX = "manymodels-fit-"
 _MEGABYTE = 1024 * 1024
 _ORPHAN_SECONDS = 30.0
 _NO_MEMORY = 77
-THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "STAN_NUM_THREADS",
-)
 
 
 @contextmanager
@@ -142,7 +136,7 @@ def _serve(
     tempfile.tempdir = str(folder)
     os.environ["TMPDIR"] = str(folder)
     keep_imports()
-    _one_thread()
+    hold_one_thread()
     if megabytes is not None:
         ceiling = _virtual_bytes() + megabytes * _MEGABYTE
         resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
@@ -190,17 +184,6 @@ def _kill_group(pid: int) -> None:
             kill(pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             continue
-
-
-def _one_thread() -> None:
-    """Hold BLAS, OpenMP and Stan to the one core that a task has, on any platform: libraries loaded and yet
-    to load.
-    """
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    with suppress(ImportError):
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
-
-        threadpool_limits(limits=1)
 
 
 def _virtual_bytes() -> int:
