@@ -14,7 +14,7 @@ from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import Jdbc, resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 
 _DRIVERS = {
     "duckdb": "org.duckdb.DuckDBDriver",
@@ -108,16 +108,23 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
     low, high = _bounds(rows, source, column) if column is not None else (None, None)
     if column is not None and low is not None and low != high and not isinstance(low, str):
         first = since if column == source.watermark and since else low
-        rows = reader.options(
-            partitionColumn=column,
-            lowerBound=_bound(first, rows, column),
-            upperBound=_bound(high, rows, column),
-            numPartitions=str(source.partitions),
-        ).load()
+        bounds = {"lowerBound": _bound(first, rows, column), "upperBound": _bound(high, rows, column)}
+        parts = {"partitionColumn": column, "numPartitions": str(source.partitions), **bounds}
+        rows = _in_ranges(reader, rows, parts)
     if since is None:
         return rows
     watermark = str(source.watermark)
     return rows.filter(F.col(quote(watermark)) >= _literal(since, rows, watermark))
+
+
+def _in_ranges(reader: DataFrameReader, rows: DataFrame, parts: dict[str, str]) -> DataFrame:
+    """The rows of the reader, read in parallel ranges. Spark makes none of a time without zone: such columns
+    are read as instants, on Java's clock, and become wall times again.
+    """
+    if not _is_wall_time(rows, parts["partitionColumn"]):
+        return reader.options(**parts).load()
+    read = reader.options(**parts, preferTimestampNTZ="false").load()
+    return read.select(*(read[quote(item.name)].cast(item.dataType).alias(item.name) for item in rows.schema))
 
 
 def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
