@@ -121,9 +121,11 @@ class ManyModels:
         decisions = self.promotions.filter(f"partition_id = '{key.id}'")
         return decisions.select(*columns).orderBy("decided_at").toPandas()
 
-    def score(self, where: str | None = None) -> StageReport:
-        """Predict every partition with its champion."""
-        return score(self._ready("score"), only=where)
+    def score(self, where: str | None = None, *, every_row: bool = False) -> StageReport:
+        """Predict every partition with its champion; of a table the rows without a label and those newer than
+        the model, or with `every_row` all.
+        """
+        return score(self._ready("score"), only=where, every_row=every_row)
 
     def load(self, *, full: bool = False) -> StageReport:
         """Load the newest predictions into the warehouse; with `full` all of them again, in place of what is
