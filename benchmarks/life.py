@@ -12,8 +12,8 @@ made is held against what the simulated days brought, also those after the last 
 - `promised_over_realised`: the error that fits report over that of their forecasts, both in units, summed
   over all forecasts of champions for open days on which the item was on sale; `_with_dead` also over days on
   which it was not any more.
-- `coverage_80`, `coverage_95`: share of the same days' sales in the interval, fallbacks included; a series
-  too short for a fold has a forecast without an interval, and `without_interval` is the share of those.
+- `coverage_80`, `coverage_95`: share of the same days' sales in the interval, fallbacks included, of the
+  forecasts that have one; a series too short for a fold has none: `without_interval` is the share of those.
 - `inactive_found`: share of dead items that the last night calls inactive, of those without a sale for four
   weeks of open days; `inactive_wrong` counts active ones that it calls so.
 - `negative`: predictions with a value or a bound below zero.
@@ -239,12 +239,7 @@ def judged(rows: pd.DataFrame) -> dict[str, float]:
     """Promised error over the real one, coverage and negatives; `rows` are forecasts with what came."""
     numbers = [name for name in rows if name == "prediction" or name.startswith(("lower_", "upper_"))]
     alive = rows[rows["on_sale"]]
-    inside = {
-        f"coverage_{level}": float(
-            alive["units"].between(alive[f"lower_{level}"], alive[f"upper_{level}"]).mean()
-        )
-        for level in (80, 95)
-    }
+    inside = {f"coverage_{level}": _inside(alive, level) for level in (80, 95)}
     return {
         "promised_over_realised": _promise(alive),
         "promised_over_realised_with_dead": _promise(rows),

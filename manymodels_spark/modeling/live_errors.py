@@ -17,6 +17,7 @@ import pandas as pd
 
 from manymodels_spark.modeling import drift, metrics
 from manymodels_spark.modeling.drift import Floats, Shift
+from manymodels_spark.modeling.grid import missing_steps
 from manymodels_spark.spec.frequency import step_of
 from manymodels_spark.spec.model import Spec
 
@@ -104,21 +105,32 @@ def _joined(actuals: pd.DataFrame, predictions: pd.DataFrame, spec: Spec) -> pd.
     """
     time, target = str(spec.columns.time), spec.columns.target
     series = actuals[[time, target]].sort_values(time).reset_index(drop=True)
-    series = series.assign(_place=series.index)
     made = predictions.sort_values(["cutoff", time]).assign(
         ahead=lambda rows: rows.groupby("cutoff").cumcount() + 1
     )
     found = made.merge(series.tail(window_of(spec)).rename(columns={target: "actual"}), on=time)
     found = found[found["actual"].notna() & found["prediction"].notna() & (found[time] > found["cutoff"])]
-    season = spec.season_length
-    back = found["_place"] - season * np.ceil(found["ahead"] / season).astype(int)
-    values = series[target].to_numpy(float)
-    naive = [values[place] if place >= 0 else math.nan for place in back]
     return (
-        found.assign(naive=naive)
+        _with_naive(found, series, spec)
         .rename(columns={time: "time"})
         .sort_values(["time", "cutoff"], ignore_index=True)
     )
+
+
+def _with_naive(found: pd.DataFrame, series: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """Columns `ahead`, in steps of the frequency, and `naive`, the value whole seasons before: NaN where the
+    partition was closed then, or has no row.
+    """
+    time, season = str(spec.columns.time), spec.season_length
+    times = pd.DatetimeIndex(series[time])
+    grid = times.union(missing_steps(times, spec.columns.frequency))
+    values = series.drop_duplicates(time).set_index(time)[spec.columns.target].reindex(grid).to_numpy(float)
+    place = grid.get_indexer(pd.DatetimeIndex(found[time]))
+    cutoff = grid.searchsorted(pd.DatetimeIndex(found["cutoff"]), side="right") - 1
+    # Of a forecast from before the history only its own rows can be counted.
+    ahead = np.where(cutoff >= 0, place - cutoff, found["ahead"])
+    back = place - season * np.ceil(ahead / season).astype(int)
+    return found.assign(ahead=ahead, naive=np.where(back >= 0, values[np.maximum(back, 0)], math.nan))
 
 
 def _live(joined: pd.DataFrame, actuals: pd.DataFrame, spec: Spec) -> list[Finding]:

@@ -211,11 +211,12 @@ class ManyModels:
         decisions = self.promotions.filter(f"partition_id = '{key.id}'")
         return decisions.select(*columns).orderBy("decided_at").toPandas()
 
-    def score(self, where: str | None = None) -> StageReport:
+    def score(self, where: str | None = None, *, every_row: bool = False) -> StageReport:
         """Predict `horizon` steps (forecasts) or the rows without a label (tables) with each champion.
 
         Args:
             where: a SQL condition on the partition columns, such as `store = 3 and item < 5`; None for all.
+            every_row: of a table all rows, not only those without a label and those newer than the model.
 
         Returns:
             Counts of partitions, predictions, and partitions without a forecast.
@@ -225,7 +226,7 @@ class ManyModels:
             TooManyFailures: more partitions lost their forecast than `limits.unscored` allows; the others are
                 in `predictions`.
         """
-        return score(self._ready("score"), only=where)
+        return score(self._ready("score"), only=where, every_row=every_row)
 
     def load(self, *, full: bool = False) -> StageReport:
         """Load the newest predictions into the warehouse, exactly once.

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 HELD = 300
+OPTIMISTIC = (
+    "optimistic: the fold that it was measured on also chose the model. With `backtest.folds` of 2 or more, "
+    "and a `backtest.step` of at least the horizon, each fold is judged by a choice made without it."
+)
 LEAST_HISTORY, MOST_HISTORY = 90, 400
 
 
@@ -82,14 +86,16 @@ def _fits(lake: Lake, metric: str, found: dict[str, Detail]) -> dict[str, str | 
     if not lake.exists(FITS):
         return {}
     rows, folds = _of(lake, FITS, found), dict[str, str | None]()
-    kept = (
-        F.col("folds") if "folds" in rows.columns else F.lit(None).alias("folds")
-    )  # older versions kept none
-    fits = rows.select("partition_id", "scores", kept, "message", "advice", "fitted_at", "run_id")
+    newer = [name for name in ("folds", "optimistic") if name not in rows.columns]
+    rows = rows.select("*", *(F.lit(None).alias(name) for name in newer))  # older versions have none
+    fits = rows.select(
+        "partition_id", "scores", "folds", "optimistic", "message", "advice", "fitted_at", "run_id"
+    )
     # The newest comes last and stays.
     for row in fits.orderBy(F.col("fitted_at"), F.col("run_id")).collect():
         detail = found[row["partition_id"]]
         detail.message, detail.advice = row["message"], row["advice"]
+        detail.caution = OPTIMISTIC if row["optimistic"] else None
         folds[row["partition_id"]] = row["folds"]
         detail.scores = [_slim(score, metric) for score in orjson.loads(row["scores"] or "[]")]
     return folds

@@ -122,7 +122,7 @@ class Detail:
 
     `history` holds (time, value), `folds` the newest fit's (time, prediction) of each fold, latest first, at
     times of the history, `forecast` (time, prediction, {level: (lower, upper)}); `scores` are those that
-    `fits` keeps as JSON.
+    `fits` keeps as JSON, and `caution` says why its metric may be better than what will come.
     """
 
     history: list[tuple[str, float | None]] = field(default_factory=list)
@@ -136,6 +136,7 @@ class Detail:
     message: str | None = None
     advice: str | None = None
     unscored: str | None = None
+    caution: str | None = None
 
     def curves(self) -> list[tuple[int, list[float | None]]]:
         """Each fold as the place in the history where it begins, and a value for each row from there, None

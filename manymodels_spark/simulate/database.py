@@ -23,7 +23,8 @@ _TABLES = {
     "updated_at TIMESTAMP",
     "calendar": "store INTEGER, item INTEGER, date DATE, promotion INTEGER, price DOUBLE",
     "wells": "field VARCHAR, well INTEGER, reading TIMESTAMP, pressure DOUBLE, temperature DOUBLE, "
-    "vibration DOUBLE, flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR",
+    "vibration DOUBLE, flow DOUBLE, pump_type VARCHAR, failure_within_7d VARCHAR, "
+    "workover INTEGER",
     "_made_with": "stores INTEGER, items INTEGER, days INTEGER, seed INTEGER",
 }
 

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 PUMPS = ("rod", "esp", "jet")
+READINGS_OF_A_WORKOVER = 40
 
 
 def wells(fields: int, per_field: int, rows: int, seed: int) -> pd.DataFrame:
-    """field, well, reading, pressure, temperature, vibration, flow, pump_type, failure_within_7d.
+    """field, well, reading, pressure, temperature, vibration, flow, pump_type, failure_within_7d, workover.
 
     Failures depend on vibration and pressure by a threshold of each well's own; one reading in fifty of
-    temperature is missing.
+    temperature is missing. `workover` counts the repairs so far: one in some ten days.
     """
     frames = [
         _well(f"F{field:02d}", well, rows, seed)
@@ -43,5 +44,6 @@ def _well(field: str, well: int, rows: int, seed: int) -> pd.DataFrame:
             "flow": (0.4 * pressure - 3 * vibration + rng.normal(0, 3, rows)).round(2),
             "pump_type": rng.choice(PUMPS, rows),
             "failure_within_7d": np.where(failed, "yes", "no"),
+            "workover": np.cumsum(rng.random(rows) < 1 / READINGS_OF_A_WORKOVER),
         }
     )

@@ -84,7 +84,7 @@ def test_a_classifier_per_well_is_judged_promoted_and_asked(kernel: KernelManage
     assert "5 new champions, 0 kept, 0 refused" in shown.text
     assert "2,000 predictions for 5 partitions" in shown.text
     total = next(line for line in shown.text.splitlines() if line.startswith("All"))
-    assert total.split()[-1] == "400", "every reading of the well was held out once"
+    assert total.split()[-1] == "240", "three folds of a fifth of the well's 400 readings each"
 
 
 @pytest.mark.slow

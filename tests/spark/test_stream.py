@@ -20,7 +20,7 @@ from builders import days, outside, write_spec
 from champions import lay_out
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.lake.tables import STREAMED
+from manymodels_spark.lake.tables import SILVER, STREAMED
 from manymodels_spark.modeling.predict import predict_partition
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.score.stream import stream_score
@@ -116,6 +116,23 @@ def test_a_forecast_is_asked_for_times(make_job: MakeJob, tmp_path: Path) -> Non
     assert found["r"]["prediction"] == pytest.approx(2.0)
     assert str(found["r"]["date"]) == "2026-01-24 00:00:00"
     assert found["old"]["prediction"] is None
+
+
+def test_a_forecast_that_is_asked_for_knows_the_rows_since_its_model_was_trained(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    job = make_job(partition_by=["item"], candidates=["naive"], stream={"json": str(tmp_path / "in")})
+    rows = pd.DataFrame({"date": pd.to_datetime(days(21)), "units": 3.0})
+    lay_out(job, {("a",): rows})
+    silver = job.lake.read(SILVER).toPandas()
+    newer = silver.tail(1).assign(date=pd.to_datetime(["2026-01-22"]), units=8.0)
+    job.lake.append(SILVER, job.spark.createDataFrame(newer, job.lake.read(SILVER).schema))
+    ask(tmp_path / "in", "1", {"request_id": "next", "item": "a", "date": "2026-01-23"})
+    stream_score(job, once=True)
+    ask(tmp_path / "in", "2", {"request_id": "known", "item": "a", "date": "2026-01-22"})
+    stream_score(job, once=True)
+    found = {row["request_id"]: row["prediction"] for row in job.lake.read(STREAMED).collect()}
+    assert found == {"next": 8.0, "known": 3.0}, "a day that has come is predicted by what was before it"
 
 
 def test_a_batch_that_was_answered_but_not_noted_is_answered_once(

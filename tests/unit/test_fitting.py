@@ -62,3 +62,14 @@ def test_every_partition_has_its_own_fit(tmp_path: Path) -> None:
     assert [fold["start"] for fold in kept[2]] == ["2026-02-23T00:00:00"]
     assert dict(found[2]["metrics"]) == pytest.approx(each[2].metrics)
     assert found[0]["fitted_at"].utcoffset().total_seconds() == 0
+
+
+def test_a_metric_of_one_fold_that_also_chose_the_model_is_recorded_as_optimistic(tmp_path: Path) -> None:
+    kept = {}
+    for folds in (1, 2):
+        spec = make_spec(tmp_path, candidates=["naive", "mean"], backtest={"folds": folds})
+        result = fit_partition(rows(2), spec, PartitionKey.of({"store": 1, "item": 2}))
+        kept[folds] = fit_task.outcome(result, "run", 1, members()[2])["optimistic"]
+    assert kept == {1: True, 2: False}
+    failed = fit_partition(rows(1), spec, PartitionKey.of({"store": 1, "item": 1}))
+    assert fit_task.outcome(failed, "run", 1, members()[1])["optimistic"] is None

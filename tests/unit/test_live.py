@@ -205,3 +205,14 @@ def test_of_many_tests_so_many_count_that_few_are_expected_to_be_false() -> None
     assert (found <= 0.05).tolist() == [True] * 4 + [False] * 11
     assert found[3] == pytest.approx(0.0095 * 15 / 4)
     assert np.all(np.diff(found) >= 0)
+
+
+def test_the_seasonal_naive_of_a_shop_without_sundays_is_the_same_weekday(spec: Spec) -> None:
+    actuals, predictions = partition(1)
+    level = actuals["date"].dt.dayofweek * 10.0 + 5.0
+    actuals = actuals.assign(units=level)[actuals["date"].dt.dayofweek < 6]
+    without_sundays = predictions[predictions["date"].dt.dayofweek < 6]
+    for made in (predictions, without_sundays):  # closed steps predicted as 0, and left out
+        joined = live_errors._joined(actuals, made, spec)
+        assert joined["naive"].tolist() == joined["actual"].tolist()
+        assert joined["ahead"].tolist() == [n for n in range(1, 29) if (HISTORY + n) % 7 != 5]

@@ -98,9 +98,8 @@ def _detail(detail: Detail) -> dict[str, Any]:
 
 
 def _said(detail: Detail) -> Iterable[tuple[str, str | None]]:
-    return (
-        (name, getattr(detail, name)) for name in ("champion", "decision", "message", "advice", "unscored")
-    )
+    names = ("champion", "decision", "message", "advice", "unscored", "caution")
+    return ((name, getattr(detail, name)) for name in names)
 
 
 def _finite(value: Any) -> Any:

@@ -114,7 +114,7 @@
     const parts = [make("h3", {}, key), make("p", { class: "soft" }, [id, `${text(data.status, row)}${data.fresh[row] ? " in the newest training run" : ""}`, text(data.family, row)].filter(Boolean).join(" · "))];
     if (near) {
       parts.push(...fact("What happened", near.message), ...fact("What to do", near.advice), ...fact("Not scored", near.unscored));
-      parts.push(...fact("Champion in production", near.champion), ...fact("Decision", near.decision));
+      parts.push(...fact("Champion in production", near.champion), ...fact("Decision", near.decision), ...fact("About its metric", near.caution));
       if (near.history.length || near.forecast.length) parts.push(chart(near));
       if (near.scores.length) parts.push(make("div", { class: "scroll" }, scores(near.scores)));
     } else parts.push(make("p", { class: "soft" }, "History and folds of this partition are not in this file: it holds those of the best, the worst, the most changed and some others. In a notebook: run.plot(...)."));

@@ -26,6 +26,8 @@ from manymodels_spark.stages.score.payloads import Payloads
 NOT_PREDICTED = ("key", "champion_error", "error")
 # Every row of a table has its label already: nothing is lost where nothing is predicted.
 NOTHING_DUE = "nothing_due"
+# Of the stream: whether a row asks for a prediction, or came since the model was trained.
+ASKED = "_asked"
 Scorer = Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
@@ -237,13 +239,22 @@ def predictions_of(
     if spec.task != "forecast":
         return _of_table(loaded, spec, rows)
     if pd.isna(cutoff):
-        return loaded.predict(future=rows, levels=levels)
+        return _as_asked(loaded, spec, rows)
     if loaded.cutoff is not None and loaded.cutoff > cutoff and cutoff < own["end"]:
         raise Unscored("trained_later", f"the model was trained until {loaded.cutoff}, after {cutoff}")
     ahead = spec.columns.known_future or spec.prepare.closed.column
     known = known_ahead(rows, spec, loaded.cutoff, cutoff) if ahead else None
     current = _up_to_date(loaded, spec, rows, cutoff)
     return current.predict(future=known, horizon=spec.horizon, since=cutoff, levels=levels)
+
+
+def _as_asked(loaded: LoadedPartition, spec: Spec, rows: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of the times that rows ask for, by the model as of what came before the first of them."""
+    asked, time = rows[ASKED].astype(bool), str(spec.columns.time)
+    future, came = rows[asked], rows[~asked]
+    first = future.loc[future[time] > loaded.cutoff, time].min()
+    current = loaded.updated(came[came[time] < first])
+    return current.predict(future=future, levels=spec.backtest.intervals)
 
 
 def _up_to_date(

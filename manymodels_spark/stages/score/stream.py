@@ -22,7 +22,7 @@ from pyspark.sql.types import StructType
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.frames import records
-from manymodels_spark.lake.tables import PARTITIONS, SILVER, STREAMED
+from manymodels_spark.lake.tables import PARTITIONS, SILVER, STREAMED, union
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spark.workers import cogrouped
 from manymodels_spark.spec.model import Spec
@@ -31,6 +31,7 @@ from manymodels_spark.stages.runs.job import Job, StageReport
 from manymodels_spark.stages.score.inputs import with_champions
 from manymodels_spark.stages.score.payloads import Payloads
 from manymodels_spark.stages.score.score_task import (
+    ASKED,
     Outcome,
     Scorer,
     assembled,
@@ -129,8 +130,23 @@ def answers(job: Job, batch: DataFrame, run_id: str, number: int) -> DataFrame:
     asked = partitions.join(rows.select("partition_id").distinct(), "partition_id", "left_semi")
     inputs = with_champions(job, asked, F.lit(None).cast("timestamp"))
     run = answerer(spec, run_id, lake.version(SILVER), number, schema)
-    answered = cogrouped(inputs, rows.filter("partition_id IS NOT NULL"), "partition_id", run, schema)
+    given = rows.filter("partition_id IS NOT NULL").withColumn(ASKED, F.lit(True))
+    if spec.task == "forecast":
+        given = union([given, _since_training(job, inputs)])
+    answered = cogrouped(inputs, given, "partition_id", run, schema)
     return answered.unionByName(_unknown(rows, spec, schema, run_id, number))
+
+
+def _since_training(job: Job, inputs: DataFrame) -> DataFrame:
+    """The rows of silver that came since each champion was trained, which bring it up to date."""
+    from pyspark.sql import functions as F
+
+    spec, silver = job.spec, job.lake.read(SILVER)
+    trained = F.broadcast(inputs.select("partition_id", "bucket", "trained_until"))
+    names = ["partition_id", str(spec.columns.time), spec.columns.target, *spec.columns.inputs]
+    newer = F.col(quote(str(spec.columns.time))) > F.col("trained_until")
+    since = silver.join(trained, ["partition_id", "bucket"]).filter(newer)
+    return since.select(*map(quote, dict.fromkeys(names)), F.lit(False).alias(ASKED))
 
 
 def answerer(spec: Spec, run_id: str, data_version: int, batch: int, schema: StructType) -> Scorer:
@@ -154,7 +170,9 @@ def _answer(
     """The partition's outcome with the ids of the rows that asked; where it failed, a row for each of
     them.
     """
+    asked = rows[ASKED].astype(bool)
     found = outcome(spec, own, rows, common, payloads)
+    rows = rows[asked]
     if found.predicted is not None:
         return replace(found, predicted=found.predicted.assign(**{REQUEST: rows[REQUEST].to_numpy()}))
     kept = [REQUEST, *([str(spec.columns.time)] if spec.task == "forecast" else [])]

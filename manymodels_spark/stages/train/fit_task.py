@@ -29,13 +29,14 @@ FITS_SCHEMA = (
     "seconds double, family_seconds double, fingerprint string, reason string, message string, "
     "exception string, advice string, sha256 string, metrics map<string,double>, start string, "
     "cutoff string, fitted_at timestamp, task int, host string, families array<string>, options string, "
-    "scores string, folds string, started_from string, payload binary"
+    "scores string, folds string, started_from string, optimistic boolean, payload binary"
 )
 _TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
     "bigint": pa.int64(),
     "double": pa.float64(),
+    "boolean": pa.bool_(),
     "binary": pa.binary(),
     "map<string,double>": pa.map_(pa.string(), pa.float64()),
     "array<string>": pa.list_(pa.string()),
@@ -108,6 +109,7 @@ def outcome(result: FitResult, run_id: str, wave: int, member: Member) -> dict[s
         "scores": _json([asdict(score) for score in result.scores]),
         "folds": _json(result.folds) if result.folds else None,
         "started_from": result.started_from,
+        "optimistic": result.optimistic if failure is None else None,
         "payload": result.payload,
     }
 
