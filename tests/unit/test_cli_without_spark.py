@@ -27,7 +27,7 @@ main()
     ("command", "printed"),
     [
         ("--help", "One model per partition"),
-        ("check conf/retail.yaml", "retail_sales"),
+        ("check conf/retail.yaml", "conf/retail.yaml is valid"),
         ("schema", '"$schema"'),
         ("train --help", "--only-degraded"),
     ],
