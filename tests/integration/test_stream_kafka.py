@@ -91,8 +91,8 @@ def test_every_message_of_a_topic_is_answered_once_also_by_a_process_that_was_ki
     named = {row["request_id"]: row for row in found if row["request_id"] is not None}
     assert sorted(named) == sorted([f"a{n}" for n in range(20)] + [f"b{n}" for n in range(20)])
     assert len(found) == 41, "each message once"
-    assert [named[f"a{n}"]["prediction"] for n in (0, 7)] == pytest.approx([0.0, 14.0], abs=0.5)
-    assert named["b7"]["prediction"] == pytest.approx(-21.0, abs=0.5)
+    assert [named[f"a{n}"]["prediction"] for n in (0, 7)] == pytest.approx([0.0, 14.0], abs=1.0)
+    assert named["b7"]["prediction"] == pytest.approx(-21.0, abs=1.5)
     (broken,) = (row for row in found if row["request_id"] is None)
     assert broken["error"].startswith("unknown_partition")
     assert len({row["batch"] for row in found}) >= 3, "at most 15 messages a batch"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import SourceError
@@ -14,7 +15,7 @@ from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import Jdbc, resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 _DRIVERS = {
     "duckdb": "org.duckdb.DuckDBDriver",
@@ -98,8 +99,6 @@ def _unseen(newer: DataFrame, seen: DataFrame, watermark: str, since: Any) -> Da
 
 def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
     """The table or query, in parallel ranges of the partition column (or else of the watermark)."""
-    from pyspark.sql import functions as F
-
     reader = spark.read.format("jdbc").options(**_options(source), dbtable=_table(source))
     rows = reader.load()
     _require(rows, source, "watermark", source.watermark)
@@ -108,23 +107,43 @@ def _read(spark: SparkSession, source: Jdbc, since: Any = None) -> DataFrame:
     low, high = _bounds(rows, source, column) if column is not None else (None, None)
     if column is not None and low is not None and low != high and not isinstance(low, str):
         first = since if column == source.watermark and since else low
-        bounds = {"lowerBound": _bound(first, rows, column), "upperBound": _bound(high, rows, column)}
-        parts = {"partitionColumn": column, "numPartitions": str(source.partitions), **bounds}
-        rows = _in_ranges(reader, rows, parts)
-    if since is None:
-        return rows
+        if _is_wall_time(rows, column):
+            # Spark cuts no ranges of times without a zone.
+            ranges = _ranges(source, column, first, high)
+            rows = reader.jdbc(resolve(source.url), _table(source), predicates=ranges)
+            return rows if since is None else rows.filter(_from(rows, source, since))
+        rows = reader.options(
+            partitionColumn=column,
+            lowerBound=_bound(first),
+            upperBound=_bound(high),
+            numPartitions=str(source.partitions),
+        ).load()
+    return rows if since is None else rows.filter(_from(rows, source, since))
+
+
+def _from(rows: DataFrame, source: Jdbc, since: Any) -> Column:
+    """Whether a row is at the watermark or later."""
+    from pyspark.sql import functions as F
+
     watermark = str(source.watermark)
-    return rows.filter(F.col(quote(watermark)) >= _literal(since, rows, watermark))
+    return F.col(quote(watermark)) >= _literal(since, rows, watermark)
 
 
-def _in_ranges(reader: DataFrameReader, rows: DataFrame, parts: dict[str, str]) -> DataFrame:
-    """The rows of the reader, read in parallel ranges. Spark makes none of a time without zone: such columns
-    are read as instants, on Java's clock, and become wall times again.
-    """
-    if not _is_wall_time(rows, parts["partitionColumn"]):
-        return reader.options(**parts).load()
-    read = reader.options(**parts, preferTimestampNTZ="false").load()
-    return read.select(*(read[quote(item.name)].cast(item.dataType).alias(item.name) for item in rows.schema))
+def _ranges(source: Jdbc, column: str, low: Any, high: Any) -> list[str]:
+    """Conditions in SQL, each a part of the column's times without zone, that all rows together meet once."""
+    name, kind = _named(source, column), "" if _kind(resolve(source.url)) == "sqlserver" else "TIMESTAMP "
+    step = (high - low) / source.partitions
+    cuts = [(low + step * n).replace(tzinfo=None) for n in range(1, source.partitions)]
+    texts = [f"{kind}'{cut.isoformat(' ', 'milliseconds')}'" for cut in dict.fromkeys(cuts)]
+    if not texts:
+        return ["1 = 1"]
+    between = [f"{name} >= {a} AND {name} < {b}" for a, b in pairwise(texts)]
+    return [f"{name} < {texts[0]} OR {name} IS NULL", *between, f"{name} >= {texts[-1]}"]
+
+
+def _named(source: Jdbc, column: str) -> str:
+    """A column as the database quotes it."""
+    return _QUOTES.get(_kind(resolve(source.url)), '"{}"').format(column.replace('"', '""'))
 
 
 def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> None:
@@ -137,17 +156,15 @@ def _require(rows: DataFrame, source: Jdbc, role: str, column: str | None) -> No
 
 def _bounds(rows: DataFrame, source: Jdbc, column: str) -> tuple[Any, Any]:
     """The smallest and largest value of the column, asked of the database itself."""
-    name = _QUOTES.get(_kind(resolve(source.url)), '"{}"').format(column.replace('"', '""'))
+    name = _named(source, column)
     query = f"SELECT MIN({name}) AS low, MAX({name}) AS high FROM {_table(source)}"
     found = rows.sparkSession.read.format("jdbc").options(**_options(source), query=query).load()
     row = found.select(*(_as_instant(found[end], found, end) for end in ("low", "high"))).first()
     return (instant(row[0]), instant(row[1])) if row else (None, None)
 
 
-def _bound(value: Any, rows: DataFrame, column: str) -> str:
+def _bound(value: Any) -> str:
     """A bound as Spark reads it, which takes whole numbers; rows beyond the bounds are read, too."""
-    if isinstance(value, datetime) and _is_wall_time(rows, column):
-        return str(value.replace(tzinfo=None))
     return str(math.floor(value)) if isinstance(value, (float, Decimal)) else str(value)
 
 
