@@ -522,6 +522,25 @@ def test_sparse_demand_is_zero_until_the_newest_row_of_all_and_what_died_is_inac
     assert len(times(job, "dead")) == 41
 
 
+def test_a_partition_is_inactive_by_the_steps_on_which_it_was_open(make_job: MakeJob, tmp_path: Path) -> None:
+    rows = [*(row("sells", d, 2.0) for d in days(40)), *(row("dead", d, 3.0) for d in days(4))]
+    rows += [row("renovated", d, 3.0) for d in days(15)]
+    told = [{"item": "renovated", "date": d, "shut": "closed"} for d in days(36)[15:]]
+    told += [{"item": "dead", "date": "2026-01-09", "shut": "closed"}]
+    write_csv(tmp_path / "told.csv", told)
+    rules = {"closed": {"column": "shut"}, "calendar": {"csv": str(tmp_path / "told.csv")}}
+    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero", "inactive_after": 20, **rules})
+    found = {
+        line["item"]: (line["inactive"], line["rows"], f"{line['end']:%m-%d}")
+        for line in job.lake.read(PARTITIONS).collect()
+    }
+    assert found == {
+        "sells": (False, 40, "02-09"),
+        "renovated": (False, 19, "02-09"),  # 25 days without a sale, of which it was closed on 21
+        "dead": (True, 4, "01-04"),
+    }
+
+
 @pytest.mark.parametrize(
     ("until", "gaps", "end", "rows"),
     [

@@ -62,7 +62,7 @@ def check_columns(spec: Spec, present: list[str]) -> None:
     roles |= {"columns.target": columns.target}
     single = {"time": columns.time, "id": columns.id, "group": columns.group}
     roles |= {f"columns.{role}": name for role, name in single.items() if name is not None}
-    if spec.prepare.closed.column:
+    if spec.prepare.closed.column and spec.prepare.calendar is None:
         roles["prepare.closed.column"] = spec.prepare.closed.column
     for part in ("known_future", "features", "static"):
         roles |= {f"columns.{part}[{number}]": name for number, name in enumerate(getattr(columns, part))}
@@ -163,11 +163,15 @@ def _refresh_calendar(job: Job) -> None:
         return
     time = str(spec.columns.time)
     rows = read(job.spark, spec.prepare.calendar, _times(spec))
-    missing = [name for name in [time, *spec.columns.known_future] if name not in rows.columns]
+    required = [time, *spec.columns.known_future]
+    if spec.prepare.closed.column not in (None, *lake.read(BRONZE).columns):
+        required.append(str(spec.prepare.closed.column))
+    missing = [name for name in required if name not in rows.columns]
     if missing:
         raise SourceError(
             f"prepare.calendar: {describe(spec.prepare.calendar)} lacks {', '.join(missing)}. It must have "
-            f"{time} and every column of columns.known_future. It has: "
+            f"{time}, every column of columns.known_future, and that of prepare.closed.column where the "
+            f"source has none. It has: "
             f"{', '.join(n for n in rows.columns if n not in AUDIT)}"
         )
     keys = [name for name in spec.partition_by if name in rows.columns]

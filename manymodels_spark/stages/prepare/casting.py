@@ -45,7 +45,7 @@ def cast_rows(bronze: DataFrame, spec: Spec) -> DataFrame:
         selected.append(is_wall_time(columns.time, kinds[columns.time]).alias(_WALL_TIME))
     selected.append(value.alias(columns.target))
     selected += [_input(name, kinds[name], spec) for name in columns.inputs]
-    selected += [_carried(name, spec) for name in carried_columns(spec)]
+    selected += [_carried(name, spec, name in kinds) for name in carried_columns(spec)]
     flags = _flags(spec, target, value, kinds[columns.target])
     rows = bronze.select(*selected, _order(bronze, spec), *(flag.alias(name) for name, flag in flags.items()))
     if columns.time is None:
@@ -75,8 +75,13 @@ def without_nan(value: Column) -> Column:
     return F.when(~F.isnan(value), value)
 
 
-def _carried(name: str, spec: Spec) -> Column:
-    return says_closed(name).alias(name) if name == spec.prepare.closed.column else F.col(quote(name))
+def _carried(name: str, spec: Spec, present: bool) -> Column:
+    """A column as silver holds it. Only the one that says closed may be in the calendar alone: a row of the
+    source was then made on an open step.
+    """
+    if name != spec.prepare.closed.column:
+        return F.col(quote(name))
+    return (says_closed(name) if present else F.lit(False)).alias(name)
 
 
 def _flags(spec: Spec, target: Column, value: Column, kind: DataType) -> dict[str, Column]:

@@ -6,10 +6,10 @@ One pass over the rows. Ids are computed here, in Python, for every distinct key
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.types import StructType
@@ -45,6 +45,7 @@ class Census:
 
     rows: list[dict[str, Any]]
     table: DataFrame
+    activity: Activity
 
     @classmethod
     def of(cls, rows: DataFrame, spec: Spec) -> Census:
@@ -54,9 +55,20 @@ class Census:
         number = buckets(len(counted), spec.limits.partitions_per_wave)
         activity = Activity.of(counted, spec)
         entries = [_entry(row, spec, activity, rows.schema, number) for row in counted]
-        schema = _schema(rows.schema, spec)
-        cells = [tuple(entry[name] for name in schema.fieldNames()) for entry in entries]
-        return cls(entries, rows.sparkSession.createDataFrame(cells, schema))
+        return cls(entries, _table(rows.sparkSession, entries, _schema(rows.schema, spec)), activity)
+
+    def revived(self, ids: set[str]) -> Census:
+        """The same with these partitions active."""
+        until = self.activity.until
+        changed = {"inactive": False, "filled_until": None if until is None else until.isoformat(" ")}
+        entries = [{**entry, **changed} if entry["partition_id"] in ids else entry for entry in self.rows]
+        return replace(self, rows=entries, table=_table(self.table.sparkSession, entries, self.table.schema))
+
+
+def _table(spark: SparkSession, entries: list[dict[str, Any]], schema: StructType) -> DataFrame:
+    return spark.createDataFrame(
+        [tuple(entry[name] for name in schema.fieldNames()) for entry in entries], schema
+    )
 
 
 def buckets(partitions: int, largest: int) -> int:

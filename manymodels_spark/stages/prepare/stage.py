@@ -30,12 +30,13 @@ from manymodels_spark.stages.prepare.grid import (
     missing_steps,
     shortened,
 )
+from manymodels_spark.stages.prepare.open_steps import wrongly_inactive
 from manymodels_spark.stages.prepare.quality import outliers, quality, revised
 from manymodels_spark.stages.runs.job import Job, StageReport
 
 _SHAPING = {"task", "partition_by", "columns", "prepare"}
 # Raised where this code makes other rows of the same bronze: tables of another make are made again.
-_MAKE = 3
+_MAKE = 4
 
 
 def prepare(job: Job) -> StageReport:
@@ -61,8 +62,9 @@ def prepare(job: Job) -> StageReport:
             raise SourceError(
                 "table bronze is empty: run `manymodels ingest SPEC` with a source that has rows"
             )
-        _Preparing.of(lake, spec, rows, census).write(origin)
-        _count(report, lake, census)
+        preparing = _Preparing.of(lake, spec, rows, census)
+        preparing.write(origin)
+        _count(report, lake, preparing.census)
     return report
 
 
@@ -94,6 +96,13 @@ class _Preparing:
 
     @classmethod
     def of(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> _Preparing:
+        """The preparation with those partitions active that were only closed."""
+        found = cls._as_counted(lake, spec, rows, census)
+        closed = wrongly_inactive(census, found.closed, spec) if found.closed else set()
+        return cls._as_counted(lake, spec, rows, census.revived(closed)) if closed else found
+
+    @classmethod
+    def _as_counted(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> _Preparing:
         sound = census.table.filter("problem IS NULL")
         repeats = any(entry["copies"] for entry in census.rows)
         repeating = sound.filter("copies > 0") if repeats else None
