@@ -16,6 +16,7 @@ from manymodels_spark.modeling.bounds import NO_BOUNDS, Bounds
 from manymodels_spark.modeling.conformal import Intervals, calibrate
 from manymodels_spark.modeling.folds import Fold, apart, distinct_share
 from manymodels_spark.modeling.metrics import Floats
+from manymodels_spark.modeling.prior_scale import PriorScale
 from manymodels_spark.spec.model import percent
 
 
@@ -23,7 +24,8 @@ from manymodels_spark.spec.model import percent
 class HeldOut:
     """Actuals (NaN where unknown) and predictions (within the bounds) of each fold, shape (steps,) each.
 
-    `stepwise` says whether the place in a fold is a step ahead, which begins after the fold's gap.
+    `stepwise` says whether the place in a fold is a step ahead, which begins after the fold's gap;
+    `prior` is what the series' own changes say of the size of errors.
     """
 
     actual: Sequence[Floats]
@@ -33,6 +35,7 @@ class HeldOut:
     probabilities: Sequence[float] = ()
     bounds: Bounds = NO_BOUNDS
     stepwise: bool = True
+    prior: PriorScale | None = None
 
     @property
     def residuals(self) -> list[Floats]:
@@ -81,4 +84,5 @@ class HeldOut:
             probabilities=self.probabilities,
             first=1 + self.folds[0].gap,
             distinct=distinct_share([self.folds[fold] for fold in chosen]),
+            prior=self.prior,
         )
