@@ -10,8 +10,7 @@ as in Romano et al. 2019), weighted by how sure it is that the residuals are ske
 
 Three things would make such intervals too narrow. Residuals of one fold that follow each other (a random
 walk's), and folds that overlap, hold less information than their number says; a handful of residuals has no
-95 % quantile at all. All are answered with Student's t at the number of residuals that they are worth. Where
-they are worth few, the changes of the series itself add to what is known of the scale (`prior_scale`).
+95 % quantile at all. All are answered with Student's t at the number of residuals that they are worth.
 """
 
 from __future__ import annotations
@@ -25,15 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from manymodels_spark.modeling.prior_scale import PriorScale
-
 Floats = NDArray[np.float64]
 # A scale that residuals can be divided by, whatever their unit.
 _SMALLEST = 1e-290
 # Kept beside the levels asked for, so that others can be answered later.
 _LEVELS = (50, 80, 90, 95, 99)
-# So many independent residuals a series' own changes make up for; with as many from folds they do not count.
-_TOPPED_UP_TO = 8.0
 # Chi-squared of two statistics up to which residuals count as symmetric: twice what chance alone gives.
 _CHANCE = 4.0
 
@@ -104,7 +99,6 @@ def calibrate(
     probabilities: Sequence[float] = (),
     first: int = 1,
     distinct: float = 1.0,
-    prior: PriorScale | None = None,
 ) -> Intervals:
     """Intervals from residuals (actual minus predicted), one array per fold, NaN where nothing is known.
 
@@ -115,7 +109,6 @@ def calibrate(
         probabilities: of single quantiles.
         first: the step ahead of each fold's first residual: 1, or more after a gap.
         distinct: different times over all residuals, below 1 where folds overlap.
-        prior: how large errors are expected to be, for what few residuals leave open.
 
     """
     steps = [np.arange(first, first + len(fold), dtype=np.float64) for fold in residuals]
@@ -130,9 +123,6 @@ def calibrate(
         ]
         worth = _independent(parts, distinct)
     made = _Quantiles(np.sort(scaled), np.sort(np.abs(scaled)), worth)
-    if prior is not None and worth < _TOPPED_UP_TO:
-        intercept, slope = _blended((intercept, slope), prior, worth / _TOPPED_UP_TO)
-        made = _Quantiles(made.signed, made.sizes, _TOPPED_UP_TO)
     return Intervals(
         intercept,
         slope,
@@ -209,14 +199,6 @@ def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     # A steep line through few points says more about luck than about the series.
     slope = min(max(slope, 0.0), mean / float(root.mean()) * 0.9)
     return mean - slope * float(root.mean()), slope
-
-
-def _blended(own: tuple[float, float], prior: PriorScale, share: float) -> tuple[float, float]:
-    """The residuals' own scale by its share, that of the prior by the rest."""
-    return (
-        share * own[0] + (1 - share) * prior.intercept,
-        share * own[1] + (1 - share) * prior.slope,
-    )
 
 
 def _independent(folds: Sequence[Floats], distinct: float) -> float:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from manymodels_spark.errors import FitError, Reason
 from manymodels_spark.families import public_holidays, registry
@@ -30,7 +29,6 @@ from manymodels_spark.modeling.grid import Grid
 from manymodels_spark.modeling.held_out import HeldOut
 from manymodels_spark.modeling.judged import pooled
 from manymodels_spark.modeling.payload import open_payload, seal, sha256
-from manymodels_spark.modeling.prior_scale import PriorScale, prior_scale
 from manymodels_spark.modeling.results import Failure, FitResult, Score, Status
 from manymodels_spark.modeling.selection import (
     combination,
@@ -176,18 +174,11 @@ class _Fit:
             probabilities=self.spec.predict.quantiles,
             bounds=backtest.bounds,
             stepwise=self.problem.task == "forecast",
-            prior=self._prior_scale(target),
         )
         if any(np.isinf(fold).any() for fold in found.residuals):
             largest = np.nanmax(np.abs(target))
             raise FitError(Reason.NOT_FINITE, f"targets up to {largest:.3g}: their errors overflow")
         return found, {**pooled(judged), **found.metrics()}
-
-    def _prior_scale(self, target: NDArray[np.float64]) -> PriorScale | None:
-        """What the known values of a forecast's series say of the size of its errors."""
-        if self.problem.task != "forecast":
-            return None
-        return prior_scale(np.where(self.grid.known, target, np.nan), self.problem.season)
 
     def _document(
         self, backtest: Backtest, members: list[Trial], models: list[Any], held_out: HeldOut | None

@@ -16,7 +16,6 @@ from manymodels_spark.modeling.bounds import NO_BOUNDS, Bounds
 from manymodels_spark.modeling.conformal import Intervals, calibrate
 from manymodels_spark.modeling.folds import Fold, apart, distinct_share
 from manymodels_spark.modeling.metrics import Floats
-from manymodels_spark.modeling.prior_scale import PriorScale
 from manymodels_spark.spec.model import percent
 
 
@@ -24,8 +23,7 @@ from manymodels_spark.spec.model import percent
 class HeldOut:
     """Actuals (NaN where unknown) and predictions (within the bounds) of each fold, shape (steps,) each.
 
-    `stepwise` says whether the place in a fold is a step ahead, which begins after the fold's gap;
-    `prior` is what the series' own changes say of the size of errors.
+    `stepwise` says whether the place in a fold is a step ahead, which begins after the fold's gap.
     """
 
     actual: Sequence[Floats]
@@ -35,7 +33,6 @@ class HeldOut:
     probabilities: Sequence[float] = ()
     bounds: Bounds = NO_BOUNDS
     stepwise: bool = True
-    prior: PriorScale | None = None
 
     @property
     def residuals(self) -> list[Floats]:
@@ -84,5 +81,4 @@ class HeldOut:
             probabilities=self.probabilities,
             first=1 + self.folds[0].gap,
             distinct=distinct_share([self.folds[fold] for fold in chosen]),
-            prior=self.prior,
         )
