@@ -1,11 +1,13 @@
-"""Accuracy where it can be compared: the M4 competition's weekly series, and simulated sales whose truth is
-known.
+"""Accuracy where it can be compared: the 3,003 series of the M3 competition, the weekly series of M4, and
+simulated sales whose truth is known.
 
-    make bench-accuracy ARGS="--data DIR"  DIR (or M4_DATA) holds train.csv and test.csv of the 359 series
+    make bench-accuracy                    M3 by frequency (`benchmarks.competitions`) and simulated sales
+    make bench-accuracy ARGS="--data DIR"  M4 too: DIR (or M4_DATA) holds its train.csv and test.csv
+    make bench-accuracy ARGS="--m3-every 20 --only-m3"                              a sample of M3 and no more
     make bench-accuracy ARGS="--data DIR --series 40 --partitions 20"                sooner
     make bench-accuracy ARGS="--data DIR --combine best --candidates auto_ets,naive" another choice
 
-The series go through the product's own stages with the shipped conf/m4_weekly.yaml; its folds lie inside the
+M4's series go through the product's own stages with the shipped conf/m4_weekly.yaml; its folds lie inside the
 training part, and the test values are read when the predictions are there. Beside it every single family of
 the spec, fitted once on each series, so that the value of choosing per series shows. `coverage_90` is the
 share of test values inside the 90 % interval.
@@ -30,6 +32,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.common import clock, cores, emit, scratch, spec_in
+from benchmarks.competitions import m3
 from manymodels_spark import ManyModels, Spec
 from manymodels_spark.families import registry
 from manymodels_spark.families.base import Problem
@@ -62,16 +65,17 @@ Series = dict[str, np.ndarray]
 
 
 def main() -> None:
-    """Both parts, their tables and the line of JSON."""
+    """All parts, their tables and the line of JSON."""
     arguments = _arguments()
-    weekly = m4(arguments)
-    simulated = simulation(arguments.partitions)
-    workload = {
-        "series": weekly.pop("series"),
-        "combine": weekly.pop("combine"),
-        "simulated_partitions": arguments.partitions,
-    }
-    emit("accuracy", workload=workload, **weekly, **simulated)
+    figures = m3(arguments.m3_every, arguments.peers, arguments.workers)
+    workload = {"m3_series": figures.pop("m3_series")}
+    if arguments.data and not arguments.only_m3:
+        figures |= m4(arguments)
+        workload |= {name: figures.pop(name) for name in ("series", "combine")}
+    if not arguments.only_m3:
+        figures |= simulation(arguments.partitions)
+        workload["simulated_partitions"] = arguments.partitions
+    emit("accuracy", workload=workload, **figures)
 
 
 def m4(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -269,9 +273,11 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = os.environ.get("M4_DATA")
-    parser.add_argument(
-        "--data", type=Path, required=default is None, default=Path(default) if default else None
-    )
+    parser.add_argument("--data", type=Path, default=Path(default) if default else None)
+    parser.add_argument("--m3-every", type=int, default=1, help="take each so-many-th series of M3")
+    parser.add_argument("--peers", type=int, default=20, help="statsforecast's mean for so-many-th of these")
+    parser.add_argument("--only-m3", action="store_true", help="neither M4 nor simulated sales")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes for M3")
     parser.add_argument("--combine")
     parser.add_argument("--candidates")
     parser.add_argument("--series", type=int)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.backtest import Backtest, Trial
-from manymodels_spark.modeling.candidates import backtest_of, grid_of, trials_of
+from manymodels_spark.modeling.candidates import backtest_of, chosen_by, grid_of, trials_of
 from manymodels_spark.modeling.cleaning import clean
 from manymodels_spark.modeling.fit import problem_of
 from manymodels_spark.modeling.selection import combination, how_of, rank, size_of
@@ -38,6 +38,7 @@ def backtest_partition(rows: pd.DataFrame, spec: Spec, key: PartitionKey) -> pd.
         grid = grid_of(clean(rows.reset_index(drop=True), spec), spec, problem)
         backtest = backtest_of(grid, spec, problem)
         trials, _ = trials_of(backtest, spec)
+        spec = chosen_by(grid, spec, problem)
     ranked = rank([trial for trial in trials if trial.error is None], spec.metric, len(grid.rows))
     if not ranked:
         return pd.DataFrame(

@@ -13,7 +13,7 @@ from manymodels_spark.modeling.bounds import Bounds
 from manymodels_spark.modeling.cleaning import require_classes
 from manymodels_spark.modeling.folds import folds_of
 from manymodels_spark.modeling.grid import Grid, interpolated, on_grid, table
-from manymodels_spark.modeling.profile import profile, ruled_out, seasons_of
+from manymodels_spark.modeling.profile import Profile, profile, ruled_out, seasons_of
 from manymodels_spark.spec.model import Candidate, Spec
 
 
@@ -37,6 +37,19 @@ def trials_of(backtest: Backtest, spec: Spec) -> tuple[list[Trial], dict[int, st
     return [backtest.tried(label(candidate), registry.build(candidate)) for candidate in tried], out
 
 
+def chosen_by(grid: Grid, spec: Spec, problem: Problem) -> Spec:
+    """The spec by whose metric the champion is chosen: RMSSE for demand that is mostly zero, where no metric
+    is named and the profile may decide (`backtest.rule_out`).
+
+    Absolute errors are least for a forecast of zero there (Hyndman, Koehler 2006; Makridakis et al. 2022).
+    """
+    if not spec.backtest.rule_out or spec.backtest.metric or problem.task != "forecast":
+        return spec
+    if not _profile(grid, problem).sparse:
+        return spec
+    return spec.model_copy(update={"backtest": spec.backtest.model_copy(update={"metric": "rmsse"})})
+
+
 def label(candidate: Candidate) -> str:
     """A candidate's name in scores; options tell two of one family apart."""
     options = ",".join(f"{name}={value}" for name, value in sorted(candidate.options.items()))
@@ -49,7 +62,10 @@ def _ruled_out(grid: Grid, spec: Spec, problem: Problem) -> dict[int, str]:
     """
     if problem.task != "forecast" or not spec.backtest.rule_out:
         return {}
+    return ruled_out(_profile(grid, problem), spec.candidates)
+
+
+def _profile(grid: Grid, problem: Problem) -> Profile:
     values, known = grid.rows[problem.target].to_numpy(), grid.known
     whole = values if known.all() else interpolated(values, known, problem.season)
-    found = profile(whole, seasons_of(problem.frequency, problem.season), known)
-    return ruled_out(found, spec.candidates)
+    return profile(whole, seasons_of(problem.frequency, problem.season), known)

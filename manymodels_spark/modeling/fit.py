@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from manymodels_spark.families import public_holidays, registry
 from manymodels_spark.families.base import Family, Problem
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.backtest import Backtest, Trial
-from manymodels_spark.modeling.candidates import backtest_of, grid_of, label, trials_of
+from manymodels_spark.modeling.candidates import backtest_of, chosen_by, grid_of, label, trials_of
 from manymodels_spark.modeling.cleaning import clean
 from manymodels_spark.modeling.document import document_of, member_of, time_at
 from manymodels_spark.modeling.folds import apart
@@ -88,6 +89,11 @@ class _Fit:
     start: bytes | None = None
     family_seconds: float = 0.0
 
+    @cached_property
+    def choice(self) -> Spec:
+        """The spec with the metric by which this partition's champion is chosen."""
+        return chosen_by(self.grid, self.spec, self.problem)
+
     @property
     def rows(self) -> int:
         """Rows with a target."""
@@ -106,7 +112,7 @@ class _Fit:
     def _champion(self, backtest: Backtest, trials: list[Trial], out: dict[int, str]) -> FitResult:
         self.family_seconds += sum(trial.seconds for trial in trials)
         members, models = self._members(backtest, trials)
-        best = members[0] if len(members) == 1 else _combined(backtest, members, self.spec)
+        best = members[0] if len(members) == 1 else _combined(backtest, members, self.choice)
         held_out, metrics = self._held_out(backtest, [trial for trial in trials if trial.error is None])
         document = self._document(backtest, members, models, held_out)
         payload = seal(document)
@@ -140,7 +146,7 @@ class _Fit:
 
     def _members(self, backtest: Backtest, trials: list[Trial]) -> tuple[list[Trial], list[Any]]:
         """The best trials and their models; one whose fit on all rows fails gives way to the next."""
-        while ranked := rank([t for t in trials if t.error is None], self.spec.metric, len(self.grid.rows)):
+        while ranked := rank([t for t in trials if t.error is None], self.choice.metric, len(self.grid.rows)):
             members = ranked[: size_of(self.spec)]
             models = [self._refitted(backtest, member) for member in members]
             if all(member.error is None for member in members):
@@ -152,7 +158,7 @@ class _Fit:
         those that the fit publishes.
         """
         folds = backtest.folds
-        predictions, firsts = leave_one_fold_out(trials, self.spec, len(self.grid.rows), apart(folds))
+        predictions, firsts = leave_one_fold_out(trials, self.choice, len(self.grid.rows), apart(folds))
         judged = [
             first.judged[k]
             if values is first.predictions[k]
@@ -182,7 +188,7 @@ class _Fit:
         """The payload's document."""
         last = len(self.grid.rows) - 1 if self.spec.refit else int(backtest.folds[0].train[-1])
         stored = [member_of(trial.family, model) for trial, model in zip(members, models, strict=True)]
-        weights = shares_of(members, self.spec) if how_of(self.spec) == "weighted" else None
+        weights = shares_of(members, self.choice) if how_of(self.spec) == "weighted" else None
         intervals = held_out.intervals() if held_out else None
         return document_of(
             stored, self.grid, last, self.spec, self.problem, weights=weights, intervals=intervals

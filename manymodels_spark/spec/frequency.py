@@ -62,6 +62,12 @@ def pandas_step(frequency: str) -> str:
     return "7D" if frequency == "W" else frequency
 
 
+def canonical(frequency: str) -> str:
+    """The name in `STEPS` of what a spec may write (`day` is `D`, `W-MON` is `W`); others as they are."""
+    name = _ALIASES.get(frequency, frequency)
+    return "W" if name.startswith("W-") else name
+
+
 def _known(value: str) -> str:
     value = _ALIASES.get(value, value)
     if value in STEPS or (value.startswith("W-") and value[2:] in WEEKDAYS):
