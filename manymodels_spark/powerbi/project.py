@@ -14,8 +14,8 @@ _PROPERTIES = "https://developer.microsoft.com/json-schemas/fabric"
 
 
 def project_files(star: views.Star, server: str, database: str, schema: str) -> dict[str, str]:
-    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids, SPEC.SemanticModel/ and
-    SPEC.Report/.
+    """The project's files by path: `views.sql`, SPEC.pbip, SPEC.pbids,
+    SPEC.SemanticModel/ and SPEC.Report/.
     """
     made = views.star(star, views.SYNAPSE, schema)
     tables = [(view.name.removeprefix(f"{star.spec}_"), view) for view in made]
@@ -59,8 +59,8 @@ def project_files(star: views.Star, server: str, database: str, schema: str) -> 
 
 
 def views_script(made: list[views.View], schema: str) -> str:
-    """One script that makes the views, for those who make them by hand: `manymodels load` does it by
-    itself.
+    """One script that makes the views, for those who make them by hand:
+    `manymodels load` does it by itself.
     """
     quote = views.SYNAPSE.quote
     parts = [

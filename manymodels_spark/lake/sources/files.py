@@ -88,8 +88,8 @@ def _read(spark: SparkSession, source: Files, batches: dict[str, str], as_text: 
 
 
 def _load(reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...]) -> DataFrame:
-    """The files' rows. A guess at a time's type would lose its zone, or that it has none: it is kept as
-    text.
+    """The files' rows. A guess at a time's type would lose its zone, or that it has none:
+    it is kept as text.
     """
     from pyspark.sql import types as T
 
@@ -103,8 +103,8 @@ def _load(reader: DataFrameReader, paths: list[str], as_text: tuple[str, ...]) -
 
 
 def _long(rows: DataFrame, wide: Wide) -> DataFrame:
-    """One row per value from one row per series: the first value at `start`, the next a step of `frequency`
-    later.
+    """One row per value from one row per series: the first value at `start`,
+    the next a step of `frequency` later.
     """
     from pyspark.sql import functions as F
 
