@@ -16,8 +16,8 @@ _HOME = {"ManyModels": "manymodels_spark.notebook.api", "Spec": "manymodels_spar
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when first used: a fit in an executor must not pay for the whole
-    pipeline.
+    """The public names, imported when first used:
+    a fit in an executor must not pay for the whole pipeline.
     """
     if name in _HOME:
         import importlib

@@ -1,5 +1,5 @@
-"""How objects show themselves: in a notebook as a title and a plain table, every text escaped; counts with
-their noun.
+"""How objects show themselves: in a notebook as a title and a plain table, every text escaped;
+counts with their noun.
 """
 
 from __future__ import annotations

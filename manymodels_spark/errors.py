@@ -62,8 +62,8 @@ class ConcurrentWrite(ManyModelsError):
 
 
 class TooManyFailures(ManyModelsError):
-    """More partitions were quarantined than the spec's `limits.failures` allows. `report` is the stage's
-    report.
+    """More partitions were quarantined than the spec's `limits.failures` allows.
+    `report` is the stage's report.
     """
 
     def __init__(self, message: str, report: Any = None) -> None:
@@ -72,14 +72,14 @@ class TooManyFailures(ManyModelsError):
 
 
 class TooManyAlerts(TooManyFailures):
-    """More partitions have an alert than the spec's `monitor.alerts` allows. `report` is the stage's
-    report.
+    """More partitions have an alert than the spec's `monitor.alerts` allows.
+    `report` is the stage's report.
     """
 
 
 class TooManyUnscored(TooManyFailures):
-    """More partitions lost their forecast than the spec's `limits.unscored` allows. `report` is the stage's
-    report.
+    """More partitions lost their forecast than the spec's `limits.unscored` allows.
+    `report` is the stage's report.
     """
 
 

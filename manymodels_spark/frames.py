@@ -9,8 +9,8 @@ import pandas as pd
 
 
 def instant(value: Any) -> Any:
-    """A time that Spark returned, in UTC: it gives instants on the clock of this process, where an hour may
-    come twice.
+    """A time that Spark returned, in UTC: it gives instants on the clock of this process,
+    where an hour may come twice.
 
     What is no time stays as it is.
     """

@@ -51,8 +51,8 @@ class PartitionKey:
 
     @property
     def canonical(self) -> str:
-        """JSON text `[[column, type, value], ...]` sorted by column: equal for equal keys and only for
-        them.
+        """JSON text `[[column, type, value], ...]` sorted by column:
+        equal for equal keys and only for them.
         """
         cells = [[name, *_encode(value)] for name, value in self.values]
         return json.dumps(cells, ensure_ascii=False, separators=(",", ":"))
@@ -75,8 +75,8 @@ class PartitionKey:
 
     @property
     def slug(self) -> str:
-        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by; not unique, use it with the
-        id.
+        """Up to 60 characters of `[a-z0-9-]` to recognise the partition by;
+        not unique, use it with the id.
         """
         text = "-".join(f"{name}-{readable(value)}" for name, value in self.values)
         ascii_text = unicodedata.normalize("NFKD", text[:400]).encode("ascii", "ignore").decode().lower()
@@ -102,11 +102,11 @@ def readable(value: Value) -> str:
 
 
 def typed(value: object, kind: str) -> Value:
-    """A value as a column of that kind holds it: 3.0 and a NumPy 3 are the `int` 3, text is read as `date`
-    and so on.
+    """A value as a column of that kind holds it: 3.0 and a NumPy 3 are the `int` 3,
+    text is read as `date` and so on.
 
-    `kind` is a type as `canonical` names it. Raises ValueError where the value is none of that kind; null is
-    of any.
+    `kind` is a type as `canonical` names it. Raises ValueError where the value is none of that kind;
+    null is of any.
     """
     plain = _plain(value)
     if plain is None or (isinstance(plain, float) and math.isnan(plain) and kind != "float"):
@@ -135,8 +135,8 @@ def typed(value: object, kind: str) -> Value:
 def tag_key(name: str) -> str:
     """A tag key in MLflow's alphabet; other characters are percent-encoded, reversed by `untag_key`.
 
-    A key beyond MLflow's 250 characters keeps its start and gets a digest of the whole; see `canonical` for
-    the name.
+    A key beyond MLflow's 250 characters keeps its start and gets a digest of the whole;
+    see `canonical` for the name.
     """
     plain = (
         _TAG_KEY.match(name) and "%" not in name and not name.startswith(("mlflow.", "manymodels.", "key."))
@@ -154,8 +154,8 @@ def untag_key(key: str) -> str:
 
 
 def tag_value(text: str) -> str:
-    """Text within MLflow's limit; longer text keeps its start and gets a digest of the whole (see
-    `canonical`).
+    """Text within MLflow's limit; longer text keeps its start and gets a digest
+    of the whole (see `canonical`).
 
     A NUL, which Postgres takes in no text, is shown as its symbol.
     """

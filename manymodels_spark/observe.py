@@ -30,8 +30,8 @@ R = TypeVar("R")
 
 @dataclass(eq=False)
 class _Stage:
-    """A stage under way. A process works on one at a time, in as many threads as it likes: they all find it
-    here.
+    """A stage under way. A process works on one at a time, in as many threads as it likes:
+    they all find it here.
     """
 
     facts: Mapping[str, object]
@@ -81,8 +81,8 @@ def is_json() -> bool:
 
 
 def is_enabled(level: int = logging.INFO) -> bool:
-    """Whether anybody listens to events of this level: what is costly to find out need not be found out for
-    nobody.
+    """Whether anybody listens to events of this level:
+    what is costly to find out need not be found out for nobody.
     """
     return LOGGER.isEnabledFor(level) and any(
         not isinstance(handler, logging.NullHandler) for handler in LOGGER.handlers
@@ -96,8 +96,8 @@ def log_event(event: str, level: int = logging.INFO, **facts: object) -> None:
 
 @contextmanager
 def span(name: str, **attributes: str | int | float) -> Iterator[None]:
-    """A span around a piece of work, below the one that is open, or in another thread below that of the
-    stage.
+    """A span around a piece of work, below the one that is open,
+    or in another thread below that of the stage.
 
     What it raises is recorded in it.
     """
@@ -111,8 +111,8 @@ def span(name: str, **attributes: str | int | float) -> Iterator[None]:
 
 
 def _parent() -> Any:
-    """The context to open a span in: this thread's, or the stage's where this thread has none; None is the
-    former.
+    """The context to open a span in: this thread's, or the stage's where this thread has none;
+    None is the former.
     """
     from opentelemetry import trace
 
@@ -194,8 +194,8 @@ def _meter() -> Any:
 
 
 def _export() -> None:
-    """Providers that send to the OTLP endpoint of OpenTelemetry's own variables; they flush when the process
-    ends.
+    """Providers that send to the OTLP endpoint of OpenTelemetry's own variables;
+    they flush when the process ends.
     """
     try:
         from opentelemetry import metrics, trace

@@ -1,5 +1,5 @@
-"""Is everything there that a spec needs? `examine` asks for all of it, `preflight` for what one stage
-needs.
+"""Is everything there that a spec needs? `examine` asks for all of it,
+`preflight` for what one stage needs.
 """
 
 from manymodels_spark.doctor.examine import NotReady, examine, preflight

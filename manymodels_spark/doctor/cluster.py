@@ -1,5 +1,5 @@
-"""What only a session knows: do the executors have the packages, and may the session write where the
-tables go?
+"""What only a session knows: do the executors have the packages,
+and may the session write where the tables go?
 """
 
 from __future__ import annotations

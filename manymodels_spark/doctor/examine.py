@@ -43,8 +43,8 @@ class NotReady(ManyModelsError):
 
 
 def examine(spec: Spec | None, seconds: float = SECONDS) -> list[Finding]:
-    """Every check of this machine, and with a spec of all that it names. All run at once; nothing is
-    started.
+    """Every check of this machine, and with a spec of all that it names.
+    All run at once; nothing is started.
     """
     looks: dict[str, Look] = {
         "python": runtime.python,
@@ -69,8 +69,8 @@ def examine(spec: Spec | None, seconds: float = SECONDS) -> list[Finding]:
 
 
 def preflight(spec: Spec, stage: str, *, session: bool = False) -> None:
-    """Raise NotReady, within seconds, where a stage would fail later for want of something that can be seen
-    now.
+    """Raise NotReady, within seconds, where a stage would fail later for want of
+    something that can be seen now.
 
     `session` says that there is one already, so that its Java and Spark are not asked for.
     """
@@ -97,8 +97,8 @@ def _silence() -> Iterator[None]:
 
 
 def together(looks: dict[str, Look], seconds: float) -> list[Finding]:
-    """The findings of all looks, in their order. One that takes too long is a failure of its own and is left
-    behind.
+    """The findings of all looks, in their order.
+    One that takes too long is a failure of its own and is left behind.
     """
     found: dict[str, list[Finding]] = {}
 
@@ -123,8 +123,8 @@ def together(looks: dict[str, Look], seconds: float) -> list[Finding]:
 
 
 def _local_places(spec: Spec, paths: tuple[str, ...]) -> Iterator[Finding]:
-    """Those places that are folders of this machine; asking for others takes longer than a stage's start
-    may.
+    """Those places that are folders of this machine;
+    asking for others takes longer than a stage's start may.
     """
     named = {
         "lake": spec.lake,

@@ -10,8 +10,8 @@ State = Literal["ok", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check. `advice` says what to do where it failed; a skipped check says why in
-    `found`.
+    """The outcome of one check. `advice` says what to do where it failed;
+    a skipped check says why in `found`.
     """
 
     check: str

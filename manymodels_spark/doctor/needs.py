@@ -54,8 +54,8 @@ def part(spec: Spec, path: str) -> Any:
 
 
 def unset(spec: Spec, paths: tuple[str, ...]) -> dict[str, str]:
-    """Environment variable to the spec's key that names it, for those that are missing or empty and have no
-    default.
+    """Environment variable to the spec's key that names it,
+    for those that are missing or empty and have no default.
     """
     found: dict[str, str] = {}
     for key, text in _texts(spec, paths):

@@ -47,8 +47,8 @@ def write_to(check: str, location: str) -> Finding:
 
 
 def local_folder(location: str) -> Path | None:
-    """The folder on this machine that a location names, or None; a volume of Databricks is one on its
-    clusters.
+    """The folder on this machine that a location names, or None;
+    a volume of Databricks is one on its clusters.
     """
     parsed = urlparse(location)
     if parsed.scheme == "file":
@@ -117,8 +117,8 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_blob(check: str, container: str, host: str, path: str) -> Finding:
-    """Write a file into Azure storage without Spark, signed in as Spark would be: by what the environment
-    says.
+    """Write a file into Azure storage without Spark, signed in as Spark would be:
+    by what the environment says.
     """
     try:
         with _service(host) as service:

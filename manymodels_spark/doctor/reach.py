@@ -11,8 +11,8 @@ _PAUSE = 0.5
 
 
 def listens(host: str, port: int) -> str | None:
-    """What is wrong with a connection to host and port, or None. Tried twice: a server may be starting
-    again.
+    """What is wrong with a connection to host and port, or None.
+    Tried twice: a server may be starting again.
     """
     wrong = ""
     for pause in (_PAUSE, 0.0):

@@ -1,5 +1,5 @@
-"""Is this machine fit for the spec: Python, Java, the pair of Spark and Delta, packages with their versions,
-Stan.
+"""Is this machine fit for the spec: Python, Java, the pair of Spark and Delta,
+packages with their versions, Stan.
 
 Nothing here starts a session or opens a connection.
 """
@@ -122,8 +122,8 @@ def _delta(release: str, pair: list[str]) -> Iterator[Finding]:
 
 
 def packages(spec: Spec | None, *, warehouse: bool = True) -> Iterator[Finding]:
-    """Every package that this one, the spec's families and, if asked, its warehouse need, with its
-    version.
+    """Every package that this one, the spec's families and, if asked,
+    its warehouse need, with its version.
     """
     needed = dict(_of_families(spec))
     drivers = _DRIVERS[spec.warehouse.kind] if spec is not None and warehouse else ()

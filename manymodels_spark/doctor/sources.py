@@ -58,8 +58,8 @@ def _files(path: str) -> Finding:
 
 
 def _database(jdbc: Jdbc, url: str) -> Finding:
-    """The table itself where a driver of Python is there (DuckDB, Postgres), else whether the server
-    listens.
+    """The table itself where a driver of Python is there (DuckDB, Postgres),
+    else whether the server listens.
     """
     if url.startswith("jdbc:duckdb:"):
         return _duckdb_table(jdbc, url.removeprefix("jdbc:duckdb:").partition(";")[0])

@@ -16,8 +16,8 @@ from manymodels_spark.spec.source import resolve
 
 
 def warehouse_answers(spec: Spec) -> Iterator[Finding]:
-    """What can be asked of the warehouse within seconds: its file, its schema, or whether its server
-    listens.
+    """What can be asked of the warehouse within seconds: its file, its schema,
+    or whether its server listens.
     """
     if not unset(spec, (WAREHOUSE,)) and isinstance(spec.warehouse, Synapse):
         yield from [finding] if (finding := _synapse_listens(spec.warehouse)) else []

@@ -1,8 +1,8 @@
 """The routes of a spec: for every partition its champion, as two small files that any machine can read.
 
-`routes.parquet` has a row per partition (partition_id, key, model_id, sha256, location), sorted by id, and
-`routes.json` what is equal for all of them. They are made of MLflow's tags alone. No MLflow and no Spark
-here.
+`routes.parquet` has a row per partition (partition_id, key, model_id, sha256, location),
+sorted by id, and `routes.json` what is equal for all of them. They are made of MLflow's tags alone.
+No MLflow and no Spark here.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """What all partitions of a spec share. `kinds` is each partition column's type as `keys` names it (""
-    where mixed).
+    """What all partitions of a spec share. `kinds` is each partition column's type as
+    `keys` names it ("" where mixed).
     """
 
     spec: str
@@ -120,8 +120,8 @@ class Routes:
         return Route(*(self.table[name][position].as_py() for name in Route._fields))
 
     def key_of(self, values: Sequence[Any]) -> PartitionKey:
-        """The key of one row's values, in the order of `shape.columns`. Raises ValueError naming the
-        column.
+        """The key of one row's values, in the order of `shape.columns`.
+        Raises ValueError naming the column.
         """
         pairs: dict[str, Value] = {}
         for name, value in zip(self.shape.columns, values, strict=True):

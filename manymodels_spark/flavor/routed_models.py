@@ -1,9 +1,9 @@
 """All partitions of a spec behind one MLflow model: `mlflow.pyfunc.load_model("models:/SPEC@champion")`.
 
-It takes rows with the partition columns, loads each partition's champion when it is first asked for, keeps
-what fits into its memory bound, and answers. It needs its routes and the champions' artifacts: no lake, no
-Spark, no tracking server (unless that server is the only one to reach the artifacts). Nothing is ever
-unpickled.
+It takes rows with the partition columns, loads each partition's champion when it is first asked for,
+keeps what fits into its memory bound, and answers. It needs its routes and the champions' artifacts:
+no lake, no Spark, no tracking server (unless that server is the only one to reach the artifacts).
+Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ Read = Callable[[str, str], bytes]
 
 @dataclass(frozen=True)
 class _Asked:
-    """What a request asks for: steps `ahead` of each partition's rows, or a prediction for each row; and the
-    intervals.
+    """What a request asks for: steps `ahead` of each partition's rows, or a prediction for each row;
+    and the intervals.
     """
 
     ahead: bool
@@ -86,8 +86,8 @@ class RoutedModels:
         return table.reset_index(drop=True) if ahead else table.sort_index()
 
     def _groups(self, rows: pd.DataFrame) -> list[tuple[str | ValueError, list[int]]]:
-        """The rows' positions by partition id, in the order of appearance; a key that cannot be read stands
-        for itself.
+        """The rows' positions by partition id, in the order of appearance;
+        a key that cannot be read stands for itself.
         """
         known: dict[tuple[Any, ...], str | ValueError] = {}
         groups: dict[Any, tuple[str | ValueError, list[int]]] = {}
@@ -140,8 +140,8 @@ class RoutedModels:
     def model(self, partition_id: str) -> LoadedPartition:
         """The open champion of a partition, from memory or from its artifacts.
 
-        Raises ManyModelsError where it has none, PayloadError where its payload is gone or not what was
-        promoted.
+        Raises ManyModelsError where it has none, PayloadError where its payload
+        is gone or not what was promoted.
         """
         model = self.models.get(partition_id)
         if model is None:

@@ -12,8 +12,8 @@ from manymodels_spark.spark.names import quote
 
 
 def named_values(text: str, partition_by: Sequence[str]) -> dict[str, str]:
-    """`store=3, item=a, b` as values by column: a value ends where the next column begins, and may hold
-    commas.
+    """`store=3, item=a, b` as values by column: a value ends where the next column begins,
+    and may hold commas.
 
     Raises ManyModelsError where a column is missing, unknown or named twice.
     """
@@ -33,8 +33,8 @@ def named_values(text: str, partition_by: Sequence[str]) -> dict[str, str]:
 
 
 def find_partition(lake: Lake, partition_by: Sequence[str], text: str) -> PartitionKey:
-    """The prepared partition that the text names. Raises ManyModelsError where there is none, or more than
-    one.
+    """The prepared partition that the text names.
+    Raises ManyModelsError where there is none, or more than one.
     """
     from pyspark.sql import functions as F
 

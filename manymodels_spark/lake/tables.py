@@ -1,8 +1,8 @@
 """The Delta tables of one spec in the lake: their names, and reads and writes that may be repeated safely.
 
-A lake is a path (`/data/lake`, `abfss://...`) or a schema of a catalog (`main.forecasts`). Everything goes
-through DataFrames and SQL, so that Spark Connect runs all of it. This module must know no stage and no
-MLflow.
+A lake is a path (`/data/lake`, `abfss://...`) or a schema of a catalog (`main.forecasts`).
+Everything goes through DataFrames and SQL, so that Spark Connect runs all of it.
+This module must know no stage and no MLflow.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Lake:
         return f"delta.{quote(self.location(table))}"
 
     def exists(self, table: str) -> bool:
-        """Whether the table has been written. Asked of the lake until it says yes: tables are never taken
-        away.
+        """Whether the table has been written. Asked of the lake until it says yes:
+        tables are never taken away.
         """
         if table not in self._found and self._is_there(table):
             self._found.add(table)
@@ -136,8 +136,8 @@ class Lake:
         return row
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
-        """The table, at a version where one is given. Raises ManyModelsError naming the stage to run
-        first.
+        """The table, at a version where one is given.
+        Raises ManyModelsError naming the stage to run first.
         """
         self._require(table)
         reader = self.spark.read.format("delta")
@@ -153,8 +153,8 @@ class Lake:
             )
 
     def ensure(self, table: str, schema: str) -> None:
-        """Create the table, empty, where it does not exist: the first writers at work at once must not race
-        for it.
+        """Create the table, empty, where it does not exist:
+        the first writers at work at once must not race for it.
         """
         if not self.exists(table):
             self.append(table, self.spark.createDataFrame([], schema))
@@ -169,8 +169,8 @@ class Lake:
         by: Sequence[str] = (),
         note: str | None = None,
     ) -> None:
-        """Add rows. With `once` (a token of the writer) a call with a number that is not above the last adds
-        nothing.
+        """Add rows. With `once` (a token of the writer) a call with a number that is
+        not above the last adds nothing.
         """
         writer = rows.write.format("delta").mode("append").option("mergeSchema", "true")
         if by:
@@ -207,12 +207,12 @@ class Lake:
         delete_where: str | None = None,
         only_new: bool = False,
     ) -> None:
-        """Update the rows with equal keys (null-safe) and insert the others, in one commit; `only_new`
-        inserts alone.
+        """Update the rows with equal keys (null-safe) and insert the others, in one commit;
+        `only_new` inserts alone.
 
-        `delete_where` names a boolean column of `rows` (not of the table): rows of the table that it marks
-        go. Raises ConcurrentWrite where another writer was quicker: unlike two appends, two merges never both
-        succeed unseen.
+        `delete_where` names a boolean column of `rows` (not of the table):
+        rows of the table that it marks go. Raises ConcurrentWrite where another writer was quicker:
+        unlike two appends, two merges never both succeed unseen.
         """
         if not self.exists(table):
             self.append(table, rows)
@@ -309,8 +309,8 @@ def union(frames: Sequence[DataFrame]) -> DataFrame:
 
 
 def _needs_mapping(rows: DataFrame) -> bool:
-    """Whether a column's name holds a character that Parquet takes only under another name, which Delta then
-    maps.
+    """Whether a column's name holds a character that Parquet takes only under another name,
+    which Delta then maps.
     """
     return any(_UNUSUAL.search(name) for name in rows.columns)
 

@@ -1,5 +1,5 @@
-"""One partition as a notebook asks for it: its prepared rows, its champion, what the calendar says of its
-days to come.
+"""One partition as a notebook asks for it: its prepared rows, its champion,
+what the calendar says of its days to come.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ PREDICTIONS, PARTITIONS, RUNS, ACTUALS = "fact_predictions", "dim_partition", "f
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure: the table that it belongs to, its DAX, its SQL twin (an aggregate over that table), how it
-    is shown.
+    """A measure: the table that it belongs to, its DAX, its SQL twin (an aggregate over that table),
+    how it is shown.
     """
 
     name: str

@@ -1,5 +1,5 @@
-"""The semantic model as TMDL: a table per view with its columns and measures, relationships, the connection's
-parameters.
+"""The semantic model as TMDL: a table per view with its columns and measures, relationships,
+the connection's parameters.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _parameter(name: str, value: str) -> str:
 
 
 def _relationships(tables: dict[str, View]) -> list[str]:
-    """Every fact to each dimension whose key it has; the models to their partitions stay apart, or there were
-    two ways.
+    """Every fact to each dimension whose key it has; the models to their partitions stay apart,
+    or there were two ways.
     """
     keys = {"dim_partition": "partition_id", "dim_date": "date", "dim_model": "model_id"}
     found = []

@@ -77,8 +77,8 @@ def _opened(spec: str, server: str, database: str) -> dict[str, str]:
 
 
 def views_script(made: list[views.View], schema: str) -> str:
-    """One script that makes the views, for those who make them by hand: `manymodels load` does it by
-    itself.
+    """One script that makes the views, for those who make them by hand:
+    `manymodels load` does it by itself.
     """
     quote = views.SYNAPSE.quote
     parts = [

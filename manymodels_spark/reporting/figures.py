@@ -1,5 +1,5 @@
-"""The numbers behind the report's pictures: picks, bins and grids from the table of partitions. No markup
-here.
+"""The numbers behind the report's pictures: picks, bins and grids from the table of partitions.
+No markup here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ GRID = 40
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts between `edges` (one more than counts); what lies beyond the last edge is counted in the last
-    bin.
+    """Counts between `edges` (one more than counts);
+    what lies beyond the last edge is counted in the last bin.
     """
 
     edges: tuple[float, ...]
@@ -45,8 +45,8 @@ class Grid:
 
 @dataclass(frozen=True)
 class Picks:
-    """The partitions worth a look, by id: lowest and highest error, and most changed since the model
-    before.
+    """The partitions worth a look, by id: lowest and highest error,
+    and most changed since the model before.
     """
 
     best: list[str]
@@ -82,8 +82,8 @@ def finite(partitions: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def histogram(values: Sequence[float] | np.ndarray, bins: int = BINS) -> Histogram | None:
-    """Bins from the lowest value to the 99th percentile, so that one wild partition does not flatten all
-    others.
+    """Bins from the lowest value to the 99th percentile,
+    so that one wild partition does not flatten all others.
     """
     found = np.asarray(values, float)
     found = found[np.isfinite(found)]
@@ -101,8 +101,8 @@ def histogram(values: Sequence[float] | np.ndarray, bins: int = BINS) -> Histogr
 
 
 def grid(partitions: pd.DataFrame, rows: str, columns: str, limit: int = GRID) -> Grid | None:
-    """The median metric by two partition columns; of each only the `limit` values with most partitions are
-    shown.
+    """The median metric by two partition columns;
+    of each only the `limit` values with most partitions are shown.
     """
     known = finite(partitions, "metric")
     by_row, by_column = column(rows), column(columns)
@@ -129,8 +129,8 @@ class Slice:
 
 
 def slices(partitions: pd.DataFrame, name: str, limit: int = 30) -> tuple[list[Slice], int]:
-    """The metric by the values of one partition column, highest median first, and how many values are not
-    shown.
+    """The metric by the values of one partition column, highest median first,
+    and how many values are not shown.
     """
     grouped = finite(partitions, "metric").groupby(column(name), sort=True)["metric"]
     found = [

@@ -1,5 +1,5 @@
-"""Partitions from near, for the report: their last rows, newest forecast, candidates' folds, decision and
-champion.
+"""Partitions from near, for the report: their last rows, newest forecast,
+candidates' folds, decision and champion.
 
 Reads the lake, as the only module here that does; the page knows only the records that it gives.
 """
@@ -36,8 +36,8 @@ LEAST_HISTORY, MOST_HISTORY = 90, 400
 
 
 def details(lake: Lake, spec: Spec, partitions: pd.DataFrame) -> dict[str, Detail]:
-    """The best, worst and most changed partitions, then quarantined ones, then others spread over the error,
-    by id.
+    """The best, worst and most changed partitions, then quarantined ones,
+    then others spread over the error, by id.
     """
     wanted = chosen(partitions, higher_is_better=spec.metric in HIGHER_IS_BETTER)
     found = {partition: Detail() for partition in wanted}
@@ -157,8 +157,8 @@ def _history(lake: Lake, spec: Spec, found: dict[str, Detail], folds: Mapping[st
 
 
 def _reach(spec: Spec) -> int:
-    """How many of a partition's last rows are worth showing: all folds and a horizon before them, within
-    bounds.
+    """How many of a partition's last rows are worth showing:
+    all folds and a horizon before them, within bounds.
     """
     folds = spec.horizon + (spec.backtest.folds - 1) * (spec.backtest.step or spec.horizon)
     return max(LEAST_HISTORY, 3 * spec.horizon, min(folds + spec.horizon, MOST_HISTORY))

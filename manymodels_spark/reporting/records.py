@@ -1,5 +1,5 @@
-"""What a report shows, as plain records. Whoever collects them knows the lake; who draws them knows only
-these.
+"""What a report shows, as plain records. Whoever collects them knows the lake;
+who draws them knows only these.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TrainRow:
 
 @dataclass(frozen=True)
 class CandidateRow:
-    """One candidate over all partitions: where it was tried, failed and won; quartiles of its error; its
-    seconds.
+    """One candidate over all partitions: where it was tried, failed and won;
+    quartiles of its error; its seconds.
     """
 
     candidate: str
@@ -74,8 +74,8 @@ class CandidateRow:
 
 @dataclass(frozen=True)
 class SpreadRow:
-    """The quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of one metric over the partitions whose model is of one
-    family.
+    """The quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of one metric over the partitions
+    whose model is of one family.
     """
 
     metric: str
@@ -86,8 +86,8 @@ class SpreadRow:
 
 @dataclass(frozen=True)
 class CoverageRow:
-    """How often actuals fell into the interval of `level` percent: mean, tenth and ninetieth percentile of
-    partitions.
+    """How often actuals fell into the interval of `level` percent:
+    mean, tenth and ninetieth percentile of partitions.
     """
 
     level: int
@@ -153,12 +153,12 @@ class Detail:
 
 @dataclass
 class ReportData:
-    """Everything on the page. `partitions` has `PARTITION_COLUMNS` and the key's columns, a row per
-    partition.
+    """Everything on the page. `partitions` has `PARTITION_COLUMNS` and the key's columns,
+    a row per partition.
 
-    Of its columns `metric`, `naive` (the seasonal naive's) and `previous` (the model before) are values of
-    the spec's metric, NaN where there is none; `fresh` says that the newest training run fitted the
-    partition.
+    Of its columns `metric`, `naive` (the seasonal naive's) and `previous` (the
+    model before) are values of the spec's metric, NaN where there is none;
+    `fresh` says that the newest training run fitted the partition.
     """
 
     spec: str

@@ -1,5 +1,5 @@
-"""Status: how the spec stands now, from the lake alone: runs, progress, counts, quarantine, champions, what
-is stale.
+"""Status: how the spec stands now, from the lake alone: runs, progress, counts,
+quarantine, champions, what is stale.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Live:
 
 @dataclass(frozen=True)
 class SpecStatus:
-    """What `status` prints. `due` partitions would be fitted by a training run now; `stale` champions rest on
-    older rows.
+    """What `status` prints. `due` partitions would be fitted by a training run now;
+    `stale` champions rest on older rows.
 
     `unscored` are the partitions without a forecast by reason, `alerts` those of the newest monitoring by
     check, with the partitions that have them.
@@ -102,8 +102,8 @@ def status(job: Job) -> SpecStatus:
 
 
 def _live(lake: Lake, due: int) -> Live | None:
-    """The newest stage that says that it is at work, by its newest row of `progress`, else by what it
-    committed.
+    """The newest stage that says that it is at work, by its newest row of `progress`,
+    else by what it committed.
     """
     from pyspark.sql import functions as F
 

@@ -1,5 +1,5 @@
-"""Small charts as SVG text, coloured by the page's style sheet. Every text that comes from data is
-escaped.
+"""Small charts as SVG text, coloured by the page's style sheet.
+Every text that comes from data is escaped.
 """
 
 from __future__ import annotations

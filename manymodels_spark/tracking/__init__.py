@@ -1,5 +1,5 @@
-"""MLflow in bulk: many thousands of models in few calls, within a server's limits, without losing or doubling
-one.
+"""MLflow in bulk: many thousands of models in few calls, within a server's limits,
+without losing or doubling one.
 
 Nothing here knows Spark or Delta.
 """

@@ -1,8 +1,8 @@
 """MLflow's artifacts at `abfs://` and `abfss://`, signed in as the platform does; how a folder is removed.
 
-MLflow takes `abfss://` through the service for folders (dfs), which only accounts with a hierarchical
-namespace have, and only over TLS. The blob service reaches the same files in every account, and the emulator
-speaks it, too.
+MLflow takes `abfss://` through the service for folders (dfs),
+which only accounts with a hierarchical namespace have, and only over TLS.
+The blob service reaches the same files in every account, and the emulator speaks it, too.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class AbfsArtifactRepository(AzureBlobArtifactRepository):
 
 
 class AbfssArtifactRepository(AzureDataLakeArtifactRepository):
-    """MLflow's repository for `abfss://`, signed in by AZURE_STORAGE_SAS_TOKEN where it is set, else as the
-    platform does.
+    """MLflow's repository for `abfss://`, signed in by AZURE_STORAGE_SAS_TOKEN where it is set,
+    else as the platform does.
     """
 
     def __init__(self, artifact_uri: str, credential: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -79,8 +79,8 @@ def as_blobs(artifact_uri: str) -> str:
 
 
 def delete_folder(repository: Any, files: Iterable[str]) -> None:
-    """Remove the folder of MLflow's repository for `abfss://`, which deletes nothing itself, where it holds
-    one of `files`.
+    """Remove the folder of MLflow's repository for `abfss://`, which deletes nothing itself,
+    where it holds one of `files`.
 
     A missing folder is no error. The service removes a folder as one; file by file, an account with a
     hierarchical namespace would keep it, empty.

@@ -194,8 +194,8 @@ def _download(uri: str, folder: str, tracking: str | None) -> str:
 
 
 def _is_gone(error: Exception) -> bool:
-    """Whether a store reported that the file is missing: by the status where there is one, else by type or
-    words.
+    """Whether a store reported that the file is missing:
+    by the status where there is one, else by type or words.
     """
     status = status_of(error)
     if status is not None:

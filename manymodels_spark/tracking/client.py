@@ -1,8 +1,8 @@
-"""A polite MLflow client: it counts its calls, keeps to a server's limits and repeats what a bad moment
-refused.
+"""A polite MLflow client: it counts its calls, keeps to a server's limits and
+repeats what a bad moment refused.
 
-It knows which calls may be repeated blindly and which may not; what the calls mean is the repository's
-business.
+It knows which calls may be repeated blindly and which may not;
+what the calls mean is the repository's business.
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ class Client:
                 self.calls[name] += max(1, self.transport.sent if self.transport is not None else 1)
 
     def _judge(self, error: Exception, name: str, safe: bool) -> LostAnswer | None:
-        """None where the call is to be made again; what to raise where nobody knows whether it worked. Raises
-        all else.
+        """None where the call is to be made again; what to raise where nobody knows whether it worked.
+        Raises all else.
         """
         if (status := faults.status_of(error)) in faults.NOT_ALLOWED:
             raise TrackingError(
@@ -158,8 +158,8 @@ class Client:
         return LostAnswer(f"{name} at {public(self.uri)}: the answer was lost ({type(error).__name__})")
 
     def _pause(self, attempt: int, error: Exception) -> None:
-        """Wait as long as the server asks, or a little longer each time: also before somebody looks what a
-        lost call did.
+        """Wait as long as the server asks, or a little longer each time:
+        also before somebody looks what a lost call did.
         """
         pause = faults.seconds_of(self._retry_after(error))
         self.sleep(

@@ -1,5 +1,5 @@
-"""MLflow in this very process, over an SQLite file: what it can be spared where tens of thousands of models
-are logged.
+"""MLflow in this very process, over an SQLite file:
+what it can be spared where tens of thousands of models are logged.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def make_folder_of(uri: str) -> None:
 
 
 def keep_a_log(uri: str) -> None:
-    """Let an SQLite file write ahead: a commit waits for the disk once instead of several times, and readers
-    for nobody.
+    """Let an SQLite file write ahead: a commit waits for the disk once instead of several times,
+    and readers for nobody.
 
     It stays so for whoever opens the file later. Where a file system cannot do it, all goes on as it was.
     """
@@ -36,8 +36,8 @@ def keep_a_log(uri: str) -> None:
 
 @contextmanager
 def one_experiment(mlflow: Any) -> Iterator[None]:
-    """For the time of a batch, look an experiment up once: the store asks for it at every model, a quarter of
-    what one takes.
+    """For the time of a batch, look an experiment up once: the store asks for it at every model,
+    a quarter of what one takes.
 
     A store behind a server stays as it is: it does not ask.
     """
@@ -54,9 +54,9 @@ def one_experiment(mlflow: Any) -> Iterator[None]:
 
 @contextmanager
 def few_collections(mlflow: Any) -> Iterator[None]:
-    """For the time of a batch, have Python look for garbage less often: the store makes so many rows of so
-    many metrics that each time, and all that was ever imported with them, a third of the batch's time goes
-    there.
+    """For the time of a batch, have Python look for garbage less often:
+    the store makes so many rows of so many metrics that each time, and all that was ever imported with them,
+    a third of the batch's time goes there.
 
     A store behind a server makes its rows elsewhere.
     """

@@ -19,8 +19,8 @@ UNREACHABLE = ("azureml:",)
 
 
 def find_or_create(client: Client, where: Repository, spec: str) -> str:
-    """The id of the experiment; made where it is missing, also when another process makes it at the same
-    moment.
+    """The id of the experiment; made where it is missing,
+    also when another process makes it at the same moment.
 
     Raises TrackingError soon where the server cannot be reached, and where the experiment was deleted.
     """

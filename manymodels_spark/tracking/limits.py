@@ -1,5 +1,5 @@
-"""What a server allows: calls per second by class of endpoint, models per page, calls at once; and a token
-bucket.
+"""What a server allows: calls per second by class of endpoint, models per page, calls at once;
+and a token bucket.
 
 Nothing here knows MLflow: a bucket only computes how long to wait.
 """
@@ -60,8 +60,8 @@ def is_azureml(uri: str) -> bool:
 
 
 class TokenBucket:
-    """At most `rate` calls in any second, shared by all threads; a tenth of a second's worth may go at
-    once.
+    """At most `rate` calls in any second, shared by all threads;
+    a tenth of a second's worth may go at once.
     """
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -58,8 +58,8 @@ def page(
 class _Unread:
     """What two readers have left between them, by creation time in ms; both ends may still be unread.
 
-    Each reader has a cursor of its own and moves only that; the lock makes a cursor's move and a look at both
-    one step each.
+    Each reader has a cursor of its own and moves only that;
+    the lock makes a cursor's move and a look at both one step each.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""One registered model with a version per state of its content: aliases name which state is current and which
-was before.
+"""One registered model with a version per state of its content:
+aliases name which state is current and which was before.
 
 The content's digest stands in a tag of the version, so publishing a state that was there before moves the
 aliases back to its version instead of making another.

@@ -62,8 +62,8 @@ def registered(
 
 
 def _numbers(text: str) -> dict[str, Any]:
-    """Metrics from their JSON; the standard library reads what is no number to JSON, and takes several times
-    as long.
+    """Metrics from their JSON; the standard library reads what is no number to JSON,
+    and takes several times as long.
     """
     try:
         return dict(orjson.loads(text))

@@ -1,5 +1,5 @@
-"""The other form of a production repository: a registered model per partition, a version per promotion,
-aliases.
+"""The other form of a production repository: a registered model per partition,
+a version per promotion, aliases.
 
 It offers what `ModelRepository` offers, so that promotion, index, rollback and retention need not know the
 form. A model's id is `name/version`: `models:/<id>` loads it, and `models:/<name>@champion` whatever is
@@ -31,8 +31,8 @@ ALIASES = (t.CHAMPION, t.PREVIOUS)
 
 @dataclass
 class RegistryRepository(ModelRepository):
-    """The production models of one spec as versions of registered models. `page` is how many a search asks
-    for at once.
+    """The production models of one spec as versions of registered models.
+    `page` is how many a search asks for at once.
     """
 
     page: int = PAGE
@@ -92,8 +92,8 @@ class RegistryRepository(ModelRepository):
         """Set or replace tags of a version, one call each; a role that is an alias moves the alias first, for
         the tag says that it is done.
 
-        Where a version is rolled back its predecessor is champion again, and until the next promotion none is
-        `previous`.
+        Where a version is rolled back its predecessor is champion again,
+        and until the next promotion none is `previous`.
         """
         name, version = _parts(model_id)
         api = self.registry_api

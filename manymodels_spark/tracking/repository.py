@@ -74,12 +74,12 @@ class ModelRepository:
         self.client.call(api.set_terminated, run_id, "FAILED" if failed else "FINISHED")
 
     def create(self, records: Sequence[ModelRecord], run_id: str | None) -> dict[str, Registered]:
-        """Create the models (pending, without artifacts), one call each and each exactly once; by partition
-        id.
+        """Create the models (pending, without artifacts), one call each and each exactly once;
+        by partition id.
 
-        Where an answer was lost, the models of this call are looked up by a tag of its own: what is there is
-        taken, what is missing is made, and what came twice is deleted. Raises TrackingError where the server
-        stays away.
+        Where an answer was lost, the models of this call are looked up by a tag of its own:
+        what is there is taken, what is missing is made, and what came twice is deleted.
+        Raises TrackingError where the server stays away.
         """
         batch, made, doubt = uuid.uuid4().hex, dict[str, Registered](), self.client.limits.verify
         for _ in range(self.client.attempts):
@@ -218,8 +218,8 @@ class ModelRepository:
 
     @property
     def registry_api(self) -> Any:
-        """The client's part for the registry: the public one asks of each name whether it is a prompt, a call
-        more.
+        """The client's part for the registry: the public one asks of each name
+        whether it is a prompt, a call more.
         """
         part = getattr(self.client.mlflow, "_get_registry_client", None)
         return part() if callable(part) else self.client.mlflow
@@ -231,8 +231,8 @@ class ModelRepository:
         )
 
     def remove(self, models: Sequence[Registered]) -> None:
-        """Delete models with their artifacts. The files go first: a removal that is cut short is seen and
-        repeated.
+        """Delete models with their artifacts. The files go first:
+        a removal that is cut short is seen and repeated.
         """
 
         def files(model: Registered) -> None:
@@ -266,8 +266,8 @@ class ModelRepository:
         return list(self.search(query))
 
     def adopt(self, job: str, wave: int) -> dict[str, Registered]:
-        """What an interrupted or repeated wave left behind, one model a partition; surplus ones are
-        deleted.
+        """What an interrupted or repeated wave left behind, one model a partition;
+        surplus ones are deleted.
         """
         return self._one_each(self.search(t.where(SPEC=self.spec, JOB=job, WAVE=str(wave))), {})
 

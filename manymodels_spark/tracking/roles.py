@@ -18,8 +18,8 @@ def rollback_mark(run_id: str, former: Registered) -> str:
 
 
 def rolled_back_to(model: Registered) -> tuple[str, str]:
-    """The run of the rollback that reinstated a model, and the id of the model whose place it took; twice ''
-    where none did.
+    """The run of the rollback that reinstated a model, and the id of the model whose place it took;
+    twice '' where none did.
     """
     run_id, _, former = model.tags.get(t.ROLLBACK, "").partition(" ")
     return run_id, former
@@ -37,8 +37,8 @@ def stepping_down(models: Sequence[Registered]) -> set[str]:
 def standing_champion(models: Sequence[Registered]) -> Registered | None:
     """The champion of one partition among all finished models with that role; None of none.
 
-    The mark of a rollback decides, then the age: a rollback makes an older model champion, a promotion a
-    newer one.
+    The mark of a rollback decides, then the age: a rollback makes an older model champion,
+    a promotion a newer one.
     """
     gone = stepping_down(models)
     return max((m for m in models if m.model_id not in gone), key=lambda model: model.age, default=None)

@@ -1,10 +1,10 @@
-"""Models as runs, for servers that have no logged models (Azure ML): one run per partition, below the job's
-run.
+"""Models as runs, for servers that have no logged models (Azure ML):
+one run per partition, below the job's run.
 
-It offers what `ModelRepository` offers. Three calls a model: create the run with its tags, one `log_batch`
-for its parameters and metrics, and its end. A model's id is its run's id; the files lie in the folder `model`
-of the run's artifacts, or below the spec's own artifact root where the server's is not one that executors
-reach.
+It offers what `ModelRepository` offers. Three calls a model:
+create the run with its tags, one `log_batch` for its parameters and metrics, and its end.
+A model's id is its run's id; the files lie in the folder `model` of the run's artifacts,
+or below the spec's own artifact root where the server's is not one that executors reach.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class RunRepository(ModelRepository):
         self.client.map(lambda model_id: self._gone(self.client.mlflow.delete_run, model_id), model_ids)
 
     def search(self, query: str) -> Iterator[Registered]:
-        """All models that a filter selects (see `tags.where`), page by page; the jobs' own runs are left
-        out.
+        """All models that a filter selects (see `tags.where`), page by page;
+        the jobs' own runs are left out.
         """
         token = None
         while True:

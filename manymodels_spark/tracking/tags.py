@@ -104,8 +104,8 @@ class Origin:
 def partition_tags(key: PartitionKey) -> dict[str, str]:
     """The tags that find the models of a partition.
 
-    Values of columns may be cut (see `keys.tag_value`); the canonical key is whole, in several tags where it
-    is long.
+    Values of columns may be cut (see `keys.tag_value`); the canonical key is whole,
+    in several tags where it is long.
     """
     return {**key.tags, PARTITION: key.id, **_pieces(KEY, key.canonical)}
 

@@ -74,8 +74,8 @@ class Loaded:
 class Warehouse(ABC):
     """One warehouse, connected for one spec. Use it in a `with` statement.
 
-    `reads` says what it is given: files on this machine, files in the lake's storage, or the Delta table
-    itself.
+    `reads` says what it is given: files on this machine, files in the lake's storage,
+    or the Delta table itself.
     """
 
     name: ClassVar[str]
@@ -237,8 +237,8 @@ def row_name(values: dict[str, object], key: tuple[str, ...], column: str | None
 def is_loaded(last: Loaded | None, export: Export, table: str) -> bool:
     """Whether the ledger has this version, or a newer one, already.
 
-    Raises WarehouseError where another load came between the export and now, so that the export no longer
-    fits.
+    Raises WarehouseError where another load came between the export and now,
+    so that the export no longer fits.
     """
     if last is not None and last.source == export.source and last.version >= export.version:
         return True

@@ -1,5 +1,5 @@
-"""A checksum of a table that does not depend on the order of its rows, and that names the column that
-differs.
+"""A checksum of a table that does not depend on the order of its rows,
+and that names the column that differs.
 
 Each warehouse computes the numbers by its own means, on what was exported and on what arrived; here they are
 held, compared and written down. This module must know no warehouse.
@@ -43,8 +43,8 @@ class Checksum:
         return hashlib.sha256(repr((self.rows, self.columns, self.mixed)).encode()).hexdigest()[:32]
 
     def require(self, arrived: Checksum, names: Sequence[str], table: str) -> None:
-        """Raise WarehouseError, saying what differs, unless the rows that arrived are the rows that were
-        sent.
+        """Raise WarehouseError, saying what differs, unless the rows that
+        arrived are the rows that were sent.
         """
         if arrived == self:
             return

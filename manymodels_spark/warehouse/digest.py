@@ -1,5 +1,5 @@
-"""A checksum that Python and a database compute alike, cell by cell: whole numbers only, so that nothing
-rounds.
+"""A checksum that Python and a database compute alike, cell by cell:
+whole numbers only, so that nothing rounds.
 
 Every cell becomes a number below 2**31: a number by its remainder, a float by that of its 64 bits, a date by
 its days and a time by its microseconds since 1970, text by the first 4 bytes of its MD5. A row becomes the
@@ -24,8 +24,8 @@ _NAN = np.float64("nan")
 
 
 def batch_checksum(batch: pa.RecordBatch | pa.Table, encoding: str = "utf-8") -> Checksum:
-    """The checksum of a batch of rows; `encoding` is the one that the database has its text in when it
-    hashes.
+    """The checksum of a batch of rows; `encoding` is the one that the database
+    has its text in when it hashes.
     """
     columns = [_digests(column, encoding) for column in batch.columns]
     mixed = np.zeros(batch.num_rows, dtype=np.int64)
@@ -49,8 +49,8 @@ def total(parts: Iterable[Checksum], schema: pa.Schema) -> Checksum:
 def sql_digest(
     schema: pa.Schema, source: str, cell: Callable[[pa.Field], str], count: str = "count(*)"
 ) -> str:
-    """The query of the same numbers: `source` is a table or a query in parentheses, `cell` a cell's number as
-    SQL.
+    """The query of the same numbers: `source` is a table or a query in parentheses,
+    `cell` a cell's number as SQL.
     """
     names = [f"d{number}" for number in range(len(schema))]
     cells = ",\n    ".join(

@@ -1,5 +1,5 @@
-"""The embedded warehouse: one DuckDB file, the default. It reads the exported files itself, in one
-transaction.
+"""The embedded warehouse: one DuckDB file, the default.
+It reads the exported files itself, in one transaction.
 
 Nothing of a load passes through Python: memory is bounded by DuckDB's own limit, whatever the number of rows.
 """
@@ -202,8 +202,8 @@ class DuckDBWarehouse(Warehouse):
         return int(row[0]) if row else 0
 
     def _rows_of(self, files: Sequence[str], schema: pa.Schema) -> str:
-        """A query of the files' rows: the schema's columns in its order and types, NULL where a file has
-        none.
+        """A query of the files' rows: the schema's columns in its order and types,
+        NULL where a file has none.
         """
         if not files:
             cells = ", ".join(f"CAST(NULL AS {_type(field)}) AS {quote(field.name)}" for field in schema)
@@ -267,8 +267,8 @@ class DuckDBWarehouse(Warehouse):
 
 
 def _connect(path: str) -> duckdb.DuckDBPyConnection:
-    """A connection to the file. Raises WarehouseError where it cannot be opened, or stays locked for
-    seconds.
+    """A connection to the file. Raises WarehouseError where it cannot be opened,
+    or stays locked for seconds.
     """
     import duckdb
 

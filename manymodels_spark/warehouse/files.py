@@ -1,5 +1,5 @@
-"""The rows of exported Parquet files, a bounded batch at a time, for warehouses that are sent them through
-Python.
+"""The rows of exported Parquet files, a bounded batch at a time,
+for warehouses that are sent them through Python.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ BATCH_ROWS = 50_000
 
 
 def batches(files: Sequence[str], schema: pa.Schema, size: int = BATCH_ROWS) -> Iterator[pa.Table]:
-    """Tables of up to `size` rows in the schema's columns and types: times as UTC, NULL for a column a file
-    has not.
+    """Tables of up to `size` rows in the schema's columns and types:
+    times as UTC, NULL for a column a file has not.
     """
     for path in files:
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
@@ -36,8 +36,8 @@ def _conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.Table:
 
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """An array in a type; an instant loses its zone as UTC, a float that is no number gets the one usual
-    form.
+    """An array in a type; an instant loses its zone as UTC,
+    a float that is no number gets the one usual form.
     """
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         array = (

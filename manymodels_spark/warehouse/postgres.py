@@ -1,5 +1,5 @@
-"""Postgres: the exported rows go by COPY into a temporary table and from there, in one transaction, into
-place.
+"""Postgres: the exported rows go by COPY into a temporary table and from there,
+in one transaction, into place.
 
 Rows pass through Python in batches of fixed size, as CSV that Arrow writes; no row is ever a Python object.
 """
@@ -135,8 +135,8 @@ class PostgresWarehouse(Warehouse):
         return self._connection.execute(sql, values)
 
     def _lock(self, table: str) -> None:
-        """Wait until no other load of this table is under way; the end of the transaction gives the lock
-        back.
+        """Wait until no other load of this table is under way;
+        the end of the transaction gives the lock back.
         """
         self._run("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"manymodels {self.schema}.{table}"])
 

@@ -16,8 +16,8 @@ _CONNECT_SECONDS = 5
 
 
 def connect(url: str) -> psycopg.Connection[Any]:
-    """A connection that commits each statement outside a transaction. Raises WarehouseError, without the
-    password.
+    """A connection that commits each statement outside a transaction.
+    Raises WarehouseError, without the password.
     """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -66,8 +66,8 @@ def _said(error: psycopg.Error) -> str:
 
 
 def _grants(connection: psycopg.Connection[Any], schema: str) -> str:
-    """What an administrator runs. To replace tables and views, a role must own them; it need not be able to
-    create schemas.
+    """What an administrator runs. To replace tables and views, a role must own them;
+    it need not be able to create schemas.
     """
     role, name = connection.info.user, quote(schema)
     return (

@@ -1,8 +1,8 @@
 """Finds the one row, and in it the one column, for which a warehouse refuses a load.
 
-A database says what it did not like, seldom in which row of millions. So the load is tried in halves, each
-taken back again, until one row is left. This module must know no warehouse: it is given what tries and what
-reads.
+A database says what it did not like, seldom in which row of millions.
+So the load is tried in halves, each taken back again, until one row is left.
+This module must know no warehouse: it is given what tries and what reads.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Trial:
 
 
 def refused_row(trial: Trial, count: int) -> tuple[Mapping[str, object], str | None] | None:
-    """The refused row's values and its column where one is to blame; None where all rows together are
-    accepted.
+    """The refused row's values and its column where one is to blame;
+    None where all rows together are accepted.
     """
     if count == 0 or trial.accepts(trial.rows(1, count)):
         return None

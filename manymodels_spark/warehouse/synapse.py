@@ -65,8 +65,8 @@ class SynapseWarehouse(ConnectedToSynapse):
             return self._pool.newest(self.spec, table) if self._pool.columns_of(table) else None
 
     def load(self, table: str, export: Export, run_id: str, *, again: bool = False) -> bool:
-        """See Warehouse. A session that ends on the way, as its token does, is opened anew once and the load
-        begun again.
+        """See Warehouse. A session that ends on the way, as its token does,
+        is opened anew once and the load begun again.
         """
         require_distinct(export.schema)
         try:

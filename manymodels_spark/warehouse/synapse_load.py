@@ -1,5 +1,5 @@
-"""One load into a dedicated SQL pool, once its rows are staged: in place within a transaction, or beside and
-then in.
+"""One load into a dedicated SQL pool, once its rows are staged:
+in place within a transaction, or beside and then in.
 
 The pool allows no DDL within a transaction. So a load by SWITCH or RENAME is written into a journal when all
 its rows are there and checked, and whoever comes next finishes what a killed run left in it.
@@ -136,8 +136,8 @@ class Load:
 
 @dataclass(frozen=True)
 class Placing:
-    """A journalled load on its way into place; any step may be found done already. `total` is its table's
-    rows.
+    """A journalled load on its way into place; any step may be found done already.
+    `total` is its table's rows.
     """
 
     pool: Pool
@@ -158,8 +158,8 @@ class Placing:
                 self.pool.run(sql.settle(names.schema, names.table, names.token))
 
     def _switch(self) -> None:
-        """Take the new rows under a name that nobody else knows first: a switch done twice would empty the
-        target.
+        """Take the new rows under a name that nobody else knows first:
+        a switch done twice would empty the target.
         """
         prefix = (self.names.plain("new"), self.names.plain("claimed"))
         found = [table for table in self.pool.work_tables(self.names.table) if table.startswith(prefix)]

@@ -1,5 +1,5 @@
-"""What a load into Synapse calls its tables and how they are stored; names, literals and places as T-SQL
-takes them.
+"""What a load into Synapse calls its tables and how they are stored;
+names, literals and places as T-SQL takes them.
 
 This module must know no statement and no connection.
 """
@@ -34,8 +34,8 @@ class Layout:
 
     @classmethod
     def of(cls, distribution: str | None, schema: pa.Schema) -> Layout:
-        """From `warehouse.synapse.distribution`: HASH(column), ROUND_ROBIN or REPLICATE. Raises
-        WarehouseError.
+        """From `warehouse.synapse.distribution`: HASH(column), ROUND_ROBIN or REPLICATE.
+        Raises WarehouseError.
         """
         if "prediction" not in schema.names:
             return cls("ROUND_ROBIN", False, False)
@@ -56,8 +56,8 @@ class Layout:
         return cls(f"HASH({name(found['column'])})", True, True)
 
     def staging(self, columns: Sequence[str]) -> Layout:
-        """A heap with the same distribution as far as the columns allow, so that putting rows in place moves
-        none.
+        """A heap with the same distribution as far as the columns allow,
+        so that putting rows in place moves none.
         """
         same = any(self.distribution == f"HASH({name(column)})" for column in columns)
         return Layout(self.distribution if same else "ROUND_ROBIN", False, self.bounded)

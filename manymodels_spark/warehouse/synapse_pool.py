@@ -25,8 +25,8 @@ _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(,\d{1,5})?\Z")
 
 
 class Pool:
-    """One schema of a database, over a DB-API connection that commits each statement outside a
-    transaction.
+    """One schema of a database, over a DB-API connection that commits each
+    statement outside a transaction.
     """
 
     def __init__(self, connection: Any, schema: str) -> None:

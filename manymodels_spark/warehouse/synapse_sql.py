@@ -85,8 +85,8 @@ def add_column(table: str, field: pa.Field, layout: Layout) -> str:
 
 
 def copy_into(table: str, columns: Sequence[str], files: Sequence[str]) -> str:
-    """Load exported Parquet files, read by the pool's own managed identity. Columns go by their order in the
-    file.
+    """Load exported Parquet files, read by the pool's own managed identity.
+    Columns go by their order in the file.
     """
     places = ",\n    ".join("'" + url(file).replace("'", "''") + "'" for file in files)
     return (
@@ -106,8 +106,8 @@ def insert(table: str, columns: Sequence[str], rows: str) -> str:
 
 
 def affected(names: Names, schema: pa.Schema, key: Sequence[str], *, on: str, keep: bool = False) -> str:
-    """The condition for the rows of table `on` (a bare name) that an export replaces; with `keep` for all
-    others.
+    """The condition for the rows of table `on` (a bare name) that an export replaces;
+    with `keep` for all others.
 
     The first column of a key is never NULL, so that rows are matched where they lie, by their distribution.
     """
@@ -125,8 +125,8 @@ def _same(field: pa.Field, table: str) -> str:
 
 
 def _equal(field: pa.Field, table: str) -> str:
-    """Text is compared twice: as the columns' collation has it, which moves no rows, then in case and
-    accents.
+    """Text is compared twice: as the columns' collation has it, which moves no rows,
+    then in case and accents.
     """
     left, right = f"k.{name(field.name)}", f"{name(table)}.{name(field.name)}"
     if cell_kind(field.type) != "string":
@@ -145,8 +145,8 @@ def count(table: str) -> str:
 
 
 def digest(table: str, schema: pa.Schema, layout: Layout, where: str = "") -> str:
-    """The checksum's numbers (see `digest.py`) of a table's rows, in the types that they were exported
-    with.
+    """The checksum's numbers (see `digest.py`) of a table's rows,
+    in the types that they were exported with.
     """
     cells = ", ".join(
         f"CAST({name(field.name)} AS {sql_type(field, layout)}) AS {name(field.name)}" for field in schema

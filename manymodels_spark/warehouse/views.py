@@ -1,5 +1,5 @@
-"""A star schema over what a load brought, as views for Power BI and other tools: dimensions, facts, nothing
-stored.
+"""A star schema over what a load brought, as views for Power BI and other tools:
+dimensions, facts, nothing stored.
 
 One definition for all warehouses; a `Dialect` holds the few things that their SQL says differently. What a
 view needs and was not loaded (alerts before the first monitoring, say) leaves that view out.
@@ -76,8 +76,8 @@ class Star:
 
 @dataclass(frozen=True)
 class View:
-    """One view: its name, the lake tables that it needs, its columns as (name, kind, expression), and FROM
-    and after.
+    """One view: its name, the lake tables that it needs, its columns as (name, kind,
+    expression), and FROM and after.
     """
 
     name: str
@@ -181,8 +181,8 @@ class _Builder:
         )
 
     def predictions(self) -> View:
-        """A row per predicted step; of a forecast with its actual where that has come, and errors ready to be
-        summed.
+        """A row per predicted step; of a forecast with its actual where that has come,
+        and errors ready to be summed.
         """
         time, kind = self._of("p", self.star.time or "row"), TEXT if self.star.labels else NUMBER
         newest = self.d.flag(f"{self._of('p', 'cutoff')} = n.{self.d.quote('newest')}")
@@ -210,8 +210,8 @@ class _Builder:
         return self._view("fact_predictions", ("predictions", "actuals"), [*columns, *self._judged()], source)
 
     def _judged(self) -> list[tuple[str, str, str]]:
-        """Bounds, actual, errors, and whether the actual lies within each interval (1, 0, or null before it
-        has come).
+        """Bounds, actual, errors, and whether the actual lies within each interval (1,
+        0, or null before it has come).
         """
         actual, wrong = self._of("a", "actual"), f"{self._of('p', 'prediction')} - {self._of('a', 'actual')}"
         columns = [

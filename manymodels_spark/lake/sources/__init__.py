@@ -1,7 +1,7 @@
 """Where rows come from: one module a kind of source, all behind `new_rows`.
 
-A source knows what it has that the lake does not have yet. It must know neither the stages nor the table
-names.
+A source knows what it has that the lake does not have yet.
+It must know neither the stages nor the table names.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def new_rows(spark: SparkSession, source: Jdbc, seen: DataFrame | None) -> Batch | None:
-    """The rows beyond the watermark of `seen` (with those that came late); without a watermark all, if any
-    changed.
+    """The rows beyond the watermark of `seen` (with those that came late);
+    without a watermark all, if any changed.
     """
     if source.watermark is None:
         rows = _marked(_read(spark, source), source, "snapshot")

@@ -111,8 +111,8 @@ def _load(
 
 
 def _long(rows: DataFrame, wide: Wide) -> DataFrame:
-    """One row per value from one row per series: the first value at `start`, the next a step of `frequency`
-    later.
+    """One row per value from one row per series: the first value at `start`,
+    the next a step of `frequency` later.
     """
     from pyspark.sql import functions as F
 

@@ -1,5 +1,5 @@
-"""The report as one HTML file that opens without a network: sections as markup, partitions as data for its
-script.
+"""The report as one HTML file that opens without a network: sections as markup,
+partitions as data for its script.
 
 Templates escape whatever comes from data; the script puts text into the page only as text, and the page's
 policy lets no other script run.

@@ -93,8 +93,8 @@ def _picked(data: ReportData, rows: Mapping[str, Mapping[str, Any]], ids: list[s
 
 
 def _drawn(data: ReportData, partition: str) -> Markup:
-    """The last rows of a partition with its forecast and the widest interval, small; a dash where they are
-    not held.
+    """The last rows of a partition with its forecast and the widest interval, small;
+    a dash where they are not held.
     """
     near = data.details.get(partition)
     if near is None or not (near.history or near.forecast):

@@ -1,5 +1,5 @@
-"""The partitions and the details as compressed text for the page's script: columns instead of rows, repeats
-once.
+"""The partitions and the details as compressed text for the page's script:
+columns instead of rows, repeats once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _NUMBERS = {"value": "metric", "naive": "naive", "previous": "previous", "rows":
 def encode(data: ReportData, largest: int) -> tuple[str, int]:
     """Base 64 of compressed JSON of at most `largest` characters, and how many partitions it lists.
 
-    Where not all fit, those with a detail stay, then those without a model, then those with the highest
-    error.
+    Where not all fit, those with a detail stay, then those without a model,
+    then those with the highest error.
     """
     ordered = _most_telling_first(data)
     details = data.details
@@ -58,8 +58,8 @@ def _pack(data: ReportData, partitions: pd.DataFrame, details: dict[str, Detail]
 
 
 def _most_telling_first(data: ReportData) -> pd.DataFrame:
-    """The partitions, numbered by their place in the list, in the order in which they may be left out at the
-    end.
+    """The partitions, numbered by their place in the list,
+    in the order in which they may be left out at the end.
     """
     frame = data.partitions.reset_index(drop=True)
     error = frame["metric"].astype(float) * (-1 if data.higher_is_better else 1)

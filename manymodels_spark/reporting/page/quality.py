@@ -119,8 +119,8 @@ def where(data: ReportData) -> Section:
 
 
 def _pair(data: ReportData) -> tuple[str, str] | None:
-    """The first two columns with more than one value, the one with fewer values first; None where there are
-    none.
+    """The first two columns with more than one value, the one with fewer values first;
+    None where there are none.
     """
     sizes = {name: data.partitions[column(name)].nunique() for name in data.partition_by}
     varied = sorted(
@@ -130,8 +130,8 @@ def _pair(data: ReportData) -> tuple[str, str] | None:
 
 
 def _by_value(data: ReportData, name: str) -> list[Block]:
-    """A table of the hardest values of one partition column; empty where it has one value, or a value per
-    partition.
+    """A table of the hardest values of one partition column;
+    empty where it has one value, or a value per partition.
     """
     slices, left_out = figures.slices(data.partitions, name, SLICES)
     if len(slices) < 2 or all(one.partitions == 1 for one in slices):

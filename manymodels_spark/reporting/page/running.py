@@ -1,5 +1,5 @@
-"""The sections about the run itself: counts that must add up, decisions of the promotion, where the time
-went.
+"""The sections about the run itself: counts that must add up, decisions of the promotion,
+where the time went.
 """
 
 from __future__ import annotations
