@@ -50,7 +50,7 @@ def main() -> None:
 
 def printed_by(arguments: list[str], work: Path) -> str:
     """What a command printed, without the lines of progress. Ends the script where the command fails."""
-    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT)}
     environment.setdefault("MANYMODELS_JARS", str(ROOT / ".jars"))
     command = [sys.executable, "-m", "manymodels_spark.cli", *arguments]
     done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
