@@ -44,7 +44,7 @@ def main() -> None:
             console.print(Text.from_ansi(printed_by(arguments, work)))
         svg = FONT_FACE.sub("", console.export_svg(title="one model per store and item"))
         (IMAGES / "terminal.svg").write_text(svg, encoding="utf-8")
-        (report,) = work.rglob("*report*.html")
+        (report,) = (work / ".manymodels" / "reports").glob("*.html")
         photograph(report, IMAGES / "report.png")
 
 
