@@ -181,7 +181,7 @@ class _Quantiles:
 def _growth(steps: Floats, errors: Floats) -> tuple[float, float]:
     """Least squares of |error| on sqrt(step), held to a scale that is positive and does not shrink."""
     mean = float(errors.mean())
-    if mean < _SMALLEST or steps.max() < 3:
+    if mean < _SMALLEST or steps.max() < 3 or steps.min() == steps.max():
         return max(mean, _SMALLEST), 0.0
     root = np.sqrt(steps)
     spread = root - root.mean()

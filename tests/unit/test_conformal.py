@@ -253,3 +253,10 @@ def test_half_widths_of_tiny_targets_grow_with_the_step_as_those_of_others_do() 
 
 def test_one_fold_says_nothing_about_coverage() -> None:
     assert held_out([np.ones(7)]).metrics() == {}
+
+
+def test_residuals_of_one_step_alone_have_a_scale_without_growth() -> None:
+    fold = np.array([np.nan, np.nan, np.nan, 4.0, np.nan])
+    made = calibrate([fold], [80], stepwise=True)
+    near, far = (made.offsets(np.array([step]), 80)[1][0] for step in (1.0, 25.0))
+    assert near == far > 4.0
