@@ -73,9 +73,9 @@ def models(job: Job) -> Counter[tuple[Any, ...]]:
     )
 
 
-# One killed process is the case; that the next one may be killed too, in another way, costs another start of
-# Java and Spark.
-@pytest.mark.parametrize("killed", [("driver",), pytest.param(("driver", "jvm"), marks=pytest.mark.slow)])
+# Each kill costs another start of Java and Spark; fits that kill their worker are in tests/spark/test_killers.py.
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [("driver",), ("driver", "jvm")])
 def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(
     killed: tuple[str, ...], spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

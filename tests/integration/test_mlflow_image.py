@@ -126,6 +126,8 @@ def log_model(image: Image, user: str, experiment: str) -> tuple[int, Any]:
     )
 
 
+# Starts Postgres and MLflow four times.
+@pytest.mark.slow
 def test_the_server_of_the_image_signs_people_in_backs_up_and_comes_back(
     image: Image, postgres_url: str
 ) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("test_first_hour")]
 
 
+# Three processes that each start Java; every command has tests in this session.
+@pytest.mark.slow
 def test_three_commands_lead_from_a_german_file_to_a_forecast(tmp_path: Path) -> None:
     airline = AirPassengersDF.assign(month=lambda rows: rows["ds"].dt.strftime("01.%m.%Y"))
     rows = pd.DataFrame(

@@ -70,7 +70,10 @@ def after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
     return counted
 
 
-@pytest.mark.parametrize(("form", "tags_given"), [("logged_models", 4), ("registered_models", 3)])
+@pytest.mark.parametrize(
+    ("form", "tags_given"),
+    [("logged_models", 4), pytest.param("registered_models", 3, marks=pytest.mark.slow)],
+)
 def test_a_rollback_that_is_cut_short_goes_back_once(
     form: str, tags_given: int, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +107,7 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
         returns_no_more(job, ids[0])
 
 
-@pytest.mark.parametrize("form", ["logged_models", "registered_models"])
+@pytest.mark.parametrize("form", ["logged_models", pytest.param("registered_models", marks=pytest.mark.slow)])
 def test_a_rollback_that_is_cut_short_is_not_undone_by_the_next_promotion(
     form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -522,6 +522,8 @@ def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_th
     assert champions_index.verify(job) == []
 
 
+# That a load says so is in tests/integration/test_load_postgres.py.
+@pytest.mark.slow
 def test_a_warehouse_out_of_reach_leaves_the_predictions_whole(spark: SparkSession, tmp_path: Path) -> None:
     job = ready(
         tmp_path, spark, rows_of("a", 40), warehouse={"postgres": "postgresql://u:hunter2@127.0.0.1:1/db"}

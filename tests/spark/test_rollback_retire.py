@@ -75,6 +75,8 @@ def test_retention_keeps_the_newest_and_whatever_a_champion_stands_on(
     assert rollback(job).counts["rolled_back"] == PARTITIONS
 
 
+# The same retention in the other form of a registry, which tests/integration/test_tracking_registry.py holds.
+@pytest.mark.slow
 def test_registered_versions_go_with_their_models_and_no_alias_ever_leads_to_nothing(
     make_job: Callable[..., Job], tmp_path: Path, mlflow_at: Callable[[str], None]
 ) -> None:

@@ -231,6 +231,7 @@ def test_a_second_process_is_refused_while_the_first_one_lives(job: Job, tmp_pat
     assert score(job).counts["scored"] == 2, "and when it has ended there is nothing left to do"
 
 
+@pytest.mark.slow
 def test_small_files_are_put_together_and_nothing_has_to_be_done_again(job: Job) -> None:
     for day in (LATER, LATER + timedelta(days=1), LATER + timedelta(days=2)):
         score(job, at=day)

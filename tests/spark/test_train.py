@@ -182,6 +182,8 @@ def has_own_task(found: dict[str, tuple[Any, ...]], item: str) -> bool:
     return [row[:2] for row in found.values()].count(found[item][:2]) == 1
 
 
+# What Stan leaves behind: by default fits do not run it.
+@pytest.mark.slow
 def test_a_hundred_prophet_fits_leave_no_file_behind_and_the_next_ones_start_from_the_champions(
     spark: SparkSession, tmp_path: Path
 ) -> None:
