@@ -73,7 +73,7 @@ def models(job: Job) -> Counter[tuple[Any, ...]]:
     )
 
 
-# Each kill costs another start of Java and Spark; tests/spark/test_killers.py has fits that kill their worker.
+# Each kill costs another start of Java and Spark; tests/spark/test_killers.py has fits that kill a worker.
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [("driver",), ("driver", "jvm")])
 def test_a_run_whose_driver_jvm_and_workers_are_killed_equals_one_in_peace(
