@@ -31,7 +31,8 @@ def test_five_lines_are_a_working_spec() -> None:
     spec = parse_spec(MINIMAL)
     assert spec.metric == "wape"
     assert spec.season_length == 7
-    assert [candidate.family for candidate in spec.candidates] == ["mstl", "linear", "prophet", "croston", "tsb"]
+    families = [candidate.family for candidate in spec.candidates]
+    assert families == ["mstl", "linear", "prophet", "croston", "tsb"]
     assert spec.combine == "weighted_best_3"
     assert spec.mlflow.development.tracking != spec.mlflow.production.tracking
     assert spec.warehouse.kind == "duckdb"
