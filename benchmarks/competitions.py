@@ -60,6 +60,7 @@ class Series:
                 "source": {"csv": "none.csv"},
                 "columns": columns,
                 "horizon": len(self.ahead),
+                "fallback": "theta",  # 52 quarterly series are too short for a fold
             }
         )
 
