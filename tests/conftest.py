@@ -60,23 +60,6 @@ def _measured() -> dict[str, str]:
     return {"spark.python.daemon.module": "tests.measured_daemon"} if inherited else {}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, tests that share a fixture of their module run on one worker, which makes it
-    once, as do those that name a group; all others go wherever there is room.
-    """
-    for item in items:
-        grouped = item.get_closest_marker("xdist_group")
-        if not grouped and isinstance(item, pytest.Function) and _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-def _shares(item: pytest.Function) -> bool:
-    found = item._fixtureinfo.name2fixturedefs
-    return any(
-        definition.scope == "module" for name in item.fixturenames for definition in found.get(name, ())
-    )
-
-
 @pytest.fixture(autouse=True)
 def _no_credential_of_another_test() -> None:
     from manymodels_spark.spark import credentials

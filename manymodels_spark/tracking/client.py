@@ -146,10 +146,11 @@ class Client:
         Raises all else.
         """
         if (status := faults.status_of(error)) in faults.NOT_ALLOWED:
+            words = " ".join(public(str(error)).split())[:200]
             raise TrackingError(
-                f"MLflow at {public(self.uri)} does not allow {name} (status {status}). Check the user and "
-                "password in the spec's address (https://${USER}:${PASSWORD}@host), MLFLOW_TRACKING_USERNAME "
-                "with MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and what they may do there"
+                f"MLflow at {public(self.uri)} does not allow {name} (status {status}: {words}). Check user "
+                "and password in the spec's address (https://${USER}:${PASSWORD}@host), "
+                "MLFLOW_TRACKING_USERNAME with MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and what they may do there"
             ) from None
         if not faults.is_transient(error):
             raise error

@@ -23,7 +23,7 @@ from manymodels_spark.stages.trial import spread, try_spec
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("test_first_hour")]
+pytestmark = pytest.mark.spark
 
 
 # Three processes that each start Java; every command has tests in this session.

@@ -36,7 +36,7 @@ from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_production
 from manymodels_spark.tracking.published import Published
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("promoted")]
+pytestmark = pytest.mark.spark
 
 
 def champions(job: Job) -> list[str]:

@@ -53,7 +53,7 @@ from manymodels_spark.tracking.opening import open_repository
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("test_job")]
+pytestmark = pytest.mark.spark
 
 WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 GATES = {"all": [{"metric": "wape", "below": 0.5}]}

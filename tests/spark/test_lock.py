@@ -29,7 +29,7 @@ from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking.opening import open_production
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("promoted")]
+pytestmark = pytest.mark.spark
 ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
     "promote": promote,
     "rollback": rollback,

@@ -24,7 +24,7 @@ from manymodels_spark.stages.train.stage import train
 from manymodels_spark.tracking.artifacts import local_path
 from manymodels_spark.tracking.opening import open_production
 
-pytestmark = [pytest.mark.spark, pytest.mark.xdist_group("promoted")]
+pytestmark = pytest.mark.spark
 
 
 def champions(job: Job) -> dict[str, str]:
