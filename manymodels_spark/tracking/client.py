@@ -150,7 +150,8 @@ class Client:
             raise TrackingError(
                 f"MLflow at {public(self.uri)} does not allow {name} (status {status}: {words}). Check user "
                 "and password in the spec's address (https://${USER}:${PASSWORD}@host), "
-                "MLFLOW_TRACKING_USERNAME with MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and what they may do there"
+                "MLFLOW_TRACKING_USERNAME with MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and what "
+                "they may do there"
             ) from None
         if not faults.is_transient(error):
             raise error
