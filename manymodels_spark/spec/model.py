@@ -113,17 +113,6 @@ class Spec(Part):
         return with_candidates(data) if isinstance(data, dict) and not data.get("candidates") else data
 
     @model_validator(mode="after")
-    def _late_rows_replace(self) -> Self:
-        late = getattr(self.source, "late", "0s")
-        if int(late[:-1]) and self.prepare.duplicates != "last":
-            raise ValueError(
-                f"prepare.duplicates: {self.prepare.duplicates!r} does not fit source.jdbc.late: {late}. "
-                "A row that was corrected is read anew, and would count beside what it replaces. "
-                "Use duplicates: last, or late: 0s"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _consistent(self) -> Self:
         keys = [*self.partition_by, *([self.columns.time] if self.columns.time else [])]
         roles = [*keys, self.columns.target]

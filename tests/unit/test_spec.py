@@ -159,13 +159,8 @@ def test_the_schema_names_every_key_of_the_spec() -> None:
     assert schema["required"] == ["name", "partition_by", "source", "columns"]
 
 
-@pytest.mark.parametrize("rule", ["sum", "mean", "error"])
-def test_rows_that_are_read_anew_must_replace_what_they_correct(rule: str) -> None:
+@pytest.mark.parametrize("rule", ["last", "sum", "mean", "error"])
+def test_late_rows_go_with_every_rule_since_what_is_read_twice_is_kept_once(rule: str) -> None:
     late = "{jdbc: {url: jdbc:x, table: sales, watermark: updated_at, late: 2d}}"
     text = MINIMAL.replace("{csv: data.csv}", late)
-    (message,) = mistakes(f"{text}prepare: {{duplicates: {rule}}}\n").values()
-    assert f"{rule!r} does not fit source.jdbc.late: 2d" in message and "Use duplicates: last" in message
-    assert parse_spec(text).prepare.duplicates == "last"
-    assert (
-        parse_spec(f"{text.replace('2d', '0s')}prepare: {{duplicates: {rule}}}\n").prepare.duplicates == rule
-    )
+    assert parse_spec(f"{text}prepare: {{duplicates: {rule}}}\n").prepare.duplicates == rule
