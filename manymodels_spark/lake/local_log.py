@@ -6,7 +6,7 @@ took longer than the work. Format: https://github.com/delta-io/delta/blob/master
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,25 +20,42 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _FILE = "file://"
-_INFO = b'{"commitInfo"'
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a table is: its id, which changes when it is created anew, where it lies (a URI), the columns that
+    it is partitioned by, its properties, and the features that readers and writers need beyond its versions.
+    """
+
+    id: str
+    location: str
+    partition_columns: tuple[str, ...]
+    properties: Mapping[str, str]
+    features: frozenset[str]
+    reader_version: int
 
 
 @dataclass(frozen=True)
 class LocalLog:
-    """The commits of one table, of which there is at least one."""
+    """The commits of one table."""
 
     folder: Path
 
     @classmethod
     def of(cls, spark: SparkSession, location: str) -> LocalLog | None:
-        """The log of the table at a location; None where Spark must be asked: the table is not there, its
-        files may lie on another machine, or paths mean something else to the platform.
+        """The log of the table at a location, whether there is one or not; None where Spark must be asked:
+        its files may lie on another machine, or paths mean something else to the platform.
         """
         path = location.removeprefix(_FILE)
-        log = cls(Path(path) / "_delta_log")
-        if not path.startswith("/") or next(log._files(), None) is None:
+        if not path.startswith("/") or is_provided() or _is_remote(spark):
             return None
-        return None if is_provided() or _is_remote(spark) else log
+        return cls(Path(path) / "_delta_log")
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the table has been written."""
+        return next(self._files(), None) is not None
 
     @property
     def version(self) -> int:
@@ -47,17 +64,40 @@ class LocalLog:
 
     def commits(self, count: int) -> list[tuple[int, dict[str, Any]]]:
         """Version and `commitInfo` of the last commits, the newest first; {} of one that has none."""
-        newest = sorted(self._files(), key=lambda file: file.stem, reverse=True)
-        return [(int(file.stem), _info(file)) for file in islice(newest, count)]
+        return [(int(file.stem), _action(file, "commitInfo") or {}) for file in islice(self._newest(), count)]
+
+    def detail(self) -> Detail | None:
+        """What the newest commits say that the table is; None where those that did are no longer there."""
+        metadata, protocol = self._last("metaData"), self._last("protocol")
+        if metadata is None or protocol is None:
+            return None
+        features = [*protocol.get("readerFeatures", ()), *protocol.get("writerFeatures", ())]
+        return Detail(
+            metadata["id"],
+            self.folder.parent.as_uri(),
+            tuple(metadata["partitionColumns"]),
+            metadata["configuration"],
+            frozenset(features),
+            protocol["minReaderVersion"],
+        )
+
+    def _last(self, action: str) -> dict[str, Any] | None:
+        found = (_action(file, action) for file in self._newest())
+        return next((content for content in found if content is not None), None)
+
+    def _newest(self) -> list[Path]:
+        return sorted(self._files(), key=lambda file: file.stem, reverse=True)
 
     def _files(self) -> Iterator[Path]:
         return (file for file in self.folder.glob("*.json") if file.stem.isdigit())
 
 
-def _info(file: Path) -> dict[str, Any]:
+def _action(file: Path, name: str) -> dict[str, Any] | None:
+    """The first action of this name in a commit."""
+    begin = f'{{"{name}"'.encode()
     with file.open("rb") as lines:
-        found = next((line for line in lines if line.startswith(_INFO)), None)
-    return {} if found is None else dict(orjson.loads(found)["commitInfo"])
+        found = next((line for line in lines if line.startswith(begin)), None)
+    return None if found is None else dict(orjson.loads(found)[name])
 
 
 def _is_remote(spark: SparkSession) -> bool:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
-from manymodels_spark.lake.local_log import LocalLog
+from manymodels_spark.lake.local_log import Detail, LocalLog
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BRONZE = "bronze"
 CALENDAR = "calendar"
@@ -118,12 +118,18 @@ class Lake:
     def _is_there(self, table: str) -> bool:
         if self.is_catalog:
             return bool(self.spark.catalog.tableExists(self.location(table)))
-        return self._local_log(table) is not None or self.detail(table) is not None
+        return self.detail(table) is not None
 
-    def detail(self, table: str) -> Row | None:
-        """What Delta says of the table now (`DESCRIBE DETAIL`: its id, location, features); None where it has
-        not been written.
-        """
+    def detail(self, table: str) -> Detail | None:
+        """What the table is now; None where it has not been written."""
+        if (log := self._local_log(table)) and not log.is_there:
+            return None
+        found = (log.detail() if log else None) or self._described(table)
+        if found is not None:
+            self._found.add(table)
+        return found
+
+    def _described(self, table: str) -> Detail | None:
         from pyspark.errors import AnalysisException
 
         try:
@@ -132,8 +138,16 @@ class Lake:
             if "DELTA" in str(error) or "NOT_FOUND" in str(error):
                 return None
             raise
-        self._found.add(table)
-        return row
+        if row is None:
+            return None
+        return Detail(
+            row["id"],
+            row["location"],
+            tuple(row["partitionColumns"]),
+            dict(row["properties"] or {}),
+            frozenset(row["tableFeatures"] or ()),
+            row["minReaderVersion"],
+        )
 
     def read(self, table: str, version: int | None = None) -> DataFrame:
         """The table, at a version where one is given.

@@ -23,7 +23,7 @@ from manymodels_spark.stages.promote import stage as promotion
 from manymodels_spark.stages.promote.rollback import rollback
 from manymodels_spark.stages.promote.stage import promote
 from manymodels_spark.stages.runs import lock
-from manymodels_spark.stages.runs.job import Job, StageReport, new_run_id
+from manymodels_spark.stages.runs.job import LOCK_SCHEMA, Job, StageReport, new_run_id
 from manymodels_spark.stages.runs.owner import Owner, this_process
 from manymodels_spark.stages.train.due import Choice
 from manymodels_spark.stages.train.stage import train
@@ -40,7 +40,7 @@ ON_CHAMPIONS: dict[str, Callable[[Job], StageReport]] = {
 
 def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable[..., Job]) -> None:
     job = make_job()
-    job.lake.ensure(RUNS, lock.LOCK_SCHEMA)
+    job.lake.ensure(RUNS, LOCK_SCHEMA)
     before, ids = job.lake.version(RUNS), [new_run_id() for _ in range(3)]
 
     def claim(run_id: str) -> str | None:
@@ -59,7 +59,7 @@ def test_of_three_claims_on_what_was_read_together_one_counts(make_job: Callable
 
 def test_a_lake_that_a_newer_version_worked_on_is_refused_by_name(make_job: Callable[..., Job]) -> None:
     job = make_job()
-    job.lake.ensure(RUNS, lock.LOCK_SCHEMA)
+    job.lake.ensure(RUNS, LOCK_SCHEMA)
     columns = "run_id string, stage string, status string, format int"
     job.lake.append(RUNS, job.spark.createDataFrame([("r-1", "score", "done", 1)], columns))
     lock.open_run(job, "train", "spec")
@@ -104,7 +104,7 @@ def heard(job: Job, stage: str, run_id: str, ago: timedelta) -> None:
     """A sign of life of a run on another machine."""
     at = datetime.now(UTC) - ago
     row = (run_id, stage, "running", at, at, 0.0, 0, {}, "", "spec", None, astuple(Owner("elsewhere", 7)))
-    job.lake.append(RUNS, job.spark.createDataFrame([row], lock.LOCK_SCHEMA))
+    job.lake.append(RUNS, job.spark.createDataFrame([row], LOCK_SCHEMA))
 
 
 @pytest.mark.parametrize("theirs", ["promote", "rollback"])

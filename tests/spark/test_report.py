@@ -25,8 +25,8 @@ from manymodels_spark.stages.ingest.stage import ingest
 from manymodels_spark.stages.load.stage import load
 from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote.stage import promote
-from manymodels_spark.stages.runs.job import Job
-from manymodels_spark.stages.runs.lock import LOCK_SCHEMA, RUNNING
+from manymodels_spark.stages.runs.job import LOCK_SCHEMA, Job
+from manymodels_spark.stages.runs.lock import RUNNING
 from manymodels_spark.stages.runs.owner import of_process
 from manymodels_spark.stages.score.stage import score
 from manymodels_spark.stages.train.due import Choice

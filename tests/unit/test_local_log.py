@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from manymodels_spark.lake.local_log import LocalLog
+from manymodels_spark.lake.local_log import Detail, LocalLog
 
 
 def session(master: str) -> Any:
@@ -21,9 +21,14 @@ def table(tmp_path: Path) -> Path:
     """A table of versions 9 and 10 (earlier ones were cleaned up), with what else lies in a log."""
     log = tmp_path / "table" / "_delta_log"
     log.mkdir(parents=True)
-    for version, note in ((9, "first"), (10, None)):
+    metadata = {"id": "x", "partitionColumns": ["a"], "configuration": {"delta.columnMapping.mode": "name"}}
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["columnMapping"]}
+    for version, note, described in (
+        (9, "first", [{"metaData": metadata}, {"protocol": protocol}]),
+        (10, None, []),
+    ):
         info = {"operation": "WRITE", "operationMetrics": {"numOutputRows": str(version)}}
-        lines = [{"metaData": {"id": "x"}}, {"commitInfo": info | ({"userMetadata": note} if note else {})}]
+        lines = [*described, {"commitInfo": info | ({"userMetadata": note} if note else {})}]
         log.joinpath(f"{version:020}.json").write_text(
             "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
         )
@@ -43,10 +48,19 @@ def test_the_newest_commit_is_found_and_notes_come_the_newest_first(table: Path)
     assert log.commits(1)[0][1]["operationMetrics"]["numOutputRows"] == "10"
 
 
-def test_spark_is_asked_where_the_table_is_not_there_or_lies_elsewhere(
+def test_the_table_is_what_the_newest_commits_say(table: Path) -> None:
+    log = LocalLog(table / "_delta_log")
+    name = {"delta.columnMapping.mode": "name"}
+    assert log.detail() == Detail("x", table.as_uri(), ("a",), name, frozenset({"columnMapping"}), 3)
+    log.folder.joinpath(f"{9:020}.json").unlink()
+    assert log.detail() is None, "the commit that said it was cleaned up: Spark is asked"
+
+
+def test_spark_is_asked_where_the_table_may_lie_elsewhere(
     table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert LocalLog.of(session("local[2]"), str(table / "none")) is None
+    missing = LocalLog.of(session("local[2]"), str(table / "none"))
+    assert missing is not None and not missing.is_there
     assert LocalLog.of(session("local[2]"), "abfss://lake@account/table") is None
     assert LocalLog.of(session("spark://host:7077"), str(table)) is None
     assert LocalLog.of(session("local[2]"), f"file://{table}") == LocalLog(table / "_delta_log")

@@ -41,7 +41,7 @@ def ingest(
             rows = batch.rows if narrow is None else narrow(batch.rows)
             _write(lake, _like(replace(batch, rows=rows), seen), full_refresh, version)
         new = 0 if batch is None else lake.written(BRONZE)
-        total = lake.read(BRONZE).count() if seen is not None or batch is not None else 0
+        total = new if seen is None else lake.read(BRONZE).count()
         if total == 0:
             raise SourceError(
                 f"source {describe(spec.source)} is empty: no row to train on. "

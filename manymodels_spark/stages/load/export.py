@@ -23,6 +23,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from manymodels_spark.errors import ManyModelsError
+from manymodels_spark.lake.local_log import Detail
 from manymodels_spark.lake.tables import Lake
 from manymodels_spark.spark.names import quote
 from manymodels_spark.spark.workers import mapped
@@ -47,7 +48,7 @@ class Exporter:
     staging: str | None = None
     local: bool = True
     _temporary: list[str] = field(default_factory=list)
-    _details: dict[str, Any] = field(default_factory=dict)
+    _details: dict[str, Detail] = field(default_factory=dict)
 
     def whole(self, table: str, version: int, leave_out: Sequence[str] = ()) -> Export:
         """All rows of a version. A plain table on this machine's disk is given as the files of its
@@ -70,7 +71,7 @@ class Exporter:
         """
         raw = self.lake.read(table, version)
         _require_first_reader(table, self._detail(table))
-        place = str(self._detail(table)["location"])
+        place = self._detail(table).location
         return Export(self.identity(table), version, arrow_schema(plain(raw)), raw.count(), (place,))
 
     def changed(self, table: str, version: int, base: int, key: tuple[str, ...]) -> Export | None:
@@ -97,11 +98,11 @@ class Exporter:
 
     def exists(self, table: str) -> bool:
         """Whether the table has been written."""
-        return self._detail(table) is not None
+        return self._looked_up(table) is not None
 
     def identity(self, table: str) -> str:
         """The table's own id, which changes when the table is created anew."""
-        return str(self._detail(table)["id"])
+        return self._detail(table).id
 
     def clear(self) -> None:
         """Remove what was written: files on this machine; elsewhere the rows, leaving an empty file."""
@@ -113,20 +114,27 @@ class Exporter:
                 self.lake.spark.range(0).write.mode("overwrite").parquet(folder)
         self._temporary.clear()
 
-    def _detail(self, table: str) -> Any:
-        if self._details.get(table) is None:
-            self._details[table] = self.lake.detail(table)
-        return self._details[table]
+    def _detail(self, table: str) -> Detail:
+        detail = self._looked_up(table)
+        if detail is None:
+            raise ManyModelsError(f"table {self.lake.location(table)} does not exist any more")
+        return detail
+
+    def _looked_up(self, table: str) -> Detail | None:
+        """What the table is, asked once; None where it has not been written yet."""
+        if table not in self._details and (detail := self.lake.detail(table)):
+            self._details[table] = detail
+        return self._details.get(table)
 
     def _snapshot(self, table: str, raw: DataFrame) -> tuple[str, ...] | None:
         """The files of a version, where they hold just its rows and columns: no partitions, no row marked
         deleted.
         """
         detail = self._detail(table)
-        special = {"deletionVectors", "columnMapping", "typeWidening"} & set(detail["tableFeatures"] or ())
-        mapped = dict(detail["properties"] or {}).get("delta.columnMapping.mode", "none") != "none"
-        is_here = str(detail["location"]).startswith("file:")
-        if special or mapped or _has_nested(raw) or detail["partitionColumns"] or not is_here:
+        special = {"deletionVectors", "columnMapping", "typeWidening"} & detail.features
+        mapped = detail.properties.get("delta.columnMapping.mode", "none") != "none"
+        is_here = detail.location.startswith("file:")
+        if special or mapped or _has_nested(raw) or detail.partition_columns or not is_here:
             return None
         return tuple(_local_path(uri) for uri in raw.inputFiles())
 
@@ -167,13 +175,13 @@ class Exporter:
         return tuple(files)
 
 
-def _require_first_reader(table: str, detail: Any) -> None:
+def _require_first_reader(table: str, detail: Detail) -> None:
     """Raise ManyModelsError where Delta's first reader version cannot read the table, which is the only one
     that Synapse's serverless endpoint knows.
     """
-    found = int(detail["minReaderVersion"])
+    found = detail.reader_version
     if found > 1:
-        features = ", ".join(sorted(detail["tableFeatures"] or ())) or "column mapping"
+        features = ", ".join(sorted(detail.features)) or "column mapping"
         raise ManyModelsError(
             f"table {table} has Delta reader version {found} ({features}), and Synapse's serverless endpoint "
             "reads version 1 only. Rename columns that hold spaces or any of ,;{}()= (source: rename), and "

@@ -19,7 +19,7 @@ BY_SCORE = f"check IN ('{UNSCORED_CHECK}', '{FALLBACK_CHECK}')"
 
 def replace_alerts(lake: Lake, rows: DataFrame, own: str) -> None:
     """Write a stage's alerts in place of its former ones, which `own` (SQL over the table) selects."""
-    lake.ensure(ALERTS, ALERTS_SCHEMA)
-    if rows.isEmpty() and lake.read(ALERTS).filter(own).isEmpty():
+    if rows.isEmpty() and (not lake.exists(ALERTS) or lake.read(ALERTS).filter(own).isEmpty()):
         return
+    lake.ensure(ALERTS, ALERTS_SCHEMA)
     lake.overwrite(ALERTS, rows, where=own)

@@ -19,12 +19,16 @@ from manymodels_spark.display import html_table
 from manymodels_spark.lake.tables import RUNS, Lake
 from manymodels_spark.spark.session import require_utc, sign_in
 from manymodels_spark.spec.model import Spec
+from manymodels_spark.stages.runs.owner import OWNER_TYPE
 from manymodels_spark.stages.runs.partition_events import log_partitions
 
 RUNS_SCHEMA = (
     "run_id string, stage string, status string, started_at timestamp, ended_at timestamp, seconds double, "
     "calls bigint, counts map<string,bigint>, note string"
 )
+# What a claim or a heartbeat says beyond that (see `lock`); null in a stage's result.
+LOCK_COLUMNS = {"signature": "string", "claim": "string", "owner": OWNER_TYPE}
+LOCK_SCHEMA = ", ".join([RUNS_SCHEMA, *(f"{name} {kind}" for name, kind in LOCK_COLUMNS.items())])
 
 FIRST_READER = {"enableDeletionVectors": "false", "minReaderVersion": "1", "minWriterVersion": "2"}
 
@@ -122,8 +126,9 @@ class Job:
             report.calls,
             {name: int(value) for name, value in report.counts.items()},
             report.note,
+            *(None for _ in LOCK_COLUMNS),
         )
-        self.lake.append(RUNS, self.spark.createDataFrame([row], RUNS_SCHEMA))
+        self.lake.append(RUNS, self.spark.createDataFrame([row], LOCK_SCHEMA))
 
 
 def _write_for_first_readers(spark: SparkSession) -> None:

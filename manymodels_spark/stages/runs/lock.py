@@ -23,17 +23,15 @@ from pyspark.sql import functions as F
 
 from manymodels_spark.errors import ConcurrentWrite, ManyModelsError
 from manymodels_spark.lake.tables import RUNS
-from manymodels_spark.stages.runs.job import RUNS_SCHEMA, Job, StageReport, new_run_id
-from manymodels_spark.stages.runs.owner import OWNER_TYPE, Owner, is_running, this_process
+from manymodels_spark.stages.runs.job import LOCK_COLUMNS, LOCK_SCHEMA, Job, StageReport, new_run_id
+from manymodels_spark.stages.runs.owner import Owner, is_running, this_process
 
 RUNNING, WITHDRAWN = "running", "withdrawn"
 CHAMPIONS = ("promote", "rollback", "retire", "index")  # these change the champions, or rest on who they are
 HEARTBEAT = timedelta(minutes=1)
 EXPIRY = timedelta(minutes=10)
-LOCK_COLUMNS = {"signature": "string", "claim": "string", "owner": OWNER_TYPE}
 # Of the lake's tables together; see `require_format`.
 LAKE_FORMAT, FORMAT_COLUMN = 1, "format"
-LOCK_SCHEMA = ", ".join([RUNS_SCHEMA, *(f"{name} {kind}" for name, kind in LOCK_COLUMNS.items())])
 _OLD_OWNER = " owner="  # version 0.1 kept `SIGNATURE owner=HOST:PID CLAIM` in the note
 
 _at_work: set[str] = set()
@@ -99,8 +97,8 @@ def open_run(job: Job, stage: str, signature: str) -> tuple[str, bool]:
 
 
 def _ensure_columns(job: Job) -> None:
-    """The table with all columns, before anybody claims: claims at once must not race for those that version
-    0.1 did not have.
+    """The table with all columns, before anybody claims: claims at once must not race for its creation, nor
+    for the columns that version 0.1 did not have.
     """
     job.lake.ensure(RUNS, LOCK_SCHEMA)
     runs = job.lake.read(RUNS)

@@ -74,9 +74,10 @@ def score(
         scoring = _Scoring(job, report.run_id, at, version, every_row)
         origin = _origin(job, at, only, version, every_row)
         partitions = in_scope(job.lake, only)
+        active = _count_partitions(report, partitions)
         if force or not _is_scored(job.lake, origin):
-            scoring.run(partitions.filter("NOT inactive"), f"{origin} run={report.run_id}")
-        _count(report, job.lake.read(SCORING), partitions)
+            scoring.run(partitions.filter("NOT inactive"), active, f"{origin} run={report.run_id}")
+        _count_scored(report, job.lake.read(SCORING))
     _check_lost(job.spec, report)
     return report
 
@@ -91,7 +92,7 @@ def _origin(job: Job, at: datetime | None, only: str | None, version: int, every
 
 def _is_scored(lake: Lake, origin: str) -> bool:
     """Whether the last scoring was made of the same, and ended well."""
-    written, _, run_id = (lake.note(SCORING) or "").rpartition(" run=")
+    written, run_id = _made_by(lake)
     ended = (F.col("run_id") == run_id) & (F.col("status") == "done")
     return written == origin and not lake.read(RUNS).filter(ended).isEmpty()
 
@@ -106,13 +107,15 @@ class _Scoring:
     version: int
     every_row: bool
 
-    def run(self, partitions: DataFrame, note: str) -> None:
-        """Predict and write: the champions first, then the fallback for those that could not be used."""
+    def run(self, partitions: DataFrame, count: int, note: str) -> None:
+        """Predict and write for so many partitions: the champions first, then the fallback for those that
+        could not be used.
+        """
         lake, spec = self.job.lake, self.job.spec
         inputs = with_champions(self.job, partitions, self._cutoff())
         if self.at is not None:
             _refuse_future(inputs, self.at)
-        lake.overwrite(SCORING, self._predicted(inputs), note=note)
+        lake.overwrite(SCORING, self._predicted(inputs, count), note=note)
         if spec.fallback is not None:
             self._fall_back(inputs, note)
         scored = _own(lake, self.run_id)
@@ -126,19 +129,20 @@ class _Scoring:
         reason = F.element_at(F.split("error", ": "), 1)
         failed = F.col("error").isNotNull() & ~reason.isin(*_FINAL)
         errors = first.filter(failed).select("partition_id", F.col("error").alias("champion_error"))
-        if errors.isEmpty():
+        count = errors.count()
+        if not count:
             return
-        second = self._predicted(without_champions(inputs, F.broadcast(errors)))
+        second = self._predicted(without_champions(inputs, F.broadcast(errors)), count)
         whole = first.filter(~F.coalesce(failed, F.lit(False))).unionByName(second)
         self.job.lake.overwrite(SCORING, whole, note=note)
 
-    def _predicted(self, inputs: DataFrame) -> DataFrame:
+    def _predicted(self, inputs: DataFrame, count: int) -> DataFrame:
         """One row per prediction, and one with `error` per partition that could not be scored."""
         lake, spec = self.job.lake, self.job.spec
         schema = scored_schema(spec, lake.read(SILVER).schema)
         run = scorer(spec, self.run_id, self.version, schema)
         tasks = shuffle_partitions(self.job.spark)
-        slots = tasks * max(1, math.ceil(inputs.select("partition_id").count() / (tasks * A_CALL)))
+        slots = tasks * max(1, math.ceil(count / (tasks * A_CALL)))
         slot = F.pmod(F.hash("partition_id"), F.lit(slots)).alias("slot")
         rows = NeededRows(lake, spec, self.version, self.every_row).of(inputs)
         spread = [frame.select(slot, "*").repartition(tasks, F.col("slot")) for frame in (inputs, rows)]
@@ -163,28 +167,42 @@ def _refuse_future(inputs: DataFrame, at: datetime) -> None:
 
 def _own(lake: Lake, run_id: str) -> DataFrame:
     """What this run has scored. Raises ConcurrentWrite where another run has put its own in its place."""
-    rows = lake.read(SCORING, lake.version(SCORING))
-    if not rows.filter(F.col("run_id") != run_id).isEmpty():
+    version = lake.version(SCORING)
+    if _made_by(lake)[1] != run_id:
         raise ConcurrentWrite(
             "another scoring of this spec is under way and was quicker. Wait for it to end and run again"
         )
-    return rows
+    return lake.read(SCORING, version)
 
 
-def _count(report: StageReport, scored: DataFrame, partitions: DataFrame) -> None:
+def _made_by(lake: Lake) -> tuple[str, str]:
+    """What table `scoring` was made of, and the id of the run that wrote it."""
+    origin, _, run_id = (lake.note(SCORING) or "").rpartition(" run=")
+    return origin, run_id
+
+
+def _count_partitions(report: StageReport, partitions: DataFrame) -> int:
+    """Add the counts of partitions in scope to the report; how many of them are active."""
+    inactive = F.count(F.when(F.col("inactive"), 1)).alias("inactive")
+    _add(report, partitions.agg(F.count("*").alias("partitions"), inactive))
+    return report.counts["partitions"] - report.counts["inactive"]
+
+
+def _add(report: StageReport, counted: DataFrame) -> None:
+    row = counted.first()
+    report.counts.update({name: int(value) for name, value in row.asDict().items()} if row else {})
+
+
+def _count_scored(report: StageReport, scored: DataFrame) -> None:
     ok, partition = F.col("error").isNull(), F.col("partition_id")
-    row = scored.agg(
+    counted = scored.agg(
         F.count_distinct(F.when(ok, partition)).alias("scored"),
         F.count_distinct(F.when(ok & F.col("fallback"), partition)).alias("fallback"),
         F.count_distinct(F.when(~ok, partition)).alias("unscored"),
         F.count_distinct(F.when(F.expr(LOST), partition)).alias("lost"),
         F.count(F.when(ok, 1)).alias("rows"),
-    ).first()
-    known = partitions.agg(
-        F.count("*").alias("partitions"), F.count(F.when(F.col("inactive"), 1)).alias("inactive")
-    ).first()
-    for found in (known, row):
-        report.counts.update({name: int(value) for name, value in found.asDict().items()} if found else {})
+    )
+    _add(report, counted)
     counts = report.counts
     inactive = f", {counts['inactive']} inactive" if counts["inactive"] else ""
     report.note = (
