@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -56,13 +57,7 @@ def prepare(job: Job) -> StageReport:
             report.note = f"{report.counts['partitions']:,} partitions, nothing new"
             return report
         # One version: an ingest may commit between two looks at it.
-        rows = cast_rows(lake.read(BRONZE, bronze), spec)
-        census = Census.of(rows, spec)
-        if not census.rows:
-            raise SourceError(
-                "table bronze is empty: run `manymodels ingest SPEC` with a source that has rows"
-            )
-        preparing = _Preparing.of(lake, spec, rows, census)
+        preparing = Preparing.of(lake, spec, lake.read(BRONZE, bronze))
         preparing.write(origin)
         _count(report, lake, preparing.census)
     return report
@@ -80,9 +75,9 @@ def _origin(lake: Lake, spec: Spec, bronze: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Preparing:
-    """One preparation on its way: `clean` rows are typed, corrected and merged, and have their partition's
-    id; `sound` are the partitions that can be fitted.
+class Preparing:
+    """One preparation on its way: `rows` are typed, `clean` ones also corrected and merged, and have their
+    partition's id; `sound` are the partitions that can be fitted.
     """
 
     lake: Lake
@@ -95,14 +90,23 @@ class _Preparing:
     closed: ClosedSteps | None
 
     @classmethod
-    def of(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> _Preparing:
-        """The preparation with those partitions active that were only closed."""
+    def of(cls, lake: Lake, spec: Spec, bronze: DataFrame) -> Preparing:
+        """The preparation of these rows, with those partitions active that were only closed.
+
+        Raises SourceError where there is no row, or a column's type cannot be what the spec says.
+        """
+        rows = cast_rows(bronze, spec)
+        census = Census.of(rows, spec)
+        if not census.rows:
+            raise SourceError(
+                "table bronze is empty: run `manymodels ingest SPEC` with a source that has rows"
+            )
         found = cls._as_counted(lake, spec, rows, census)
         closed = wrongly_inactive(census, found.closed, spec) if found.closed else set()
         return cls._as_counted(lake, spec, rows, census.revived(closed)) if closed else found
 
     @classmethod
-    def _as_counted(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> _Preparing:
+    def _as_counted(cls, lake: Lake, spec: Spec, rows: DataFrame, census: Census) -> Preparing:
         sound = census.table.filter("problem IS NULL")
         repeats = any(entry["copies"] for entry in census.rows)
         repeating = sound.filter("copies > 0") if repeats else None
@@ -111,20 +115,27 @@ class _Preparing:
         closed = ClosedSteps.of(clean, sound, spec, known)
         return cls(lake, spec, rows, census, sound, clean, known, closed)
 
+    def silver(self) -> DataFrame:
+        """Table `silver`: the rows of sound partitions, with their gaps filled as the spec says."""
+        return _silver(self._regular, self.sound, self.spec)
+
     def write(self, origin: str) -> None:
         """`silver`, `quality`, then `partitions`, whose note says that all of it is done."""
         lake, spec = self.lake, self.spec
-        regular = fill_gaps(self.clean, spec, self.calendar, self.closed)
-        lake.overwrite(SILVER, _silver(regular, self.sound, spec), by=["bucket"])
+        lake.overwrite(SILVER, self.silver(), by=["bucket"])
         found = self.census.table.join(_in_silver(lake, spec), ID, "left")
-        lake.overwrite(QUALITY, quality(self._checked(found, regular), spec))
+        lake.overwrite(QUALITY, quality(self._checked(found), spec))
         lake.overwrite(PARTITIONS, _partitions(found, spec), note=origin)
 
-    def _checked(self, found: DataFrame, regular: DataFrame) -> DataFrame:
+    @cached_property
+    def _regular(self) -> DataFrame:
+        return fill_gaps(self.clean, self.spec, self.calendar, self.closed)
+
+    def _checked(self, found: DataFrame) -> DataFrame:
         """The census with what `quality` counts that is not in it: outliers, uncut, missing, revised."""
         spec = self.spec
         checked = found.join(outliers(_placed(self.rows, self.sound, spec), self.sound, spec), ID, "left")
-        checked = checked.join(_uncut(regular, spec), ID, "left")
+        checked = checked.join(_uncut(self._regular, spec), ID, "left")
         if spec.task == "forecast" and spec.prepare.gaps == "leave":
             checked = checked.join(missing_steps(self.clean, spec, self.closed), ID, "left")
         if self.calendar is not None and spec.columns.known_future:
