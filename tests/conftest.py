@@ -54,6 +54,15 @@ def spark() -> Iterator[SparkSession]:
     KEPT.clear()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _stores_without_migrations() -> Iterator[None]:
+    from mlflow_stores import copy_tables
+
+    with pytest.MonkeyPatch.context() as patch:
+        copy_tables(patch)
+        yield
+
+
 def _measured() -> dict[str, str]:
     """Where coverage is measured, it is measured in Spark's Python workers too."""
     inherited = "COVERAGE_PROCESS_CONFIG" in os.environ and REMOTE not in os.environ

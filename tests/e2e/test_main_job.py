@@ -133,7 +133,8 @@ def test_each_entry_point_runs_its_stage(
     assert f"{job} " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("job", ONE_AND_SLOW)
+@pytest.mark.slow  # `test_each_entry_point_runs_its_stage` is quick
+@pytest.mark.parametrize("job", STAGES)
 def test_each_job_runs_under_spark_submit(job: str, demo: tuple[Path, Result]) -> None:
     folder = demo[0]
     (folder / "spark.properties").write_text(manymodels("spark-conf").output)

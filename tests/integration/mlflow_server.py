@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlflow_stores import new_store
+
 PATIENCE_SECONDS = 120
 
 
@@ -114,7 +116,8 @@ def start(
     environment: Mapping[str, str] | None = None,
 ) -> MlflowServer:
     """A running server; `store` is an SQLAlchemy URL, by default an SQLite file in the folder."""
-    place = store or f"sqlite:///{folder}/server.db"
+    folder.mkdir(parents=True, exist_ok=True)
+    place = store or new_store(folder / "server.db")
     return MlflowServer(folder, place, proxied, workers, options, environment or {}).start()
 
 

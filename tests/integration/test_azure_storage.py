@@ -29,6 +29,7 @@ def upload(spark: SparkSession, folder: str, items: str) -> None:
     table.coalesce(1).write.csv(folder, header=True)
 
 
+@pytest.mark.slow
 def test_the_whole_job_runs_in_azure_storage_from_the_source_to_the_warehouse(
     spark: SparkSession, abfs: str, tmp_path: Path
 ) -> None:

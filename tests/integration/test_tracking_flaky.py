@@ -36,7 +36,7 @@ def opened(url: str, experiment: str, folder: Path) -> ModelRepository:
     return open_repository(Repository(tracking=url, experiment=experiment), spec)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_through_a_bad_night_every_model_is_logged_once(
     server: MlflowServer, tmp_path: Path, seed: int
 ) -> None:

@@ -36,20 +36,14 @@ print(json.dumps(model.predict(pd.DataFrame(), params={"horizon": 3})["predictio
 """
 
 
-@pytest.fixture(scope="module", params=["direct", "proxied"])
+@pytest.fixture(scope="module", params=[pytest.param("direct", marks=pytest.mark.slow), "proxied"])
 def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _postgres: postgres.Server
 ) -> Iterator[MlflowServer]:
-    database = postgres.start()
-    try:
-        folder = tmp_path_factory.mktemp(f"mlflow-{request.param}")
-        running = mlflow_server.start(
-            folder, database.new_database(), proxied=request.param == "proxied", workers=2
-        )
-        yield running
-        running.stop()
-    finally:
-        database.stop()
+    folder, store = tmp_path_factory.mktemp(f"mlflow-{request.param}"), _postgres.new_database()
+    running = mlflow_server.start(folder, store, proxied=request.param == "proxied", workers=2)
+    yield running
+    running.stop()
 
 
 @pytest.fixture
@@ -225,6 +219,7 @@ def test_a_full_artifact_root_says_where_and_what_to_do(tmp_path: Path) -> None:
     assert local_path(folder.as_uri()) == folder
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_in_the_middle_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     running = mlflow_server.start(tmp_path / "server")
     try:

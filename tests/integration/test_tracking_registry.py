@@ -31,7 +31,9 @@ pytestmark = pytest.mark.services
 FORMS = ("registered_models", "logged_models")
 
 
-@pytest.fixture(scope="module", params=["direct", "proxied", "in-process"])
+@pytest.fixture(
+    scope="module", params=[pytest.param("direct", marks=pytest.mark.slow), "proxied", "in-process"]
+)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[MlflowServer | None]:

@@ -103,6 +103,7 @@ def test_a_partition_that_cannot_be_tried_is_named_and_ends_nothing(
     ]
 
 
+@pytest.mark.slow
 def test_where_no_partition_can_be_fitted_the_trial_says_why(spark: SparkSession, tmp_path: Path) -> None:
     write_csv(tmp_path / "sales.csv", [{"store": 1, "item": 1, "date": "2026-01-01", "units": 3}])
     found = try_spec(make_spec(tmp_path), spark)

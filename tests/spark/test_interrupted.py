@@ -72,8 +72,9 @@ def after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     ("form", "tags_given"),
-    [("logged_models", 4), pytest.param("registered_models", 3, marks=pytest.mark.slow)],
+    [("logged_models", 4), ("registered_models", 3)],
 )
+@pytest.mark.slow
 def test_a_rollback_that_is_cut_short_goes_back_once(
     form: str, tags_given: int, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +142,10 @@ def returns_no_more(job: Job, first: str) -> None:
     assert champions(job) == [first] * PARTITIONS
 
 
-@pytest.mark.parametrize(("where", "form"), [("demote", "registered_models"), ("publish", "logged_models")])
+@pytest.mark.parametrize(
+    ("where", "form"),
+    [pytest.param("demote", "registered_models", marks=pytest.mark.slow), ("publish", "logged_models")],
+)
 def test_a_promotion_that_is_cut_short_leaves_one_champion_and_its_decisions(
     where: str, form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -410,7 +410,9 @@ def test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_o
     "at",
     [
         "manymodels_spark.stages.train.stage.select",
-        "manymodels_spark.tracking.repository.ModelRepository.start_run",
+        pytest.param(
+            "manymodels_spark.tracking.repository.ModelRepository.start_run", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_run_that_was_cut_short_before_anything_was_logged_is_gone_on_with(

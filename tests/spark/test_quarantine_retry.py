@@ -95,6 +95,7 @@ def test_rows_that_were_mended_are_fitted_and_what_changed_beside_them_waits_for
     assert train(job).counts["fitted"] == 1, "the sound one, whose rows changed"
 
 
+@pytest.mark.slow
 def test_a_limit_that_was_raised_lets_the_one_through_that_ran_into_it(
     spark: SparkSession, tmp_path: Path
 ) -> None:

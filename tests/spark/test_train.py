@@ -132,6 +132,7 @@ def test_each_hostile_partition_among_many_ends_under_its_own_code(
 FOUND_BY_PREPARE = {"all_null", "not_finite", "not_numeric", "duplicate_times", "bad_times"}
 
 
+@pytest.mark.slow
 def test_a_giant_holds_nobody_up_and_measured_seconds_pack_the_next_run(
     spark: SparkSession, tmp_path: Path
 ) -> None:
