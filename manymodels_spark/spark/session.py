@@ -39,13 +39,18 @@ _CLOCK = "-Duser.timezone=UTC"
 _REDACTED = {"spark.redaction.regex": r"(?i)secret|password|token|access[.]?key|account[.]key"}
 # Delta reads a snapshot in 50 tasks unless told otherwise: a cost of seconds a table where there are two
 # cores. Executors elsewhere could not reach a driver that listens on the loopback address only. Plans that
-# are made anew after every stage pay where stages are long: here they were a sixth of what Java took.
+# are made anew after every stage pay where stages are long: here they were a sixth of what Java took. Without
+# its web pages nobody reads the thousand last queries, each with its plan, that Spark keeps for them.
 _ONE_MACHINE = {
     "spark.sql.adaptive.enabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.shuffle.partitions": "8",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
     "spark.ui.enabled": "false",
+    "spark.ui.retainedJobs": "50",
+    "spark.ui.retainedStages": "50",
+    "spark.ui.retainedTasks": "1000",
+    "spark.sql.ui.retainedExecutions": "20",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.scheduler.mode": "FAIR",
