@@ -36,7 +36,7 @@ class Watch:
     ) -> None:
         self._job, self._stage, self._run_id, self._total, self._skipped = job, stage, run_id, total, skipped
         self._clock, self._lock = clock, Lock()
-        self._done = self._failed = 0
+        self._done = self._failed = self._fitted = 0
         self._began = clock()
         self._written = self._began
         job.progress.start(stage, total)
@@ -49,13 +49,24 @@ class Watch:
         """`done` more partitions, of which `failed` have no model."""
         with self._lock:
             self._done, self._failed = self._done + done, self._failed + failed
-            self._job.progress.update(self._done, failed=self._failed, skipped=self._skipped)
+            self._show()
             now = self._clock()
             due = now - self._written >= EVERY_SECONDS or self._done >= self._total
             if due:
                 self._written = now
         if due:
             self._write(now)
+
+    def show_fitted(self, fitted: int) -> None:
+        """Move the run's own bar to the partitions that are fitted, though not all of them are logged yet."""
+        with self._lock:
+            if fitted > max(self._done, self._fitted):
+                self._fitted = fitted
+                self._show()
+
+    def _show(self) -> None:
+        done = min(max(self._done, self._fitted), self._total)
+        self._job.progress.update(done, failed=self._failed, skipped=self._skipped)
 
     def _write(self, now: float) -> None:
         seconds, done = now - self._began, self._done

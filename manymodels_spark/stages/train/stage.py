@@ -32,6 +32,7 @@ from manymodels_spark.stages.runs.progress_table import Watch
 from manymodels_spark.stages.train.due import Choice, Selection, select
 from manymodels_spark.stages.train.fit_task import FITS_SCHEMA
 from manymodels_spark.stages.train.fit_wave import fit_wave, warm
+from manymodels_spark.stages.train.in_flight import InFlight, files_of, looking
 from manymodels_spark.stages.train.log_models import MODELS_SCHEMA, Recorder
 from manymodels_spark.stages.train.packing import Wave, expected
 from manymodels_spark.stages.train.quarantine import commit_broken, quarantined, refresh
@@ -144,10 +145,14 @@ class _Training:
 
     def _run(self, planned: Waves, recorder: Future[Recorder], watch: Watch) -> dict[str, int]:
         """All waves, and the run's partitions by status; an error stops what has not begun."""
+        lake = self.job.lake
+        files = (lambda: 0) if lake.is_catalog else (lambda: files_of(lake, FITS))
+        in_flight = InFlight(files, cores(self.job.spark))
 
         def fit(wave: Wave) -> None:
             lock.require(self.lost, self.run_id)
-            fit_wave(self.job.lake, self.job.spec, self.run_id, wave, self.data_version)
+            with in_flight.during(wave):
+                fit_wave(lake, self.job.spec, self.run_id, wave, self.data_version)
             planned.fitted(wave)
 
         def log(wave: Wave) -> None:
@@ -156,10 +161,11 @@ class _Training:
             watch.add(len(wave.members), len(wave.members) - logged)
 
         def fitted() -> dict[str, int]:
-            refresh(self.job.lake)
+            refresh(lake)
             return _outcomes(self.job, self.run_id)
 
-        return run_waves(planned, fit, log, fitted)
+        with looking(in_flight, watch.show_fitted):
+            return run_waves(planned, fit, log, fitted)
 
     def _log_unlogged(self, recorder: Recorder) -> None:
         """Log the waves that an interrupted run committed to the lake but not wholly to MLflow."""
