@@ -16,9 +16,10 @@ class Table:
     """A table with files that tasks write."""
 
     def __init__(self, files: int) -> None:
-        self.files = files
+        self.files, self.looked = files, Event()
 
     def count(self) -> int:
+        self.looked.set()
         return self.files
 
 
@@ -29,6 +30,7 @@ def wave(number: int, members: int, tasks: int) -> Wave:
 def test_partitions_are_counted_by_the_tasks_that_ended_and_never_too_many() -> None:
     table = Table(files=30)  # of earlier runs
     counted = InFlight(table.count, cores=2)
+    counted.begin()
     assert counted.fitted() == 0
     with counted.during(wave(1, members=80, tasks=8)):
         table.files += 2  # both cores are at work, and nothing is fitted yet
@@ -61,10 +63,10 @@ def test_a_table_that_cannot_be_listed_leaves_the_bar_to_the_waves() -> None:
     def refused() -> int:
         raise PermissionError("no listing here")
 
-    counted = InFlight(refused, cores=2)
-    with counted.during(wave(1, 80, 8)):
-        assert counted.fitted() == 0
-    assert counted.fitted() == 80
+    shown = list[int]()
+    with looking(InFlight(refused, cores=2), shown.append):
+        pass
+    assert shown == []
 
 
 def test_the_bar_is_moved_while_the_work_goes_on_and_stands_still_after_an_error(
@@ -81,6 +83,7 @@ def test_the_bar_is_moved_while_the_work_goes_on_and_stands_still_after_an_error
             raise OSError("the terminal is gone")
 
     with looking(counted, show), counted.during(wave(1, 80, 8)):
+        assert table.looked.wait(10)
         table.files = 4
         assert enough.wait(10)
     assert shown[-1] == 40

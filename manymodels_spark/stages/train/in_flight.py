@@ -33,11 +33,11 @@ class InFlight:
         self._files, self._cores = files, cores
         self._waves: dict[int, Wave] = {}
         self._before, self._tasks, self._members = 0, 0, 0
-        try:
-            self._before = files()
-        except Exception:  # a table that cannot be listed: the bar moves with the waves alone
-            self._files = lambda: 0
         self._lock = Lock()
+
+    def begin(self) -> None:
+        """Count the files that are there before the first wave has written any."""
+        self._before = self._files()
 
     @contextmanager
     def during(self, wave: Wave) -> Iterator[None]:
@@ -72,7 +72,8 @@ def looking(in_flight: InFlight, show: Callable[[int], None]) -> Iterator[None]:
 
     def look() -> None:
         pause = EVERY_SECONDS
-        with suppress(Exception):  # only a bar that stands still
+        with suppress(Exception):  # a table that cannot be listed: the bar moves with the waves alone
+            in_flight.begin()
             while not ended.wait(pause):
                 began = time.monotonic()
                 show(in_flight.fitted())
