@@ -40,5 +40,3 @@ fi
 
 mkdir -p .jars
 .venv/bin/python -c 'from manymodels_spark.spark.jars import jar_paths; jar_paths()'
-# A head start for every Java of Spark; what cannot make it goes without.
-.venv/bin/python -m manymodels_spark.spark.class_archive || true

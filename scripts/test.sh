@@ -48,8 +48,10 @@ docs() { NO_MKDOCS_2_WARNING=1 $PYTHON -m mkdocs build --strict --quiet; }
 # shellcheck disable=SC2086
 measured() { $PYTHON -m pytest -n "$WORKERS" $COVERAGE "$@"; }
 unit() { measured tests/unit; }
-# The tests of a module share fixtures and states of lakes: they run on one worker.
-stages() { measured tests/e2e tests/integration tests/spark --dist loadfile -m "$CHOSEN" --durations 15; }
+# The tests of a module share fixtures and states of lakes: they run on one worker; long modules come first.
+stages() {
+    measured tests/e2e tests/integration tests/spark --dist loadfile --no-loadscope-reorder -m "$CHOSEN" --durations 15
+}
 
 # What else tests use is fetched while the first ones run: a browser, Postgres, Azurite, and an older Spark.
 fetch() { sh scripts/test_services.sh && sh scripts/spark_env.sh 3.5; }

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.spark.class_archive import java_options
 from manymodels_spark.spark.jars import jar_paths
 from manymodels_spark.spark.storage import DRIVER, azure_settings, needs_azure
 
@@ -183,7 +182,7 @@ def _one_machine() -> dict[str, str]:
     logs, pools = (Path(str(files.joinpath(name))) for name in ("log4j2.properties", "pools.xml"))
     # Java cannot read what is inside a zip.
     quiet = f"-Dlog4j2.configurationFile={logs} " if logs.exists() else ""
-    java = {"spark.driver.extraJavaOptions": f"{quiet}{_JAVA} {_CLOCK} {java_options()}".rstrip()}
+    java = {"spark.driver.extraJavaOptions": f"{quiet}{_JAVA} {_CLOCK}"}
     fair = {"spark.scheduler.allocation.file": str(pools)} if pools.exists() else {}
     return {**_ONE_MACHINE, **memory, **scratch, **java, **fair}
 

@@ -63,6 +63,7 @@ def table(job: Job, name: str, *columns: str) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in job.lake.read(name).select(*columns).collect())
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_between_waves_and_comes_back_gets_each_model_once_and_nothing_is_fitted_again(
     job: Job, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,35 +44,45 @@ def prepared(make_job: MakeJob, folder: Path, rows: list[dict[str, object]], **c
     return job
 
 
-def silver(job: Job, *more: str) -> list[tuple[Any, ...]]:
-    return shown(job.lake.read(SILVER), *more)
+@dataclass(frozen=True)
+class Found:
+    """The three tables of a preparation."""
+
+    silver: DataFrame
+    partitions: DataFrame
+    quality: DataFrame
 
 
-def shown(rows: DataFrame, *more: str) -> list[tuple[Any, ...]]:
-    cells = rows.selectExpr("coalesce(item, '')", "date_format(date, 'MM-dd HH:mm')", "units", *more)
-    return sorted(tuple(row) for row in cells.collect())
+def written(job: Job) -> Found:
+    return Found(*(job.lake.read(table) for table in (SILVER, PARTITIONS, QUALITY)))
 
 
-def cleaned(make_job: MakeJob, folder: Path, rows: list[dict[str, object]], **changes: Any) -> DataFrame:
-    """What silver would be; nothing is written, which takes a fifth of the time."""
+def cleaned(make_job: MakeJob, folder: Path, rows: list[dict[str, object]], **changes: Any) -> Found:
+    """What the tables would be; nothing is written, which takes a fifth of the time."""
     write_csv(folder / "sales.csv", rows)
     job = make_job(**changes)
     batch = new_rows(job.spark, job.spec.source, None, ("date",))
     assert batch is not None
-    return Preparing.of(
-        job.lake, job.spec, batch.rows.withColumn(INGESTED_AT, F.current_timestamp())
-    ).silver()
+    return looked_at(job, batch.rows.withColumn(INGESTED_AT, F.current_timestamp()))
 
 
-def problems(job: Job) -> dict[str, str | None]:
-    return {
-        str(row["item"]): row["problem"]
-        for row in job.lake.read(PARTITIONS).select("item", "problem").collect()
-    }
+def looked_at(job: Job, bronze: DataFrame) -> Found:
+    preparing = Preparing.of(job.lake, job.spec, bronze)
+    silver = preparing.silver()
+    return Found(silver, preparing.partitions(silver), preparing.quality(silver))
 
 
-def quality(job: Job, check: str) -> dict[str, int]:
-    rows = job.lake.read(QUALITY).filter(f"check = '{check}'").collect()
+def silver(found: Found, *more: str) -> list[tuple[Any, ...]]:
+    cells = found.silver.selectExpr("coalesce(item, '')", "date_format(date, 'MM-dd HH:mm')", "units", *more)
+    return sorted(tuple(row) for row in cells.collect())
+
+
+def problems(found: Found) -> dict[str, str | None]:
+    return {str(row["item"]): row["problem"] for row in found.partitions.select("item", "problem").collect()}
+
+
+def quality(found: Found, check: str) -> dict[str, int]:
+    rows = found.quality.filter(f"check = '{check}'").collect()
     return {
         str(dict(PartitionKey.parse(row["key"]).values)["item"]): row["rows"] for row in rows if row["rows"]
     }
@@ -91,7 +102,7 @@ def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_a
         row("single", day[0], 6.0),
     ]
     job = prepared(make_job, tmp_path, rows)
-    assert problems(job) == {
+    assert problems(written(job)) == {
         "sound": None,
         "single": None,
         "empty": "all_null",
@@ -100,11 +111,11 @@ def test_every_broken_partition_is_flagged_under_its_reason_and_the_sound_ones_a
         "timeless": "bad_times",
         "None": "null_key",
     }
-    assert {line[0] for line in silver(job)} == {"sound", "single"}
+    assert {line[0] for line in silver(written(job))} == {"sound", "single"}
     detail = {row["item"]: row["problem_detail"] for row in job.lake.read(PARTITIONS).collect()}
     assert detail["text"] == "1 of 4 values of units are text that is no number"
-    assert quality(job, "not_numeric") == {"text": 1}
-    assert quality(job, "bad_times") == {"timeless": 1}
+    assert quality(written(job), "not_numeric") == {"text": 1}
+    assert quality(written(job), "bad_times") == {"timeless": 1}
 
 
 def test_bad_rows_are_dropped_or_kept_where_the_spec_says_so(make_job: MakeJob, tmp_path: Path) -> None:
@@ -114,12 +125,12 @@ def test_bad_rows_are_dropped_or_kept_where_the_spec_says_so(make_job: MakeJob, 
         row("a", "2026-01-02", 3.0),
         row(None, "2026-01-01", 4.0),
     ]
-    job = prepared(
+    found = cleaned(
         make_job, tmp_path, rows, prepare={"bad_times": "drop", "not_finite": "drop", "null_keys": "keep"}
     )
-    assert problems(job) == {"a": None, "None": None}
-    assert [line[1:] for line in silver(job) if line[0] == "a"] == [("01-02 00:00", 3.0)]
-    table = {row["item"]: row for row in job.lake.read(PARTITIONS).collect()}
+    assert problems(found) == {"a": None, "None": None}
+    assert [line[1:] for line in silver(found) if line[0] == "a"] == [("01-02 00:00", 3.0)]
+    table = {row["item"]: row for row in found.partitions.collect()}
     assert table[None]["partition_id"] == PartitionKey.of({"store": 1, "item": None}).id
     assert table["a"]["rows"] == 1
 
@@ -144,22 +155,22 @@ def test_repeated_times_are_merged_by_rule(
         source=source,
         columns={"time": "date", "target": "units", "known_future": ["price"]},
     )
-    assert shown(found, "price") == [("a", "01-01 00:00", units, price), ("a", "01-02 00:00", 1.0, 7.0)]
+    assert silver(found, "price") == [("a", "01-01 00:00", units, price), ("a", "01-02 00:00", 1.0, 7.0)]
 
 
 def test_what_was_found_on_the_way_is_counted(make_job: MakeJob, tmp_path: Path) -> None:
     rows = [row("a", "2026-01-01", 5.0), row("a", "2026-01-01", 2.0), row("a", "2026-01-03", -1.0)]
-    job = prepared(make_job, tmp_path, [*rows, row("b", "2026-01-01", 1.0)], prepare={"gaps": "leave"})
-    assert quality(job, "duplicates") == quality(job, "negatives") == {"a": 1}
-    assert quality(job, "gaps") == {"a": 1}, "under `leave` they are counted, too"
+    found = cleaned(make_job, tmp_path, [*rows, row("b", "2026-01-01", 1.0)], prepare={"gaps": "leave"})
+    assert quality(found, "duplicates") == quality(found, "negatives") == {"a": 1}
+    assert quality(found, "gaps") == {"a": 1}, "under `leave` they are counted, too"
 
 
 def test_repeated_times_are_an_error_of_their_partition_where_the_spec_says_so(
     make_job: MakeJob, tmp_path: Path
 ) -> None:
     rows = [row("a", "2026-01-01", 5.0), row("a", "2026-01-01", 2.0), row("b", "2026-01-01", 1.0)]
-    job = prepared(make_job, tmp_path, rows, prepare={"duplicates": "error"})
-    assert problems(job) == {"a": "duplicate_times", "b": None}
+    found = cleaned(make_job, tmp_path, rows, prepare={"duplicates": "error"})
+    assert problems(found) == {"a": "duplicate_times", "b": None}
 
 
 @pytest.mark.parametrize(("rule", "filled"), [("zero", 0.0), ("forward", 1.0), ("leave", None)])
@@ -182,7 +193,7 @@ def test_missing_steps_are_filled_between_first_and_last_only(
         ("b", "01-03 00:00", 2.0),
         ("b", "01-04 00:00", last_of_b),
     ]
-    assert shown(found) == expected
+    assert silver(found) == expected
 
 
 def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob, tmp_path: Path) -> None:
@@ -195,12 +206,14 @@ def test_known_features_of_filled_steps_come_from_the_calendar(make_job: MakeJob
         columns={"time": "date", "target": "units", "known_future": ["price"]},
         prepare={"gaps": "zero", "calendar": {"csv": str(tmp_path / "calendar.csv")}},
     )
-    assert [line[3] for line in silver(job, "price")] == [1.0, 7.0, 3.0]
+    assert [line[3] for line in silver(written(job), "price")] == [1.0, 7.0, 3.0]
 
 
-def times(silver: DataFrame, item: str = "a") -> list[str]:
+def times(found: Found, item: str = "a") -> list[str]:
     """An item's times; those whose target was made up have a star."""
-    mine = silver.filter(f"item = '{item}'").selectExpr("date_format(date, 'yyyy-MM-dd HH:mm')", "units")
+    mine = found.silver.filter(f"item = '{item}'").selectExpr(
+        "date_format(date, 'yyyy-MM-dd HH:mm')", "units"
+    )
     return sorted(at + ("" if units else " *") for at, units in mine.collect())
 
 
@@ -318,9 +331,9 @@ def test_a_date_that_pandas_cannot_hold_is_a_bad_time_of_its_partition(
 ) -> None:
     rows = [row(item, d, 1.0) for item in ("late", "early", "near") for d in days(3)]
     rows += [row("late", "9999-12-31", 1.0), row("early", "0001-01-01", 1.0)]
-    job = prepared(make_job, tmp_path, rows, prepare={"gaps": "zero"})
-    assert problems(job) == {"late": "bad_times", "early": "bad_times", "near": None}
-    assert quality(job, "bad_times") == {"late": 1, "early": 1}
+    found = cleaned(make_job, tmp_path, rows, prepare={"gaps": "zero"})
+    assert problems(found) == {"late": "bad_times", "early": "bad_times", "near": None}
+    assert quality(found, "bad_times") == {"late": 1, "early": 1}
     found = cleaned(make_job, tmp_path, rows, prepare={"gaps": "zero", "bad_times": "drop"})
     near = [f"{day} 00:00" for day in days(3)]
     assert times(found, "late") == times(found, "early") == times(found, "near") == near
@@ -338,7 +351,7 @@ def test_negatives_are_touched_only_where_the_spec_asks(
     make_job: MakeJob, tmp_path: Path, rule: Any, expected: list[float]
 ) -> None:
     rows = [row("a", "2026-01-01", -3.0), row("a", "2026-01-02", 5.0)]
-    assert [line[2] for line in shown(cleaned(make_job, tmp_path, rows, prepare=rule))] == expected
+    assert [line[2] for line in silver(cleaned(make_job, tmp_path, rows, prepare=rule))] == expected
 
 
 def test_outliers_are_counted_and_stay_in_silver_where_missing_stays_missing(
@@ -347,29 +360,27 @@ def test_outliers_are_counted_and_stay_in_silver_where_missing_stays_missing(
     units = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, None, 1000.0]
     rows = [row("a", d, value) for d, value in zip(days(8), units, strict=True)]
     rows += [row("seldom", d, 9.0 if n == 3 else 0.0) for n, d in enumerate(days(8))]
-    job = prepared(make_job, tmp_path, rows, prepare={"outliers": 2})
-    assert [line[2] for line in silver(job)] == [*units, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0]
-    assert quality(job, "outliers") == {"a": 1}, "a zero spread makes no outliers"
+    found = cleaned(make_job, tmp_path, rows, prepare={"outliers": 2})
+    assert [line[2] for line in silver(found)] == [*units, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0]
+    assert quality(found, "outliers") == {"a": 1}, "a zero spread makes no outliers"
 
 
 def test_a_target_that_is_no_number_by_name_is_missing(make_job: MakeJob, tmp_path: Path) -> None:
-    write_csv(tmp_path / "sales.csv", [row("a", d, "NaN" if n == 1 else 2.0) for n, d in enumerate(days(3))])
-    job = make_job()
-    ingest(job)
-    prepare(job)
-    assert [line[2] for line in silver(job)] == [2.0, None, 2.0]
-    assert problems(job) == {"a": None}
-    assert quality(job, "null_target") == {"a": 1}
+    rows = [row("a", d, "NaN" if n == 1 else 2.0) for n, d in enumerate(days(3))]
+    found = cleaned(make_job, tmp_path, rows)
+    assert [line[2] for line in silver(found)] == [2.0, None, 2.0]
+    assert problems(found) == {"a": None}
+    assert quality(found, "null_target") == {"a": 1}
 
 
 def test_history_keeps_the_newest_rows_and_counts_the_others(make_job: MakeJob, tmp_path: Path) -> None:
     rows = [row("a", d, float(n)) for n, d in enumerate(days(6)) if n not in (1, 4)] + [
         row("b", d, 1.0) for d in days(2)
     ]
-    job = prepared(make_job, tmp_path, rows, prepare={"history": 3, "gaps": "forward"})
-    assert [line[2] for line in silver(job)] == [3.0, 3.0, 5.0, 1.0, 1.0]
-    assert quality(job, "history") == {"a": 3}, "one of them filled before it was cut"
-    assert quality(job, "gaps") == {"a": 2}
+    found = cleaned(make_job, tmp_path, rows, prepare={"history": 3, "gaps": "forward"})
+    assert [line[2] for line in silver(found)] == [3.0, 3.0, 5.0, 1.0, 1.0]
+    assert quality(found, "history") == {"a": 3}, "one of them filled before it was cut"
+    assert quality(found, "gaps") == {"a": 2}
 
 
 def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_come(
@@ -381,8 +392,8 @@ def test_of_rows_of_one_time_a_history_keeps_the_same_in_whatever_order_they_com
         "columns": {"time": "date", "target": "units", "features": ["price"]},
         "prepare": {"history": 5},
     }
-    kept = shown(cleaned(make_job, tmp_path, rows, **parts))
-    assert kept == shown(cleaned(make_job, tmp_path, rows[::-1], **parts))
+    kept = silver(cleaned(make_job, tmp_path, rows, **parts))
+    assert kept == silver(cleaned(make_job, tmp_path, rows[::-1], **parts))
     assert len(kept) == 5
 
 
@@ -398,7 +409,7 @@ def test_mixed_zones_become_wall_time_of_the_specs_zone_or_below_a_day_utc(
     columns = {"time": "date", "target": "units", "frequency": frequency}
     found = cleaned(make_job, tmp_path, rows, columns=columns, prepare={"timezone": "Europe/Madrid"})
     expected = [(f"01-01 {hour}:00", float(n)) for n, hour in enumerate(hours, 1)]
-    assert [line[1:] for line in shown(found)] == expected
+    assert [line[1:] for line in silver(found)] == expected
 
 
 @pytest.mark.parametrize("zoned", [True, False])
@@ -412,7 +423,7 @@ def test_both_changes_of_the_clock_leave_every_hour_once(
     rows += [row("spring", at.strftime(name), float(n)) for n, at in enumerate(spring)]
     columns = {"time": "date", "target": "units", "frequency": "h"}
     rules = {"gaps": "zero", "timezone": "Europe/Madrid", "until": "last_row"}
-    found = shown(cleaned(make_job, tmp_path, rows, columns=columns, prepare=rules))
+    found = silver(cleaned(make_job, tmp_path, rows, columns=columns, prepare=rules))
     assert [line[1:] for line in found if line[0] == "autumn"] == [
         ("10-24 22:00", 0.0), ("10-24 23:00", 1.0), ("10-25 00:00", 2.0),
         ("10-25 01:00", 3.0), ("10-25 02:00", 4.0), ("10-25 03:00", 5.0),
@@ -437,19 +448,19 @@ def test_the_calendar_is_on_the_same_clock_as_the_rows(make_job: MakeJob, tmp_pa
             "calendar": {"csv": str(tmp_path / "calendar.csv")},
         },
     )
-    assert [(line[1], line[3]) for line in silver(job, "price")] == [
+    assert [(line[1], line[3]) for line in silver(written(job), "price")] == [
         ("07-02 00:00", 1.0),
         ("07-03 00:00", 7.0),
         ("07-04 00:00", 1.0),
     ]
-    assert quality(job, "revised") == {"a": 2}, "rows that differ from what was known ahead"
+    assert quality(written(job), "revised") == {"a": 2}, "rows that differ from what was known ahead"
 
 
 def test_keys_keep_their_type_and_every_character(make_job: MakeJob, tmp_path: Path) -> None:
     strange = ["a/b", "../x", "é", "🙂", 'say "no"', "x" * 500]
-    job = prepared(make_job, tmp_path, [row(item, "2026-01-01", 1.0, store=7) for item in strange])
-    found = {row["item"]: row["partition_id"] for row in job.lake.read(PARTITIONS).collect()}
-    assert found == {item: PartitionKey.of({"item": item, "store": 7}).id for item in strange}
+    found = cleaned(make_job, tmp_path, [row(item, "2026-01-01", 1.0, store=7) for item in strange])
+    ids = {row["item"]: row["partition_id"] for row in found.partitions.collect()}
+    assert ids == {item: PartitionKey.of({"item": item, "store": 7}).id for item in strange}
 
 
 def test_a_change_touches_only_the_hash_of_its_partition_and_no_change_nothing(
@@ -531,7 +542,7 @@ def test_sparse_demand_is_zero_until_the_newest_row_of_all_and_what_died_is_inac
     ingest(job)
     report = prepare(job)
     assert (report.counts["partitions"], report.counts["inactive"]) == (3, 0), "its next row revives it"
-    assert len(times(job.lake.read(SILVER), "dead")) == 41
+    assert len(times(written(job), "dead")) == 41
 
 
 def test_a_partition_is_inactive_by_the_steps_on_which_it_was_open(make_job: MakeJob, tmp_path: Path) -> None:
@@ -567,10 +578,10 @@ def test_until_when_a_partition_is_complete_is_what_the_spec_says(
     make_job: MakeJob, tmp_path: Path, until: str | None, gaps: str, end: str, rows: int
 ) -> None:
     given = [row("a", "2026-01-01", 1.0), row("a", "2026-01-03", 1.0), *(row("b", d, 1.0) for d in days(9))]
-    job = prepared(make_job, tmp_path, given, prepare={"until": until, "gaps": gaps})
-    found = job.lake.read(PARTITIONS).filter("item = 'a'").first()
-    assert found is not None
-    assert (f"{found['end']:%m-%d}", found["rows"]) == (end, rows)
+    found = cleaned(make_job, tmp_path, given, prepare={"until": until, "gaps": gaps})
+    a = found.partitions.filter("item = 'a'").first()
+    assert a is not None
+    assert (f"{a['end']:%m-%d}", a["rows"]) == (end, rows)
 
 
 def test_closed_steps_are_never_filled(make_job: MakeJob, tmp_path: Path) -> None:
@@ -596,7 +607,7 @@ def test_closed_steps_are_never_filled(make_job: MakeJob, tmp_path: Path) -> Non
         "said": {"weekdays": ["sunday"], "column": "shut"},
     }.items():
         job = job_of(closed)
-        found = Preparing.of(job.lake, job.spec, job.lake.read(BRONZE)).silver()
+        found = looked_at(job, job.lake.read(BRONZE))
         made[name] = [at[5:10] for at in times(found) if at.endswith("*")]
     sundays = ["01-04", "01-11", "01-18", "01-25", "02-01", "02-08"]
     assert made == {

@@ -118,6 +118,7 @@ def test_a_limit_that_was_raised_lets_the_one_through_that_ran_into_it(
     assert job.lake.read(QUARANTINE).count() == 0
 
 
+@pytest.mark.slow
 def test_the_quarantine_counts_by_reason_names_the_first_ones_and_forgets_what_is_no_longer_in_the_data(
     spark: SparkSession, tmp_path: Path
 ) -> None:

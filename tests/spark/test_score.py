@@ -268,7 +268,7 @@ def test_old_versions_go_from_every_table(job: Job, monkeypatch: pytest.MonkeyPa
         for query in asked
         if query == f"VACUUM {job.lake.ref(table)} RETAIN 168 HOURS"
     }
-    assert tables == {SILVER, PARTITIONS, FITS, CHAMPIONS, SCORING, PREDICTIONS, UNSCORED, ALERTS, RUNS}
+    assert tables == {SILVER, PARTITIONS, FITS, CHAMPIONS, SCORING, PREDICTIONS, UNSCORED, RUNS}
     assert counts(job) == {("a", "01-21"): 7, ("b", "01-21"): 7}
 
 

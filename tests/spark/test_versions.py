@@ -80,6 +80,7 @@ def test_a_commit_between_the_plan_and_the_copy_is_left_to_the_next_ingest(
     assert ingest(job).counts["new"] == 0
 
 
+@pytest.mark.slow
 def test_while_another_writer_never_stops_every_copy_is_one_of_the_tables_versions(
     make_job: MakeJob, theirs: Theirs
 ) -> None:

@@ -119,19 +119,28 @@ class Preparing:
         """Table `silver`: the rows of sound partitions, with their gaps filled as the spec says."""
         return _silver(self._regular, self.sound, self.spec)
 
+    def quality(self, silver: DataFrame) -> DataFrame:
+        """Table `quality`: a row per partition and check, where the rows came out as `silver`."""
+        found = _with_silver(self.census.table, silver, self.spec)
+        return quality(self._checked(found, silver), self.spec)
+
+    def partitions(self, silver: DataFrame) -> DataFrame:
+        """Table `partitions`: a row for each one that came in, where the rows came out as `silver`."""
+        return _partitions(_with_silver(self.census.table, silver, self.spec), self.spec)
+
     def write(self, origin: str) -> None:
         """`silver`, `quality`, then `partitions`, whose note says that all of it is done."""
-        lake, spec = self.lake, self.spec
+        lake = self.lake
         lake.overwrite(SILVER, self.silver(), by=["bucket"])
-        found = self.census.table.join(_in_silver(lake, spec), ID, "left")
-        lake.overwrite(QUALITY, quality(self._checked(found), spec))
-        lake.overwrite(PARTITIONS, _partitions(found, spec), note=origin)
+        silver = lake.read(SILVER)
+        lake.overwrite(QUALITY, self.quality(silver))
+        lake.overwrite(PARTITIONS, self.partitions(silver), note=origin)
 
     @cached_property
     def _regular(self) -> DataFrame:
         return fill_gaps(self.clean, self.spec, self.calendar, self.closed)
 
-    def _checked(self, found: DataFrame) -> DataFrame:
+    def _checked(self, found: DataFrame, silver: DataFrame) -> DataFrame:
         """The census with what `quality` counts that is not in it: outliers, uncut, missing, revised."""
         spec = self.spec
         checked = found.join(outliers(_placed(self.rows, self.sound, spec), self.sound, spec), ID, "left")
@@ -139,7 +148,7 @@ class Preparing:
         if spec.task == "forecast" and spec.prepare.gaps == "leave":
             checked = checked.join(missing_steps(self.clean, spec, self.closed), ID, "left")
         if self.calendar is not None and spec.columns.known_future:
-            checked = checked.join(revised(self.lake.read(SILVER), self.calendar, spec), ID, "left")
+            checked = checked.join(revised(silver, self.calendar, spec), ID, "left")
         return checked
 
 
@@ -176,11 +185,11 @@ def _uncut(regular: DataFrame, spec: Spec) -> DataFrame:
     return regular.groupBy(ID).agg(F.count("*").alias("uncut"))
 
 
-def _in_silver(lake: Lake, spec: Spec) -> DataFrame:
-    """partition_id, `_rows`, `start`, `_end` and `_hash` of the rows that were written."""
+def _with_silver(census: DataFrame, silver: DataFrame, spec: Spec) -> DataFrame:
+    """The census with `_rows`, `start`, `_end` and `_hash` of each partition's rows of silver."""
     time = F.col(quote(spec.columns.time)) if spec.columns.time else F.lit(None).cast("timestamp")
     facts = [F.count("*").alias("_rows"), F.min(time).alias("start"), F.max(time).alias("_end")]
-    return lake.read(SILVER).groupBy(ID).agg(*facts, hashed(spec).alias("_hash"))
+    return census.join(silver.groupBy(ID).agg(*facts, hashed(spec).alias("_hash")), ID, "left")
 
 
 def _partitions(found: DataFrame, spec: Spec) -> DataFrame:
