@@ -6,7 +6,7 @@ BIN := .venv/bin
 CORE := tests/spark/test_job.py tests/spark/test_command_line.py -m core
 export MANYMODELS_JARS ?= $(CURDIR)/.jars
 
-.PHONY: help env demo test test-all quick test-connect test-spark-3.5 lint audit sbom licences unit services docs docs-serve wheel clean
+.PHONY: help env demo test test-covered test-all quick test-connect test-spark-3.5 lint audit sbom licences unit services docs docs-serve wheel clean
 
 help: ## Show what can be made
 	@sed -n 's/^\([a-z0-9.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -21,6 +21,9 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 
 test: ## Lint, types, layers, then the tests; what CI runs
 	@sh scripts/test.sh
+
+test-covered: ## The same, and the coverage of it
+	@sh scripts/test.sh covered
 
 test-all: ## The same with the tests that are marked `slow`, and the coverage of all of them
 	@sh scripts/test.sh all

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that a change must pass, part by part, with the seconds of each at the end; the first part that fails
-# ends it. `test.sh` leaves out the tests marked `slow`; `test.sh all` runs them too and
-# measures coverage.
+# ends it. `test.sh` leaves out the tests marked `slow`, `test.sh all` runs them too; `all` and `covered`
+# measure coverage.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,9 +13,12 @@ CORE="tests/spark/test_job.py tests/spark/test_command_line.py -m core"
 # Connect the same one. The command line looks for a session: Spark Connect has another kind, Spark 3.5 the same one.
 CONNECT="--deselect tests/spark/test_job.py::test_a_run_that_was_cut_short_is_finished_by_the_next_and_logs_every_model_once"
 OLDER="--deselect tests/spark/test_command_line.py::test_the_whole_job_runs_by_one_command"
+CHOSEN="not slow" COVERAGE=""
 case "${1:-}" in
-all) CHOSEN="" CONNECT="" OLDER="" COVERAGE="--cov --cov-append --cov-report= --cov-fail-under=0" ;;
-*) CHOSEN="not slow" COVERAGE="" ;;
+all) CHOSEN="" CONNECT="" OLDER="" ;;
+esac
+case "${1:-}" in
+all | covered) COVERAGE="--cov --cov-append --cov-report= --cov-fail-under=0" ;;
 esac
 export MANYMODELS_JARS="${MANYMODELS_JARS:-$PWD/.jars}"
 mkdir -p "$LOGS"

@@ -22,6 +22,7 @@ from manymodels_spark.stages.prepare.stage import prepare
 from manymodels_spark.stages.promote.stage import promote
 from manymodels_spark.stages.runs.job import Job
 from manymodels_spark.stages.train.due import Choice, select
+from manymodels_spark.stages.train.in_flight import files_of
 from manymodels_spark.stages.train.packing import TASKS_PER_CORE
 from manymodels_spark.stages.train.sandbox import PREFIX
 from manymodels_spark.stages.train.stage import train
@@ -127,6 +128,8 @@ def test_each_hostile_partition_among_many_ends_under_its_own_code(
         == recorded[-1]["total"]
         == sound + len(hostile) - sum(reason in FOUND_BY_PREPARE for _, reason in found.values())
     )
+    written = list(Path(job.lake.location(FITS)).glob("*.parquet"))
+    assert files_of(job.lake, FITS) == len(written) >= 3, "what the bar counts while a wave is under way"
 
 
 FOUND_BY_PREPARE = {"all_null", "not_finite", "not_numeric", "duplicate_times", "bad_times"}
