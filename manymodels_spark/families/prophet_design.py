@@ -7,12 +7,13 @@ columns for the solver and the model's serialised form, in which a partition's f
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 import pandas as pd
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.serialize import model_to_dict
@@ -25,6 +26,8 @@ from manymodels_spark.families.prophet_predict import Times, lean_state
 Floats = NDArray[np.float64]
 # Of all designs of a process: some twenty calendars of 4,000 days.
 _LIMIT = 96_000_000
+# The least share of the steps that a series must have.
+_MOST = 0.8
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Design:
     """The columns of some dates, and the stored form of a model of them without a partition's own part.
 
     `last` is the last row of the history as pandas stores a table; `regressors` has each regressor's
-    properties as Prophet keeps them, `multiplied` whether each is.
+    properties as Prophet keeps them, `multiplied` whether each is; `range` is the share of the rows that may
+    have changepoints.
     """
 
     columns: Columns
@@ -41,6 +45,32 @@ class Design:
     regressors: dict[str, dict[str, Any]]
     multiplied: NDArray[np.bool_]
     no_changepoints: bool
+    range: float
+
+    def of_rows(self, times: Times, rows: NDArray[np.intp]) -> Design | None:
+        """The design of some of the rows, the first and the last among them, at these times: what Prophet
+        would design for them. None where they are too few for the changepoints.
+
+        Changepoints lie at rows, evenly by number, so that each set of rows has its own; all else is as it
+        was.
+        """
+        count = 0 if self.no_changepoints else len(self.columns.changes)
+        size = int(np.floor(len(rows) * self.range))
+        if count + 1 > size:
+            return None
+        t, changes, state = self.columns.t[rows], self.columns.changes, self.state
+        if count:
+            chosen = np.linspace(0, size - 1, count + 1).round().astype(int)[1:]
+            changes = np.sort(t[chosen])
+            dates = pd.Series(times[chosen], index=chosen, name="ds")
+            stored = dates.to_json(orient="split", date_format="iso")
+            state = {**state, "changepoints": stored, "changepoints_t": changes.tolist()}
+        ended = {**orjson.loads(state["history_dates"]), "index": [len(rows) - 1]}
+        return replace(
+            self,
+            columns=replace(self.columns, t=t, changes=changes, X=self.columns.X[rows]),
+            state={**state, "history_dates": orjson.dumps(ended).decode()},
+        )
 
     @property
     def nbytes(self) -> int:
@@ -114,6 +144,46 @@ class Design:
 
 
 _DESIGNS: ByteCache[Design] = ByteCache(_LIMIT)
+# The spans that were asked for: all their steps are designed when a second series lies in the same one.
+_SPANS: LRUCache[Hashable, bool] = LRUCache(maxsize=4096)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Times at equal steps, of which a series has nearly all: from `first` by `step` nanoseconds, `count` of
+    them, the series at `rows`.
+    """
+
+    first: int
+    step: int
+    count: int
+    rows: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, times: Times) -> Steps | None:
+        """The steps of these times; None where they lie off them, too many are missing, or a whole year is,
+        whose holidays Prophet would not know.
+        """
+        moments = times.astype(np.int64)
+        gaps = np.diff(moments)
+        step = int(gaps.min()) if len(gaps) else 0
+        if step <= 0 or (gaps % step).any():
+            return None
+        rows = (moments - moments[0]) // step
+        years = times.astype("datetime64[Y]").astype(np.int64)
+        whole = len(np.unique(years)) == years[-1] - years[0] + 1
+        count = int(rows[-1]) + 1
+        return cls(int(moments[0]), step, count, rows) if whole and len(rows) >= _MOST * count else None
+
+    @property
+    def times(self) -> Times:
+        """All of them."""
+        return (self.first + self.step * np.arange(self.count)).astype("datetime64[ns]")
+
+    @property
+    def span(self) -> Hashable:
+        """What tells them from others."""
+        return self.first, self.step, self.count
 
 
 def design_of(
@@ -124,6 +194,9 @@ def design_of(
 ) -> Design:
     """The design of these dates, shared by all fits with the same dates and key.
 
+    Dates with a few gaps are rows of a design of all their steps: made once for all series of one span,
+    whichever days each of them lacks.
+
     Args:
         key: what else the design depends on: options, holidays, the regressors' names.
         times: increasing, in nanoseconds, shape (n,).
@@ -131,12 +204,27 @@ def design_of(
         ahead: the holidays that the stored model is to predict with.
 
     """
-    return _DESIGNS.get((key, times.tobytes()), lambda: _designed(times, new(), ahead()))
+    steps = Steps.of(times)
+    if steps is None:
+        return _DESIGNS.get((key, times.tobytes()), lambda: _designed(times, new(), ahead()))
+    if len(steps.rows) == steps.count:
+        return _DESIGNS.get((key, steps.span), lambda: _designed(times, new(), ahead()))
+    place = key, steps.span
+
+    def with_gaps() -> Design:
+        found = None
+        if place in _SPANS:
+            whole = _DESIGNS.get(place, lambda: _designed(steps.times, new(), ahead()))
+            found = whole.of_rows(times, steps.rows)
+        _SPANS[place] = True
+        return found or _designed(times, new(), ahead())
+
+    return _DESIGNS.get((key, times.tobytes()), with_gaps)
 
 
 def _designed(times: Times, model: Prophet, ahead: pd.DataFrame | None) -> Design:
     names = list(model.extra_regressors)
-    frame = pd.DataFrame({"ds": times, "y": np.arange(len(times), dtype=np.float64)})
+    frame = pd.DataFrame({"ds": times, "y": np.ones(len(times))})
     inputs = model.preprocess(frame.assign(**dict.fromkeys(names, 0.0)))
     assert isinstance(inputs.X, pd.DataFrame) and model.history is not None
     assert model.changepoints is not None
@@ -157,7 +245,7 @@ def _designed(times: Times, model: Prophet, ahead: pd.DataFrame | None) -> Desig
     last = orjson.loads(state["history"])
     none = len(model.changepoints) == 0
     props = state["extra_regressors"][1]
-    return Design(columns, state, last, props, multiplied[shared:], none)
+    return Design(columns, state, last, props, multiplied[shared:], none, float(model.changepoint_range))
 
 
 def _scaling(values: Floats) -> dict[str, float]:

@@ -252,6 +252,55 @@ def test_partitions_with_the_same_dates_share_one_design(monkeypatch: pytest.Mon
     assert len(made) == 3
 
 
+@pytest.mark.parametrize(
+    ("frequency", "count", "gone", "options"),
+    [
+        ("D", 900, 40, {}),
+        ("D", 900, 0, {}),
+        ("D", 900, 150, {"seasonality_mode": "multiplicative"}),
+        ("D", 2200, 3, {"changepoints": 0}),
+        ("D", 120, 10, {"growth": "flat"}),
+        ("W-MON", 160, 9, {}),
+        ("h", 700, 30, {"yearly": False}),
+    ],
+)
+def test_dates_with_gaps_are_designed_as_prophet_does(
+    frequency: str, count: int, gone: int, options: dict[str, Any]
+) -> None:
+    dates = pd.date_range("2023-01-02", periods=count, freq=frequency)
+    left_out = np.random.default_rng(4).choice(np.arange(1, count - 1), gone, replace=False)
+    times = np.delete(dates.to_numpy(dtype="datetime64[ns]"), left_out)
+    family, problem = ProphetFamily(ProphetOptions(**options)), replace(DAILY, holidays="ES")
+
+    def new() -> DesignProphet:
+        model = family.new(problem, DesignProphet)
+        model.add_regressor("x0")
+        return model  # type: ignore[return-value]
+
+    prophet_design._DESIGNS.clear()
+    prophet_design._SPANS.clear()
+    expected = prophet_design._designed(times, new(), None)
+    others = np.delete(dates.to_numpy(dtype="datetime64[ns]"), [1, 2])  # another series of the same span
+    prophet_design.design_of("key", others, new, lambda: None)
+    found = prophet_design.design_of("key", times, new, lambda: None)
+    for name in ("t", "changes", "X", "scales", "multiplied", "tau", "flat"):
+        assert np.array_equal(getattr(found.columns, name), getattr(expected.columns, name)), name
+    assert found.state == expected.state
+    assert (found.last, found.regressors) == (expected.last, expected.regressors)
+    if gone:
+        assert ("key", prophet_design.Steps.of(times).span) in prophet_design._DESIGNS._values  # type: ignore[union-attr]
+
+
+def test_a_series_with_a_year_missing_or_off_the_steps_is_designed_alone() -> None:
+    day = np.timedelta64(1, "D")
+    years = np.datetime64("2015-01-01", "ns") + day * np.arange(4000)
+    without_2018 = years[years.astype("datetime64[Y]") != np.datetime64("2018")]
+    assert prophet_design.Steps.of(without_2018) is None, "its holidays are not designed by Prophet"
+    assert prophet_design.Steps.of(years[::2].repeat(1)).count == 2000  # type: ignore[union-attr]
+    assert prophet_design.Steps.of(np.append(years[:50], years[50] + np.timedelta64(5, "h"))) is None
+    assert prophet_design.Steps.of(years[:1]) is None
+
+
 def test_the_designs_of_a_process_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     prophet_design._DESIGNS.clear()
     monkeypatch.setattr(prophet_design._DESIGNS, "_limit", 1_000_000)
