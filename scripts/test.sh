@@ -51,6 +51,17 @@ docs() { NO_MKDOCS_2_WARNING=1 $PYTHON -m mkdocs build --strict --quiet; }
 # shellcheck disable=SC2086
 measured() { $PYTHON -m pytest -n "$WORKERS" $COVERAGE "$@"; }
 unit() { measured tests/unit; }
+# Lint, types and layers take one core, and some unit tests wait for clocks: all of it at once.
+checked() {
+    { lint && docs; } > "$LOGS/lint" 2>&1 &
+    linted=$!
+    tested=0
+    unit || tested=$?
+    failed=0
+    wait $linted || failed=$?
+    cat "$LOGS/lint"
+    return $((tested + failed))
+}
 # The tests of a module share fixtures and states of lakes: they run on one worker; long modules come first.
 stages() {
     measured tests/e2e tests/integration tests/spark --dist loadfile --no-loadscope-reorder -m "$CHOSEN" --durations 15
@@ -82,10 +93,8 @@ coverage() { $PYTHON -m coverage report; }
 part "environment" sh scripts/bootstrap.sh
 fetch > "$LOGS/fetch" 2>&1 &
 background=$!
-part "lint, types, layers" lint
-part "site of the docs" docs
 $PYTHON -m coverage erase
-part "unit tests" unit
+part "lint, types, layers, site of the docs and unit tests" checked
 part "services and Spark 3.5, fetched meanwhile" fetched
 part "tests with Spark, services and processes" stages
 part "core tests on Spark Connect and on Spark 3.5" other_sessions

@@ -124,6 +124,7 @@ def write_spec(site: Site) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_python_of_the_cluster_does_not_know_the_package(site: Site) -> None:
     command = [str(site.python), "-c", "import pandas, prophet; import manymodels_spark"]
     answer = subprocess.run(

@@ -1,7 +1,6 @@
 """The notebooks run from their first cells to their last, and show what they promise.
 
-The slow ones share one kernel and so one Spark session, each with a clean namespace; any of them also runs
-alone. The quickstart runs in IPython's shell in this process, in the session that other tests use.
+They share one kernel and so one Spark session, each with a clean namespace; any of them also runs alone.
 """
 
 from __future__ import annotations
@@ -13,24 +12,18 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import matplotlib as mpl
 import nbclient
 import nbformat
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.pylabtools import select_figure_formats
 from jupyter_client import KernelManager
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.spark
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# The notebooks marked `slow` run whole jobs through the API that the quickstart has shown to work; what they
-# call has tests in tests/unit and tests/spark.
+# Those that run whole jobs are `slow`: the first one runs the spec and the data of `test_main_job`, and what
+# the others call has tests in tests/unit and tests/spark.
 FORGET = nbformat.v4.new_code_cell("%reset -f")
 
 
@@ -68,39 +61,11 @@ def shown_by(name: str, kernel: KernelManager) -> Shown:
     return Shown(text, sum("image/png" in output.get("data", {}) for output in outputs))
 
 
-def shown_here(name: str) -> Shown:
-    """Run a notebook's cells in IPython's shell in this process; an exception in a cell is raised here."""
-    mpl.use("agg")
-    shell = InteractiveShell()
-    select_figure_formats(shell, {"png"})
-    notebook: Any = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    results = []
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            ran = shell.run_cell(cell.source)
-            ran.raise_error()
-            results.append(ran.result)
-    text = "\n".join(repr(result) for result in results)
-    return Shown(text, sum("image/png" in shell.display_formatter.format(result)[0] for result in results))
-
-
-def test_the_quickstart_goes_from_rows_to_the_warehouse(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MANYMODELS_CONF", str(ROOT / "conf"))
-    # Java stays in the folder in which the session began.
-    monkeypatch.setenv("MANYMODELS_DEMO_DB", str(tmp_path / ".manymodels" / "demo.duckdb"))
-    shown = shown_here("01_quickstart")
+@pytest.mark.slow
+def test_the_quickstart_goes_from_rows_to_the_warehouse(kernel: KernelManager) -> None:
+    shown = shown_by("01_quickstart", kernel)
     assert "'partitions': 9" in shown.text
     assert "all_null" in shown.text
-    assert "predictions version 0 -> DuckDB" in shown.text
-    assert shown.pictures == 1
-
-
-@pytest.mark.slow
-def test_the_quickstart_runs_in_a_kernel(kernel: KernelManager) -> None:
-    shown = shown_by("01_quickstart", kernel)
     assert "predictions version 0 -> DuckDB" in shown.text
     assert shown.pictures == 1
 

@@ -108,6 +108,7 @@ def test_a_rollback_that_is_cut_short_goes_back_once(
         returns_no_more(job, ids[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["logged_models", pytest.param("registered_models", marks=pytest.mark.slow)])
 def test_a_rollback_that_is_cut_short_is_not_undone_by_the_next_promotion(
     form: str, make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -205,6 +205,7 @@ def test_a_logged_model_says_what_it_is_made_of_and_how_it_did_on_each_fold(
     assert {name: champion.tags[name] for name in same} == {name: tags[name] for name in same}
 
 
+@pytest.mark.slow
 def test_two_trainers_at_once_fit_and_log_each_partition_once(spark: SparkSession, tmp_path: Path) -> None:
     job = ready(tmp_path, spark, limits={"partitions_per_wave": 2})
     start = Barrier(2)

@@ -32,6 +32,7 @@ REASONS = {
 LEVELS = {"segfault": SEGFAULT, "killed": KILLED, "memory": MEMORY, "sleep": SLEEP}
 
 
+@pytest.mark.slow
 def test_fits_that_kill_their_process_every_time_are_set_aside_and_the_rest_are_fitted(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -122,6 +122,7 @@ def test_who_changes_the_champions_on_another_machine_is_waited_for(
     assert {row["stage"] for row in job.lake.read(RUNS).collect()} == {theirs, "train"}
 
 
+@pytest.mark.slow
 def test_while_one_promotes_nobody_else_touches_the_champions_and_then_each_partition_has_one(
     make_job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

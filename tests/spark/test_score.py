@@ -192,6 +192,7 @@ def test_only_the_champions_payloads_are_read_and_old_ones_go_where_mlflow_has_t
     assert {row["run_id"] for row in left} == {None, "champion", "lost", "newest"}
 
 
+@pytest.mark.slow
 def test_two_scorings_at_once_leave_one_set_of_rows(job: Job) -> None:
     score(job)
 

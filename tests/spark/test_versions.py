@@ -109,6 +109,7 @@ def test_while_another_writer_never_stops_every_copy_is_one_of_the_tables_versio
     assert units(job) == {float(n): A_COMMIT for n in range(theirs.commits)}
 
 
+@pytest.mark.slow
 def test_rows_that_are_ingested_while_others_are_prepared_wait_for_the_next_prepare(
     make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
