@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,7 @@ class Design:
 _DESIGNS: ByteCache[Design] = ByteCache(_LIMIT)
 # The spans that were asked for: all their steps are designed when a second series lies in the same one.
 _SPANS: LRUCache[Hashable, bool] = LRUCache(maxsize=4096)
+_SPANS_LOCK = Lock()
 
 
 @dataclass(frozen=True)
@@ -213,13 +215,20 @@ def design_of(
 
     def with_gaps() -> Design:
         found = None
-        if place in _SPANS:
+        if _is_shared(place):
             whole = _DESIGNS.get(place, lambda: _designed(steps.times, new(), ahead()))
             found = whole.of_rows(times, steps.rows)
-        _SPANS[place] = True
         return found or _designed(times, new(), ahead())
 
     return _DESIGNS.get((key, times.tobytes()), with_gaps)
+
+
+def _is_shared(place: Hashable) -> bool:
+    """Whether another series asked for this span before; from now on it counts as asked for."""
+    with _SPANS_LOCK:
+        before = place in _SPANS
+        _SPANS[place] = True
+    return before
 
 
 def _designed(times: Times, model: Prophet, ahead: pd.DataFrame | None) -> Design:

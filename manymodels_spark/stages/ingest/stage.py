@@ -41,7 +41,9 @@ def ingest(
             rows = batch.rows if narrow is None else narrow(batch.rows)
             _write(lake, _like(replace(batch, rows=rows), seen), full_refresh, version)
         new = 0 if batch is None else lake.written(BRONZE)
-        total = new if seen is None else lake.read(BRONZE).count()
+        # What was just written is the whole table, where Delta says how much that was; else it is counted.
+        known = seen is None and (batch is None or new > 0)
+        total = new if known else lake.read(BRONZE).count()
         if total == 0:
             raise SourceError(
                 f"source {describe(spec.source)} is empty: no row to train on. "
