@@ -347,9 +347,11 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
     assert chosen(job, force=True) == chosen(job, older_than=timedelta(0)) == {"a", "b", "c", "wild", "short"}
     assert chosen(job, force=True, only="item < 'c'") == {"a", "b"}
     assert promote(job).counts["kept"] == 3
-    version = job.lake.version(PREDICTIONS)
+    rows, version = job.lake.read(PREDICTIONS).count(), job.lake.version(PREDICTIONS)
     score(job)
     assert job.lake.version(PREDICTIONS) == version, "predictions of the same rows and champions stand"
+    score(job, force=True)
+    assert job.lake.read(PREDICTIONS).count() == rows, "scored again, they are replaced"
 
     write_csv(tmp_path / "sales.csv", [*BASE, {"store": 1, "item": "a", "date": "2026-02-10", "units": 8.0}])
     ingest(job), prepare(job)
@@ -359,7 +361,7 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
     assert score(job).counts["rows"] == 21
     assert job.lake.read(PREDICTIONS).filter("item = 'a'").select("cutoff").distinct().count() == 2
 
-    assert chosen(job, only="item = 'b'", force=True) == {"b"}
+    assert train(job, Choice(only="item = 'b'", force=True)).counts["fitted"] == 1
     with pytest.raises(ManyModelsError, match="--only 'itme = 1' is no condition on"):
         train(job, Choice(only="itme = 1"))
 
