@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ SIGNS = (
     "MSI_",
     "IDENTITY_",
 )
+HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,14 @@ def _a_bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(credentials.os.environ):
         if name.startswith(SIGNS):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`let_pass(seconds)`: from now on the clock of this process is so much later."""
+    now, ahead = time.time, [0.0]
+    monkeypatch.setattr(time, "time", lambda: now() + sum(ahead))
+    return ahead.append
 
 
 @pytest.mark.parametrize(
@@ -79,10 +89,9 @@ def test_a_token_is_kept_until_shortly_before_its_end_and_then_renewed(
 
 
 def test_a_run_in_a_synapse_pool_outlives_three_tokens_and_executors_get_a_fresh_one_a_wave(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, let_pass: Callable[[float], None]
 ) -> None:
-    monkeypatch.setattr(credentials, "MARGIN", 0.5)
-    asked = synapse(monkeypatch, lives=2)
+    asked = synapse(monkeypatch, lives=HOUR)
     used = []
     for _ in range(4):
         handed = credentials.hand_out()
@@ -90,10 +99,10 @@ def test_a_run_in_a_synapse_pool_outlives_three_tokens_and_executors_get_a_fresh
         used.append(at_executor.get_token(STORAGE).token)
         assert takes(used[-1]), "storage takes the token of this wave"
         assert "none" not in repr(handed), "no token is printed"
-        time.sleep(1.6)
+        let_pass(HOUR - credentials.MARGIN + 1)
     assert [claims(one)["jti"] for one in used] == [1, 2, 3, 4] and asked == ["Storage"] * 4
     assert not takes(used[0])
-    time.sleep(1.0)
+    let_pass(credentials.MARGIN)
     with pytest.raises(ManyModelsError, match=r"lives. Lower limits.partitions_per_wave"):
         at_executor.get_token(STORAGE)
 
@@ -126,25 +135,27 @@ def test_on_databricks_driver_and_executors_ask_unity_catalog(monkeypatch: pytes
     assert credentials.credential() == ("credential", "manymodels") and credentials.hand_out() is None
 
 
-def outlives_three(signing: Any, pause: float) -> list[int]:
-    """The numbers of the tokens that a run of four waves uses; each must be taken when it is used."""
+def outlives_three(signing: Any, let_pass: Callable[[float], None]) -> list[int]:
+    """The numbers of the tokens that a run of four waves uses, one an hour; each must be taken when it is
+    used.
+    """
     numbers = []
     for _ in range(4):
         text = signing.get_token(STORAGE).token
         assert takes(text)
         numbers.append(claims(text)["jti"])
-        time.sleep(pause)
+        let_pass(HOUR + 1)
     return numbers
 
 
 def test_a_job_in_azure_ml_outlives_three_tokens_of_its_metadata_endpoint(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, let_pass: Callable[[float], None]
 ) -> None:
-    with issuer(lives=2) as metadata:
+    with issuer(lives=HOUR) as metadata:
         monkeypatch.setenv("DEFAULT_IDENTITY_CLIENT_ID", "trainer")
         monkeypatch.setenv("MSI_ENDPOINT", f"{metadata.url}/msi/token")
         monkeypatch.setenv("MSI_SECRET", "s")
-        numbers = outlives_three(credentials.credential(), 2.1)
+        numbers = outlives_three(credentials.credential(), let_pass)
     assert len(set(numbers)) == 4
     path, sent, headers = metadata.requests[-1]
     assert (path, sent["resource"], sent["clientid"]) == (
@@ -156,27 +167,27 @@ def test_a_job_in_azure_ml_outlives_three_tokens_of_its_metadata_endpoint(
 
 
 def test_a_federated_token_is_read_anew_from_its_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, let_pass: Callable[[float], None]
 ) -> None:
-    with issuer(lives=2, secure_in=tmp_path) as entra:
+    with issuer(lives=HOUR, secure_in=tmp_path) as entra:
         entra_signs_in(monkeypatch, entra.url, tmp_path)
         file = tmp_path / "federated"
         file.write_text("first")
         monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(file))
-        numbers = outlives_three(credentials.credential(), 2.1)
+        numbers = outlives_three(credentials.credential(), let_pass)
     sent = [sent for path, sent, _ in entra.requests if path.endswith("/token")]
     assert len(set(numbers)) == 4 and {one["client_assertion"] for one in sent} == {"first"}
     assert {(one["client_id"], one["scope"]) for one in sent} == {("promoter", STORAGE)}
 
 
 def test_a_workflow_of_github_asks_for_a_new_federated_token_each_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, let_pass: Callable[[float], None]
 ) -> None:
-    with issuer(lives=2, secure_in=tmp_path) as entra, issuer(lives=2) as github:
+    with issuer(lives=HOUR, secure_in=tmp_path) as entra, issuer(lives=HOUR) as github:
         entra_signs_in(monkeypatch, entra.url, tmp_path)
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", f"{github.url}/github?version=1")
         monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runtime")
-        numbers = outlives_three(credentials.credential(), 2.1)
+        numbers = outlives_three(credentials.credential(), let_pass)
     sent = [sent for path, sent, _ in entra.requests if path.endswith("/token")]
     assert len(set(numbers)) == 4
     assert [claims(one["client_assertion"])["jti"] for one in sent] == [1, 2, 3, 4]
