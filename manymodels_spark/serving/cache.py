@@ -7,6 +7,7 @@ replaces the old one behind the scenes. It knows threads and futures, neither HT
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import threading
@@ -44,8 +45,8 @@ class Busy(ManyModelsError):
 @dataclass
 class Entry:
     """One model in memory. `checked` is the clock's time at which the source last named it champion;
-    `partition` is its key as JSON holds it, `texts` are its inputs that hold text, `seconds` what its last
-    prediction took.
+    `partition` is its key as JSON holds it, `texts` are its inputs that hold text, `pace` is the processor
+    time in seconds that a short prediction takes, by the last one.
     """
 
     champion: Champion
@@ -54,7 +55,7 @@ class Entry:
     checked: float
     partition: dict[str, Any] = field(default_factory=dict)
     texts: frozenset[str] = frozenset()
-    seconds: float = math.inf
+    pace: float = math.inf
 
 
 class ModelCache:
@@ -178,7 +179,8 @@ class ModelCache:
             entry = self._entry(self.loader.open(partition_id))
             self._insert(entry)
         except Exception as error:
-            known = error if isinstance(error, ManyModelsError) else _unusable(error)
+            # A copy has no frames: those of this call hold the future, which holds the error.
+            known = copy.copy(error) if isinstance(error, ManyModelsError) else _unusable(error)
             self._remember(partition_id, known)
             self._settle(partition_id)
             future.set_exception(known)

@@ -85,24 +85,28 @@ def step_of(problem: Problem) -> Any:
 def predictions_of(table: Mapping[str, Any], item: Item) -> Any:
     """The predictions in the orientation asked for; what is not finite becomes null. Times are ISO 8601
     text.
+
+    Many rows are made and written in parts: an answer made in one go would keep every other thread waiting
+    meanwhile, and once more when its values are freed.
     """
     names = [name for name in table if item.intervals or not name.startswith(("lower_", "upper_"))]
-    columns = [_values(np.asarray(table[name])) for name in names]
-    if item.orient == "split":
-        return {"columns": names, "data": [list(row) for row in zip(*columns, strict=True)]}
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    columns, split = [np.asarray(table[name]) for name in names], item.orient == "split"
+    rows = _values(names, columns, split) if len(columns[0]) <= PART else _written(names, columns, split)
+    return {"columns": names, "data": rows} if split else rows
 
 
-def written(predictions: Any) -> Any:
-    """Predictions of many rows as JSON already, made in parts: an answer written in one go would keep every
-    other thread waiting meanwhile.
-    """
-    if isinstance(predictions, dict):
-        return {**predictions, "data": written(predictions["data"])}
-    if len(predictions) <= PART:
-        return predictions
-    parts = (predictions[start : start + PART] for start in range(0, len(predictions), PART))
+def _written(names: list[str], columns: list[NDArray[Any]], split: bool) -> orjson.Fragment:
+    parts = (
+        _values(names, [column[start : start + PART] for column in columns], split)
+        for start in range(0, len(columns[0]), PART)
+    )
     return orjson.Fragment(b"[" + b",".join(orjson.dumps(part, option=DUMP)[1:-1] for part in parts) + b"]")
+
+
+def _values(names: list[str], columns: list[NDArray[Any]], split: bool) -> list[Any]:
+    """The rows, as lists (split) or by name."""
+    rows = zip(*map(_plain, columns), strict=True)
+    return [list(row) for row in rows] if split else [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _columns(item: Item) -> Columns | None:
@@ -192,7 +196,7 @@ def _times(values: pd.Series, model: LoadedPartition, latest: pd.Timestamp | Non
     return times
 
 
-def _values(column: NDArray[Any]) -> list[Any]:
+def _plain(column: NDArray[Any]) -> list[Any]:
     found: list[Any] = (
         np.datetime_as_string(column, unit="s") if column.dtype.kind == "M" else column
     ).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -23,7 +24,9 @@ def done(value: T) -> Future[T]:
 
 
 def failed(error: Exception) -> Future[T]:
-    """A future with the error that its `result` raises."""
+    """A future with the error that its `result` raises: a copy, since an error keeps the frames, and so the
+    requests, of all who ever raised it.
+    """
     future: Future[T] = running()
-    future.set_exception(error)
+    future.set_exception(copy.copy(error))
     return future

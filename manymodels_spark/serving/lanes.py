@@ -34,7 +34,12 @@ class Lane:
         # The place is given back when the work ends, not when somebody stops waiting for it.
         future = self._pool.submit(work)
         future.add_done_callback(lambda _: self._leave())
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            # An error holds this frame; the future, which holds the error, must not be in it, or the request
+            # stays in memory until the garbage collector finds the circle.
+            del future
 
     def close(self) -> None:
         """End the threads; what waits is dropped."""

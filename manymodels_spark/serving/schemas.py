@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from manymodels_spark.serving.failures import ScoreError, invalid
+from manymodels_spark.serving.failures import ScoreError, forget_frames, invalid
 
 Scalar = bool | int | float | str | None
 Level = Annotated[int, Field(ge=1, le=99)]
@@ -70,6 +71,41 @@ _ROWS: dict[str, TypeAdapter[Any]] = {
     "dataframe_records": TypeAdapter(list[dict[str, Scalar]], config=ConfigDict(strict=True)),
 }
 CHUNK = 500
+# Bytes of a body, and of its values on average, from which on it holds no rows that any model takes.
+LONG_BODY, LONG_VALUE = 1_000_000, 1_000
+
+
+def decoded(body: bytes, values: int) -> Any:
+    """What a body holds. A decoder reads it in one go, and no other thread runs meanwhile: what would take
+    long is refused before.
+
+    Args:
+        body: JSON.
+        values: The most values, counted by the commas between them.
+
+    Raises:
+        ScoreError: It is no JSON (400), or has too many values or far too long ones (413).
+
+    """
+    if (commas := body.count(b",")) > values:
+        raise ScoreError(
+            413,
+            "too_many_values",
+            f"the body has {commas:,} commas, and at most {values:,} are taken. Send the items in parts",
+        )
+    if len(body) > LONG_BODY and (mean := len(body) // (commas + 1)) > LONG_VALUE:
+        raise ScoreError(
+            413,
+            "values_too_long",
+            f"the body's values have {mean:,} bytes on average, and at most {LONG_VALUE:,} are taken",
+        )
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ScoreError(
+            400, "malformed_json", f"the body is no valid JSON ({where}). NaN is written as null"
+        ) from None
 
 
 def item_of(data: Any, most: int) -> Item:
@@ -149,7 +185,7 @@ def _try(data: Any, rows: int) -> Item | ScoreError:
     try:
         return item_of(data, rows)
     except ScoreError as error:
-        return error
+        return forget_frames(error)
 
 
 def _reason(error: ValidationError) -> str:

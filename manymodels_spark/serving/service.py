@@ -18,18 +18,26 @@ import orjson
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.deadline import Deadline, DeadlinePassed, check, until
 from manymodels_spark.serving.cache import Entry, ModelCache
-from manymodels_spark.serving.failures import ScoreError, explained, invalid
-from manymodels_spark.serving.frames import DUMP, predictions_of, steps_of, table_of, written
+from manymodels_spark.serving.failures import ScoreError, explained, forget_frames, invalid
+from manymodels_spark.serving.frames import DUMP, predictions_of, steps_of, table_of
 from manymodels_spark.serving.partitions import partition_id_of
-from manymodels_spark.serving.schemas import Item, items_of
+from manymodels_spark.serving.schemas import Item, decoded, items_of
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import SourceDown
-from manymodels_spark.serving.work import Answer, Request, Work, cells_of, seconds_of, values_per_row
+from manymodels_spark.serving.work import (
+    Answer,
+    Request,
+    Work,
+    cells_of,
+    length_of,
+    seconds_of,
+    values_per_row,
+)
 
 log = logging.getLogger(__name__)
 QUICK_SECONDS = 0.005
 SMALL_ITEMS = 10
-SMALL_SECONDS = 0.1
+SMALL_SECONDS = 0.05
 Prediction = Callable[[], dict[str, Any]]
 
 
@@ -73,21 +81,7 @@ class ScoringService:
                 then no model is loaded for it.
 
         """
-        # A decoder reads a body in one go, and no other thread runs meanwhile.
-        if (values := body.count(b",")) > self.settings.values:
-            most = self.settings.values
-            raise ScoreError(
-                413,
-                "too_many_values",
-                f"the body has {values:,} commas, and at most {most:,} are taken. Send the items in parts",
-            )
-        try:
-            data = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            where = f"line {error.lineno}, column {error.colno}"
-            raise ScoreError(
-                400, "malformed_json", f"the body is no valid JSON ({where}). NaN is written as null"
-            ) from None
+        data = decoded(body, self.settings.values)
         items, batch = items_of(data, self.settings.items, self.settings.rows)
         self._bound(sum(self._stated(item) for item in items if isinstance(item, Item)))
         return Request([self._work(item) for item in items], batch)
@@ -101,7 +95,7 @@ class ScoringService:
         return len(request.works) <= SMALL_ITEMS and self.expected_seconds(request) < SMALL_SECONDS
 
     def expected_seconds(self, request: Request) -> float:
-        """What predicting should take, from what each model's last prediction took; long ones count more."""
+        """Processor time that predicting should take."""
         return sum(map(seconds_of, request.works))
 
     def finish(self, request: Request, deadline: Deadline | None = None) -> Answer:
@@ -154,11 +148,12 @@ class ScoringService:
         return answer
 
     def explain(self, error: BaseException) -> ScoreError:
-        """A failure as it may be shown; the log gets the rest."""
+        """A failure as it may be shown, without frames; the log gets the rest."""
         shown = explained(error, self.settings.retry_after)
         if shown.status == 500:
             log.error("a request failed", exc_info=error)
-        return shown
+        forget_frames(error)
+        return forget_frames(shown)
 
     def _work(self, item: Item | ScoreError) -> Work:
         if isinstance(item, ScoreError):
@@ -196,7 +191,7 @@ class ScoringService:
     def _predicted(self, item: Item, entry: Entry, answer: Answer) -> dict[str, Any]:
         champion, forecasts = entry.champion, entry.model.problem.task == "forecast"
         predict = self._forecast(item, entry) if forecasts else self._rows(item, entry)
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.thread_time()
         try:
             table = predict()
         except ManyModelsError:
@@ -204,8 +199,8 @@ class ScoringService:
         except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
             raise self._at_fault(error, item.rows > 0 or item.horizon is not None) from error
         finally:
-            entry.seconds = time.perf_counter() - begin
-            answer.model_seconds += entry.seconds
+            entry.pace = (time.thread_time() - used) / length_of(item, entry)
+            answer.model_seconds += time.perf_counter() - begin
         if forecasts and item.rows and item.horizon is None:
             _refuse_off_grid(table, entry.model.problem.frequency)
         return {
@@ -214,7 +209,7 @@ class ScoringService:
             "partition": entry.partition,
             "model_id": champion.model_id,
             "family": champion.family,
-            "predictions": written(predictions_of(table, item)),
+            "predictions": predictions_of(table, item),
         }
 
     def _forecast(self, item: Item, entry: Entry) -> Prediction:

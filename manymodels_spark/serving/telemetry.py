@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import threading
 from collections.abc import Iterable
@@ -95,8 +96,8 @@ class Telemetry:
 
     def scored(self, outcomes: Iterable[str], model_seconds: float) -> None:
         """Count the items of one score request."""
-        for outcome in outcomes:
-            self._item(outcome).inc()
+        for outcome, count in collections.Counter(outcomes).items():
+            self._item(outcome).inc(count)
         self.model_seconds.observe(model_seconds)
 
 

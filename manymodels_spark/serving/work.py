@@ -10,8 +10,11 @@ from manymodels_spark.serving.cache import Entry
 from manymodels_spark.serving.failures import ScoreError
 from manymodels_spark.serving.schemas import Item
 
-QUICK_STEPS = 100
-FIRST_SECONDS = 0.01
+# Predicting so many steps or rows costs about as much as predicting one; more cost in proportion.
+FEW_STEPS = 100
+FIRST_PACE = 0.01
+# Writing a row of an answer, and each of its values.
+ROW_SECONDS, CELL_SECONDS = 1e-6, 2e-7
 
 
 @dataclass
@@ -60,14 +63,19 @@ def cells_of(work: Work) -> int:
 
 
 def seconds_of(work: Work) -> float:
-    """What predicting an item should take, from what its model's last prediction took; long ones count
-    more.
-    """
+    """Processor time that an item should take: to predict, by its model's last prediction, and to write."""
     entry = _loaded(work)
     if entry is None or work.item is None:
         return 0.0
-    known = entry.seconds if entry.seconds < math.inf else FIRST_SECONDS
-    return known * max(1.0, _steps(work.item, entry) / QUICK_STEPS)
+    pace = entry.pace if entry.pace < math.inf else FIRST_PACE
+    rows = _steps(work.item, entry)
+    writing = rows * (ROW_SECONDS + CELL_SECONDS * values_per_row(work.item))
+    return pace * length_of(work.item, entry) + writing
+
+
+def length_of(item: Item, entry: Entry) -> float:
+    """How many times longer than a short one an item is."""
+    return max(1.0, _steps(item, entry) / FEW_STEPS)
 
 
 def _loaded(work: Work) -> Entry | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -20,6 +23,9 @@ from manymodels_spark.families.deadline import Deadline, DeadlinePassed
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.predict import LoadedPartition
 from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.failures import ScoreError
+from manymodels_spark.serving.lanes import Lane
+from manymodels_spark.serving.schemas import decoded
 from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.serving.sources import MemoryChampions
@@ -329,6 +335,89 @@ def test_what_is_too_much_by_its_own_words_is_refused_before_a_model_is_loaded_f
     assert cache.counts["misses"] == 0 and source.reads == 0
     lone = service.score(orjson.dumps({"items": [{"partition_id": ids[0], "horizon": 10**9}, {}]}))
     assert [one["status"] for one in orjson.loads(lone.body)["results"]] == [422, 422]
+    cache.close()
+
+
+def test_what_a_request_took_is_free_when_it_is_answered_and_not_when_the_garbage_is_collected():
+    """Circles of errors, frames and requests kept 7 MB bodies, and made full collections of half a second."""
+    source, found = champions(1)
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    cache.load(found[0].partition_id).result(30)
+    service = ScoringService(cache, settings)
+    unknown = [{"partition_id": key_of(store).id} for store in range(1000, 1998)]
+    body = orjson.dumps({"items": [{"partition_id": found[0].partition_id}, *unknown, {"horizon": 1}]})
+    service.score(body)
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(gc.get_objects())
+        answers = [service.score(body) for _ in range(5)]
+        kept = len(gc.get_objects()) - before
+    finally:
+        gc.enable()
+        cache.close()
+
+    codes = [one.get("error", {}).get("code", "ok") for one in orjson.loads(answers[-1].body)["results"]]
+    assert codes == ["ok", *["unknown_partition"] * 998, "invalid"]
+    assert kept < 500, "of five times 1,000 items"
+
+
+def test_a_lane_forgets_a_request_that_fails():
+    class Body:
+        """What a request brings."""
+
+    async def fail() -> weakref.ref[Body]:
+        lane, body = Lane("test", 1, 1), Body()
+        seen = weakref.ref(body)
+
+        def work(body: Body = body) -> None:
+            raise ScoreError(422, "invalid", str(body))
+
+        del body
+        with pytest.raises(ScoreError):
+            await lane.run(work)
+        del work
+        await asyncio.sleep(0.05)  # the lane's thread ends its round
+        lane.close()
+        return seen
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(fail())() is None
+    finally:
+        gc.enable()
+
+
+def test_values_that_no_model_takes_are_refused_before_they_are_decoded():
+    with pytest.raises(ScoreError) as refused:
+        decoded(b'"' + b"x" * 2_000_000 + b'"', 500_000)
+
+    assert (refused.value.status, refused.value.code) == (413, "values_too_long")
+    assert decoded(b'"' + b"x" * 900_000 + b'"', 500_000) == "x" * 900_000
+    rows = [["x" * 900]] * 2000
+    assert decoded(orjson.dumps(rows), 500_000) == rows
+
+
+@pytest.mark.parametrize(
+    ("item", "least", "most"),
+    [({"horizon": 28}, 0.0, 0.005), ({"horizon": 10_000}, 0.01, 0.05)],
+)
+def test_a_long_forecast_is_never_taken_for_a_quick_one_however_fast_its_model_is(item, least, most):
+    source, found = champions(1)
+    settings = ServingSettings()
+    cache = ModelCache(source, settings)
+    entry = cache.load(found[0].partition_id).result(30)
+    service = ScoringService(cache, settings)
+    entry.pace = 0.0001
+
+    seconds = service.expected_seconds(
+        service.begin(orjson.dumps({"partition_id": found[0].partition_id, **item}))
+    )
+
+    assert least <= seconds < most
     cache.close()
 
 
