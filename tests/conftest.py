@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 REMOTE = "MANYMODELS_TEST_REMOTE"
 ROOT = Path(__file__).parent.parent
 SMALL = {"spark.sql.shuffle.partitions": "2"}
-# Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. On Spark
-# 3.5 and in the processes that tests start they are compiled, as everywhere else.
+# Tests read a few rows by many different plans, and to compile each plan took a fifth of their time. In the
+# processes that tests start they are compiled, as everywhere else.
 INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 with suppress(ImportError):  # not where only the core runs
@@ -46,7 +46,7 @@ def spark() -> Iterator[SparkSession]:
         # Its workers run in a folder of their own, and tests have families of theirs.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     azure = not pyspark.__version__.startswith("3.")  # the ABFS driver of that Hadoop knows no Azurite
-    settings = {**SMALL, **(INTERPRETED if azure else {}), **_measured()}
+    settings = {**SMALL, **INTERPRETED, **_measured()}
     session = get_session("manymodels-tests", "local[2]", azure=azure, **settings)
     yield session
     session.stop()

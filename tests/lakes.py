@@ -5,7 +5,7 @@ What earlier tests asked for is copied, which costs milliseconds; a stage costs 
 
 A copy has its lake and its MLflow in the test's folder. What lake and MLflow hold as absolute paths (the
 source's files, the models' artifacts) is named through a link, which leads to the copy that was made last:
-a fixture of a module must have rows or changes of its own.
+a fixture of a module must have rows or changes of its own, or lead the link back (`lead_to`).
 """
 
 from __future__ import annotations
@@ -92,6 +92,11 @@ def lead(link: Path, folder: Path) -> None:
     """Let the link lead to the folder from now on."""
     link.unlink(missing_ok=True)
     link.symlink_to(folder, target_is_directory=True)
+
+
+def lead_to(job: Job) -> None:
+    """Let the link lead to this job's folder again, after tests that have copies of their own."""
+    lead(Path(str(job.spec.source.path)).parent, Path(job.lake.root).parent)  # type: ignore[union-attr]
 
 
 KEPT = Kept()

@@ -14,7 +14,7 @@ import mlflow
 import pandas as pd
 import pytest
 from builders import days, make_spec, write_csv
-from lakes import after
+from lakes import after, after_with_reports, lead_to
 
 from manymodels_spark._version import __version__
 from manymodels_spark.errors import (
@@ -57,6 +57,7 @@ pytestmark = pytest.mark.spark
 
 WEEK = [3.0, 5.0, 4.0, 6.0, 8.0, 12.0, 10.0]
 GATES = {"all": [{"metric": "wape", "below": 0.5}]}
+WAVES = {"promote": GATES, "limits": {"partitions_per_wave": 3}}
 
 
 def rows_of(item: str, count: int, level: float = 1.0) -> list[dict[str, object]]:
@@ -99,11 +100,16 @@ def chosen(job: Job, **choice: Any) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def done(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, dict[str, Any]]:
-    """A job whose stages ran once, with their reports."""
-    job = ready(tmp_path_factory.mktemp("job"), spark, limits={"partitions_per_wave": 3})
-    reports = {"train": train(job), "promote": promote(job), "score": score(job), "load": load(job)}
-    return job, reports
+def finished(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, dict[str, Any]]:
+    job, reports = after_with_reports("load", tmp_path_factory.mktemp("job"), spark, BASE, **WAVES)
+    return job, {report.stage: report for report in reports}
+
+
+@pytest.fixture
+def done(finished: tuple[Job, dict[str, Any]]) -> tuple[Job, dict[str, Any]]:
+    """A job whose stages ran once, with their reports; other tests begin with copies of it."""
+    lead_to(finished[0])
+    return finished
 
 
 @pytest.mark.core
@@ -329,10 +335,10 @@ def test_one_query_leads_from_a_prediction_to_its_model_run_data_spec_and_commit
         assert str(row["trained_on"]) == origin.tags[t.DATA_VERSION]
 
 
-def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
+def test_a_second_training_fits_nothing_and_a_choice_what_it_names(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    job = after("score", tmp_path, spark, BASE, promote=GATES)
+    job = after("train", tmp_path, spark, BASE, **WAVES)
     again = train(job)
     assert again.counts == {
         "partitions": 6,
@@ -346,6 +352,13 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
     assert chosen(job, failed=True) == {"short"}, "what prepare found is not tried again"
     assert chosen(job, force=True) == chosen(job, older_than=timedelta(0)) == {"a", "b", "c", "wild", "short"}
     assert chosen(job, force=True, only="item < 'c'") == {"a", "b"}
+    with pytest.raises(ManyModelsError, match="--only 'itme = 1' is no condition on"):
+        train(job, Choice(only="itme = 1"))
+
+
+@pytest.mark.slow  # tests/e2e/test_main_job.py runs again, and on another day
+def test_after_a_change_only_what_must_be_done_is_done(spark: SparkSession, tmp_path: Path) -> None:
+    job = after("score", tmp_path, spark, BASE, **WAVES)
     assert promote(job).counts["kept"] == 3
     rows, version = job.lake.read(PREDICTIONS).count(), job.lake.version(PREDICTIONS)
     score(job)
@@ -362,8 +375,6 @@ def test_a_second_run_does_nothing_and_a_change_only_what_it_must(
     assert job.lake.read(PREDICTIONS).filter("item = 'a'").select("cutoff").distinct().count() == 2
 
     assert train(job, Choice(only="item = 'b'", force=True)).counts["fitted"] == 1
-    with pytest.raises(ManyModelsError, match="--only 'itme = 1' is no condition on"):
-        train(job, Choice(only="itme = 1"))
 
 
 @pytest.mark.core
@@ -500,7 +511,7 @@ def test_a_production_mlflow_out_of_reach_is_told_before_a_run_begins(
 def test_a_model_whose_payload_was_altered_in_the_lake_is_refused_by_name_and_the_others_are_promoted(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    job = after("promote", tmp_path, spark, BASE, promote=GATES)
+    job = after("promote", tmp_path, spark, BASE, **WAVES)
     before = {row["partition_id"]: row["model_id"] for row in champions_index.read_index(job).collect()}
     train(job, Choice(force=True))
     altered = min(before)
