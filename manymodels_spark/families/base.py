@@ -30,6 +30,11 @@ def pandas_step(frequency: str) -> str:
     return "7D" if frequency == "W" else frequency
 
 
+def local_times(times: pd.DatetimeIndex, zone: str | None) -> pd.DatetimeIndex:
+    """Wall times in the zone of times in UTC; the times themselves where there is no zone."""
+    return times if zone is None else times.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a family must know beside the rows: the columns' roles, the calendar, the horizon and a seed.
@@ -93,9 +98,7 @@ class Problem:
         Returns:
             Wall times without a zone, of the same length.
         """
-        if self.zone is None:
-            return times
-        return times.tz_localize("UTC").tz_convert(self.zone).tz_localize(None)
+        return local_times(times, self.zone)
 
     @property
     def inputs(self) -> tuple[str, ...]:

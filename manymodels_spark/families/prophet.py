@@ -13,14 +13,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from prophet import Prophet
 from prophet.make_holidays import make_holidays_df
-from prophet.serialize import model_to_dict
 from prophet.utilities import warm_start_params
 
 from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.options import ProphetOptions
 from manymodels_spark.families.prophet_design import design_of
 from manymodels_spark.families.prophet_predict import StoredProphet, Times, lean_state, restore
-from manymodels_spark.families.prophet_stan import DesignProphet, StanProphet
+from manymodels_spark.families.prophet_stan import DesignProphet, LocalProphet, StanProphet
 from manymodels_spark.families.threads import one_blas_thread
 
 _YEARS_AHEAD = 10
@@ -123,13 +122,14 @@ class ProphetFamily(Family[StoredProphet]):
         times, columns = _times(rows, problem), self._columns(problem)
         first, last = (int(str(year)) for year in times[[0, -1]].astype("datetime64[Y]"))
 
-        def new() -> Prophet:
+        def new() -> LocalProphet:
             return self._unfitted(problem, first, last, DesignProphet)
 
         def ahead() -> pd.DataFrame | None:
             return regional_holidays(problem.holidays, last, last + _YEARS_AHEAD)
 
-        design = design_of((self.options, problem.holidays, len(columns)), times, new, ahead)
+        key = self.options, problem.holidays, problem.zone, len(columns)
+        design = design_of(key, times, new, ahead)
         target = rows[problem.target].to_numpy(dtype=np.float64)
         with one_blas_thread():
             return design.fit(target, [rows[name].to_numpy(dtype=np.float64) for name in columns])
@@ -142,14 +142,16 @@ class ProphetFamily(Family[StoredProphet]):
         model.holidays = regional_holidays(problem.holidays, years.max(), years.max() + _YEARS_AHEAD)
         assert model.history is not None
         model.history = model.history.tail(1).reset_index(drop=True)
-        return restore({**lean_state(model_to_dict(model)), "solver": "stan"})
+        return restore(lean_state(model, "stan"))
 
-    def _unfitted(self, problem: Problem, first: int, last: int, cls: type[Prophet]) -> Prophet:
+    def _unfitted(self, problem: Problem, first: int, last: int, cls: type[LocalProphet]) -> LocalProphet:
         """A model with its regressors, and the holidays of a region from year to year."""
         model = self.new(problem, cls)
+        assert isinstance(model, LocalProphet)
         for number in range(len(self._columns(problem))):
             model.add_regressor(f"x{number}")
         model.holidays = regional_holidays(problem.holidays, first, last)
+        model.zone = problem.zone
         return model
 
     def _columns(self, problem: Problem) -> tuple[str, ...]:

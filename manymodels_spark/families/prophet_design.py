@@ -16,13 +16,12 @@ import orjson
 import pandas as pd
 from cachetools import LRUCache
 from numpy.typing import NDArray
-from prophet import Prophet
-from prophet.serialize import model_to_dict
 
 from manymodels_spark.families.byte_cache import ByteCache
 from manymodels_spark.families.prophet_exact import solve
 from manymodels_spark.families.prophet_posterior import Columns, Optimum, Regressors
 from manymodels_spark.families.prophet_predict import Times, lean_state
+from manymodels_spark.families.prophet_stan import LocalProphet
 
 Floats = NDArray[np.float64]
 # Of all designs of a process: some twenty calendars of 4,000 days.
@@ -191,7 +190,7 @@ class Steps:
 def design_of(
     key: Hashable,
     times: Times,
-    new: Callable[[], Prophet],
+    new: Callable[[], LocalProphet],
     ahead: Callable[[], pd.DataFrame | None],
 ) -> Design:
     """The design of these dates, shared by all fits with the same dates and key.
@@ -200,7 +199,7 @@ def design_of(
     whichever days each of them lacks.
 
     Args:
-        key: what else the design depends on: options, holidays, the regressors' names.
+        key: what else the design depends on: options, holidays, the local clock, the regressors' names.
         times: increasing, in nanoseconds, shape (n,).
         new: makes the unfitted Prophet that designs the columns.
         ahead: the holidays that the stored model is to predict with.
@@ -231,7 +230,7 @@ def _is_shared(place: Hashable) -> bool:
     return before
 
 
-def _designed(times: Times, model: Prophet, ahead: pd.DataFrame | None) -> Design:
+def _designed(times: Times, model: LocalProphet, ahead: pd.DataFrame | None) -> Design:
     names = list(model.extra_regressors)
     frame = pd.DataFrame({"ds": times, "y": np.ones(len(times))})
     inputs = model.preprocess(frame.assign(**dict.fromkeys(names, 0.0)))
@@ -250,7 +249,7 @@ def _designed(times: Times, model: Prophet, ahead: pd.DataFrame | None) -> Desig
     )
     model.params, model.holidays = {}, ahead
     model.history = model.history.tail(1).reset_index(drop=True)
-    state = {**lean_state(model_to_dict(model)), "solver": "exact"}
+    state = lean_state(model, "exact")
     last = orjson.loads(state["history"])
     none = len(model.changepoints) == 0
     props = state["extra_regressors"][1]

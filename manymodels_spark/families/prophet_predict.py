@@ -16,10 +16,10 @@ import numpy as np
 import orjson
 import pandas as pd
 from numpy.typing import NDArray
-from prophet.serialize import NP_ARRAY, ORDEREDDICT, SIMPLE_ATTRIBUTES
+from prophet.serialize import NP_ARRAY, ORDEREDDICT, SIMPLE_ATTRIBUTES, model_to_dict
 
 from manymodels_spark.families.byte_cache import ByteCache
-from manymodels_spark.families.prophet_stan import DesignProphet
+from manymodels_spark.families.prophet_stan import DesignProphet, LocalProphet
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]
@@ -93,12 +93,16 @@ class StoredProphet(DesignProphet):
         return np.asarray(terms[:, 0])
 
 
-def lean_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Prophet's own serialisation without what grows with the history and no prediction reads."""
+def lean_state(model: LocalProphet, solver: str) -> dict[str, Any]:
+    """Prophet's own serialisation without what grows with the history and no prediction reads, with what
+    fitted it, and with its local clock where it has one.
+    """
+    state = model_to_dict(model)
     dates = orjson.loads(state["history_dates"])
     last = {**dates, "index": dates["index"][-1:], "data": dates["data"][-1:]}
     params = {name: values for name, values in state["params"].items() if name != "trend"}
-    return {**state, "history_dates": orjson.dumps(last).decode(), "params": params}
+    clock = {"zone": model.zone} if model.zone else {}
+    return {**state, "history_dates": orjson.dumps(last).decode(), "params": params, "solver": solver} | clock
 
 
 def restore(state: dict[str, Any]) -> StoredProphet:
@@ -117,6 +121,7 @@ def restore(state: dict[str, Any]) -> StoredProphet:
     model.train_component_cols = _table(state["train_component_cols"])
     model.train_holiday_names = _names(state["train_holiday_names"])
     model.holidays = _holidays(state["holidays"])
+    model.zone = state.get("zone")  # models of 0.1.0 have none
     model.fit_kwargs, model.stan_fit, model.uncertainty_samples = state["fit_kwargs"], None, 0
     return model
 
@@ -128,7 +133,7 @@ def _blank() -> StoredProphet:
 
 
 def _key(state: dict[str, Any]) -> bytes:
-    parts = [state[name] for name in _DESIGN] + [state["extra_regressors"][0]]
+    parts = [state[name] for name in _DESIGN] + [state["extra_regressors"][0], state.get("zone")]
     return hashlib.blake2b(orjson.dumps(parts), digest_size=16).digest()
 
 

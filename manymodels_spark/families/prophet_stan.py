@@ -17,6 +17,8 @@ import pandas as pd
 from prophet import Prophet
 from prophet.models import CmdStanPyBackend
 
+from manymodels_spark.families.base import local_times
+
 # A line or two a fit, tens of thousands of times.
 logging.getLogger("prophet").disabled = True
 
@@ -49,14 +51,28 @@ class FastBackend(CmdStanPyBackend):
         return OrderedDict((name, values.reshape((1, -1))) for name, values in params.items())
 
 
-class StanProphet(Prophet):
+class LocalProphet(Prophet):
+    """A Prophet whose seasons and holidays are those of a local clock.
+
+    Where `zone` names the clock, times are in UTC, and the trend stays there: every hour comes once.
+    """
+
+    zone: str | None = None
+
+    def make_all_seasonality_features(self, df: pd.DataFrame) -> Any:
+        """As the parent does, of local times."""
+        times = local_times(pd.DatetimeIndex(df["ds"]), self.zone)
+        return super().make_all_seasonality_features(df.assign(ds=times))
+
+
+class StanProphet(LocalProphet):
     """A Prophet that shares one backend with all others of the process."""
 
     def _load_stan_backend(self, stan_backend: str | None) -> None:
         self.stan_backend = backend()
 
 
-class DesignProphet(Prophet):
+class DesignProphet(LocalProphet):
     """A Prophet that designs columns and is never fitted: it loads no backend."""
 
     def _load_stan_backend(self, stan_backend: str | None) -> None:

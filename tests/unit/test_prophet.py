@@ -201,3 +201,28 @@ def test_the_same_rows_give_the_same_payload_bit_for_bit() -> None:
     rows = series(150, "D")
     payloads = {seal({"members": [{"state": family.dump(family.fit(rows, DAILY))}]}) for _ in range(2)}
     assert len(payloads) == 1
+
+
+@pytest.mark.parametrize("solver", ["exact", "stan"])
+def test_hours_of_the_day_are_those_of_the_local_clock_through_a_change_of_it(solver: str) -> None:
+    """Visitors come by the clock on the wall, which is changed on 29 March 2026."""
+    berlin = replace(DAILY, frequency="h", season=24, zone="Europe/Berlin")
+    utc = pd.date_range("2026-02-10", "2026-04-05 21:00", freq="h")
+    hour = utc.tz_localize("UTC").tz_convert("Europe/Berlin").hour.to_numpy()
+    visitors = 100.0 + 40.0 * np.sin(2 * np.pi * (hour - 9) / 24)
+    noise = np.random.default_rng(5).normal(0, 2, len(utc))
+    rows = pd.DataFrame({"date": utc, "units": visitors + noise})
+    known, ahead = rows[rows["date"] < "2026-03-28"], rows["date"] >= "2026-03-29 01:00"
+    family = ProphetFamily(ProphetOptions(solver=solver, daily=True, weekly=False, yearly=False))
+
+    def error(problem: Problem) -> float:
+        model = family.load(orjson.loads(orjson.dumps(family.dump(family.fit(known, problem)))))
+        assert model.state["solver"] == solver
+        return float(np.abs(family.predict(model, rows[ahead], problem) - visitors[ahead]).mean())
+
+    assert error(berlin) < 2.0 < 6.0 < error(replace(berlin, zone=None))
+
+
+def test_without_a_local_clock_the_stored_form_is_what_it_was() -> None:
+    family = ProphetFamily(ProphetOptions())
+    assert "zone" not in family.dump(family.fit(series(400, "D"), DAILY))
