@@ -19,7 +19,7 @@ demo: env ## Simulated sales through the whole job: 200 models in MLflow, predic
 	@$(BIN)/manymodels demo-data
 	@$(BIN)/manymodels run conf/retail.yaml
 
-test: ## Lint, types, layers, then the tests; what CI runs
+test: ## Lint, types, layers, audit, then the tests; what CI runs
 	@sh scripts/test.sh
 
 test-covered: ## The same, and the coverage of it

@@ -20,8 +20,8 @@ from benchmarks.common import clock, emit, peak_memory, scratch, spec_in
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.serving.cache import ModelCache
-from manymodels_spark.serving.mlflow_source import MlflowChampions
+from manymodels_spark.serving.models.cache import ModelCache
+from manymodels_spark.serving.models.mlflow_source import MlflowChampions
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.simulate import sales_of
 from manymodels_spark.spec import Spec

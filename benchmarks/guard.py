@@ -27,10 +27,10 @@ from manymodels_spark import ManyModels, Spec
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.models.cache import ModelCache
+from manymodels_spark.serving.models.sources import MemoryChampions
 from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import MemoryChampions
 from manymodels_spark.serving.work import Answer
 from manymodels_spark.simulate import sales_of, write_parquet
 

@@ -30,9 +30,9 @@ from prophet import Prophet
 
 from benchmarks.common import emit, scratch
 from manymodels_spark.families.base import Problem
-from manymodels_spark.families.prophet import ProphetFamily, ProphetOptions
-from manymodels_spark.families.prophet_posterior import Columns, Optimum, negative_log_posterior
-from manymodels_spark.families.prophet_stan import DesignProphet, backend
+from manymodels_spark.families.prophet.family import ProphetFamily, ProphetOptions
+from manymodels_spark.families.prophet.posterior import Columns, Optimum, negative_log_posterior
+from manymodels_spark.families.prophet.stan import DesignProphet, backend
 from manymodels_spark.modeling.metrics import smape
 
 PEER = "prophet-batch==0.1.2"

@@ -49,11 +49,14 @@ trap report EXIT
 lint() { sh scripts/lint.sh; }
 docs() { NO_MKDOCS_2_WARNING=1 $PYTHON -m mkdocs build --strict --quiet; }
 # shellcheck disable=SC2086
-measured() { $PYTHON -m pytest -n "$WORKERS" $COVERAGE "$@"; }
-unit() { measured tests/unit; }
-# Lint, types and layers take one core, and some unit tests wait for clocks: all of it at once.
+measured() { $PYTHON -m pytest $COVERAGE "$@"; }
+# Many of these wait for clocks and servers: one worker more than there are cores.
+unit() { measured -n $((WORKERS + 1)) tests/unit; }
+audit() { $PYTHON scripts/audit.py; }
+# Lint, types and layers take one core, the audit waits for the registry, some unit tests wait for clocks: all
+# of it at once.
 checked() {
-    { lint && docs; } > "$LOGS/lint" 2>&1 &
+    { lint && docs && audit; } > "$LOGS/lint" 2>&1 &
     linted=$!
     tested=0
     unit || tested=$?
@@ -64,7 +67,7 @@ checked() {
 }
 # The tests of a module share fixtures and states of lakes: they run on one worker; long modules come first.
 stages() {
-    measured tests/e2e tests/integration tests/spark --dist loadfile --no-loadscope-reorder -m "$CHOSEN" --durations 15
+    measured -n "$WORKERS" tests/e2e tests/integration tests/spark --dist loadfile --no-loadscope-reorder -m "$CHOSEN" --durations 15
 }
 
 # What else tests use is fetched while the first ones run: a browser, Postgres, Azurite, and an older Spark.
@@ -94,7 +97,7 @@ part "environment" sh scripts/bootstrap.sh
 fetch > "$LOGS/fetch" 2>&1 &
 background=$!
 $PYTHON -m coverage erase
-part "lint, types, layers, site of the docs and unit tests" checked
+part "lint, types, layers, site of the docs, audit and unit tests" checked
 part "services and Spark 3.5, fetched meanwhile" fetched
 part "tests with Spark, services and processes" stages
 part "core tests on Spark Connect and on Spark 3.5" other_sessions

@@ -13,9 +13,9 @@ from builders import make_spec
 
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.modeling.fit import fit_partition
-from manymodels_spark.serving.app import create_app
+from manymodels_spark.serving.http.app import create_app
+from manymodels_spark.serving.models.sources import Champion, MemoryChampions
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import Champion, MemoryChampions
 
 WEEK = (10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 16.0)
 CUTOFF = "2026-03-11T00:00:00"

@@ -34,7 +34,7 @@ BUILT_IN = {
     "seasonal_naive": BuiltIn("naive:SeasonalNaive", options.SeasonOptions),
     "mean": BuiltIn("naive:Mean", options.Options, _NUMBERS),
     "majority": BuiltIn("naive:Majority", options.Options, _CLASSES),
-    "prophet": BuiltIn("prophet:ProphetFamily", options.ProphetOptions),
+    "prophet": BuiltIn("prophet.family:ProphetFamily", options.ProphetOptions),
     "drift": BuiltIn("statsforecast:Drift", options.StatsOptions),
     "theta": BuiltIn("statsforecast:Theta", options.StatsOptions),
     "auto_theta": BuiltIn("statsforecast_auto:AutoTheta", options.AutoOptions),

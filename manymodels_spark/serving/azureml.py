@@ -17,10 +17,10 @@ from azureml_inference_server_http.api.aml_request import rawhttp  # type: ignor
 from azureml_inference_server_http.api.aml_response import AMLResponse  # type: ignore[import-untyped]
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.serving import sizes
-from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.failures import ScoreError
 from manymodels_spark.serving.launch import MODELS, SPEC, source_of, with_families
+from manymodels_spark.serving.models import sizes
+from manymodels_spark.serving.models.cache import ModelCache
 from manymodels_spark.serving.readiness import Readiness
 from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings

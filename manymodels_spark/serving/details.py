@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.frames import step_of
-from manymodels_spark.serving.sources import Champion, SourceDown, label, matching
+from manymodels_spark.serving.models.cache import Entry, ModelCache
+from manymodels_spark.serving.models.sources import Champion, SourceDown, label, matching
 
 
 class Catalogue:

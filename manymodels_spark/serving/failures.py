@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from manymodels_spark.errors import FitError, ManyModelsError, PayloadError
 from manymodels_spark.families.deadline import DeadlinePassed
-from manymodels_spark.serving.cache import Busy
-from manymodels_spark.serving.sources import SourceDown, UnknownPartition
+from manymodels_spark.serving.models.cache import Busy
+from manymodels_spark.serving.models.sources import SourceDown, UnknownPartition
 
 E = TypeVar("E", bound=BaseException)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.checked_spec import load_spec
 from manymodels_spark.families.registry import importable
+from manymodels_spark.serving.models.sources import ChampionSource, FolderChampions
 from manymodels_spark.serving.settings import PREFIX, ServingSettings, is_loopback, require_access_control
-from manymodels_spark.serving.sources import ChampionSource, FolderChampions
 from manymodels_spark.spec.source import resolve
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def source_of(spec: str | Path, models: str | Path | None = None) -> ChampionSou
                 f"{models} is no folder. Give the folder that holds the model files, or leave it out"
             )
         return FolderChampions(Path(models))
-    from manymodels_spark.serving.mlflow_source import MlflowChampions
+    from manymodels_spark.serving.models.mlflow_source import MlflowChampions
 
     resolve(loaded.mlflow.production.tracking)
     return MlflowChampions.of(loaded)
@@ -87,7 +87,7 @@ def from_environment() -> FastAPI:
     """The app as MANYMODELS_SERVE_SPEC and its fellows say; for `uvicorn --factory` and other ASGI
     servers.
     """
-    from manymodels_spark.serving.app import create_app
+    from manymodels_spark.serving.http.app import create_app
 
     spec = os.environ.get(SPEC)
     if not spec:
@@ -118,7 +118,7 @@ def access_of(settings: ServingSettings, host: str) -> str:
 
 def log_requests() -> None:
     """One JSON line a request to the standard output; everything else at the level of the program."""
-    from manymodels_spark.serving.telemetry import Gathered
+    from manymodels_spark.serving.http.telemetry import Gathered
 
     logger = logging.getLogger("manymodels_spark.serving.access")
     if not logger.handlers:

@@ -12,8 +12,8 @@ import orjson
 
 from manymodels_spark.keys import PartitionKey, Value
 from manymodels_spark.serving.failures import invalid
+from manymodels_spark.serving.models.sources import is_partition_id
 from manymodels_spark.serving.schemas import Item
-from manymodels_spark.serving.sources import is_partition_id
 
 REMEMBERED = 10_000
 DIGITS = 38

@@ -11,8 +11,8 @@ from concurrent.futures import wait
 from typing import Any
 
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.serving import sizes
-from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.models import sizes
+from manymodels_spark.serving.models.cache import ModelCache
 from manymodels_spark.serving.partitions import named
 from manymodels_spark.serving.settings import ServingSettings
 

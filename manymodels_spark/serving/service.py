@@ -17,13 +17,13 @@ import orjson
 
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.deadline import Deadline, DeadlinePassed, check, until
-from manymodels_spark.serving.cache import Entry, ModelCache
 from manymodels_spark.serving.failures import ScoreError, explained, forget_frames, invalid
 from manymodels_spark.serving.frames import DUMP, predictions_of, steps_of, table_of
+from manymodels_spark.serving.models.cache import Entry, ModelCache
+from manymodels_spark.serving.models.sources import SourceDown
 from manymodels_spark.serving.partitions import partition_id_of
 from manymodels_spark.serving.schemas import Item, decoded, items_of
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import SourceDown
 from manymodels_spark.serving.work import (
     Answer,
     Request,

@@ -6,8 +6,8 @@ import math
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from manymodels_spark.serving.cache import Entry
 from manymodels_spark.serving.failures import ScoreError
+from manymodels_spark.serving.models.cache import Entry
 from manymodels_spark.serving.schemas import Item
 
 # Predicting so many steps or rows costs about as much as predicting one; more cost in proportion.

@@ -18,7 +18,7 @@ from serving_builders import (
 )
 
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.serving.sources import MemoryChampions
+from manymodels_spark.serving.models.sources import MemoryChampions
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 DRAWN = "figure svg"

@@ -17,8 +17,8 @@ from integration.replayed import Hosted, serve
 from integration.tracking_models import keys, log_all, payloads, records
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.serving.mlflow_source import MlflowChampions
-from manymodels_spark.serving.sources import SourceDown
+from manymodels_spark.serving.models.mlflow_source import MlflowChampions
+from manymodels_spark.serving.models.sources import SourceDown
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.tracking import client as clients
 from manymodels_spark.tracking.limits import Limits
@@ -119,7 +119,7 @@ def test_on_azure_ml_champions_are_runs(tmp_path: Path, monkeypatch: pytest.Monk
         monkeypatch.setattr(
             clients, "server_uri", lambda uri: f"{url}/" if uri.startswith("azureml:") else uri
         )
-        for module in ("tracking.opening", "tracking.experiment", "serving.mlflow_source"):
+        for module in ("tracking.opening", "tracking.experiment", "serving.models.mlflow_source"):
             monkeypatch.setattr(f"manymodels_spark.{module}.is_azureml", lambda uri: True)
         monkeypatch.setattr(clients, "limits_of", lambda uri: Limits(threads=2))
         spec = make_spec(

@@ -16,8 +16,8 @@ from integration.mlflow_server import MlflowServer
 from integration.tracking_models import keys, log_all
 
 from manymodels_spark.errors import TrackingError
-from manymodels_spark.serving.mlflow_source import MlflowChampions
-from manymodels_spark.serving.sources import SourceDown
+from manymodels_spark.serving.models.mlflow_source import MlflowChampions
+from manymodels_spark.serving.models.sources import SourceDown
 from manymodels_spark.spec.places import Repository
 from manymodels_spark.tracking import tags as t
 from manymodels_spark.tracking.opening import open_repository

@@ -105,6 +105,7 @@ def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job
     assert kept == {("a", True, False), ("b", False, True)}
 
 
+@pytest.mark.slow
 def test_rows_without_a_time_are_replaced_too(make_job: MakeJob) -> None:
     columns = {"target": "units", "features": ["price"]}
     job = make_job(

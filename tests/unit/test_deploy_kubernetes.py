@@ -72,7 +72,7 @@ def test_the_pod_s_command_and_probes_are_those_of_the_server() -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert Path(spec).parent == Path(mounts["spec"]) and Path(spec).name == "spec.yaml"
     assert rest[rest.index("--port") + 1] == str(container["ports"][0]["containerPort"])
-    app = (ROOT / "manymodels_spark" / "serving" / "app.py").read_text()
+    app = (ROOT / "manymodels_spark" / "serving" / "http" / "app.py").read_text()
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert f'"{container[probe]["httpGet"]["path"]}"' in app
     settings = {f"{PREFIX}{name.upper()}" for name in ServingSettings.model_fields}

@@ -30,7 +30,7 @@ from manymodels_spark.flavor import pyfunc
 from manymodels_spark.modeling.fit import fit_partition
 from manymodels_spark.modeling.payload import open_payload, seal
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.models.cache import ModelCache
 from manymodels_spark.serving.settings import ServingSettings
 from manymodels_spark.tracking import artifacts
 

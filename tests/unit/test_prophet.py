@@ -21,8 +21,8 @@ from prophet.utilities import warm_start_params
 
 from manymodels_spark.families.base import Problem
 from manymodels_spark.families.options import ProphetOptions
-from manymodels_spark.families.prophet import ProphetFamily
-from manymodels_spark.families.prophet_stan import FastBackend, backend
+from manymodels_spark.families.prophet.family import ProphetFamily
+from manymodels_spark.families.prophet.stan import FastBackend, backend
 from manymodels_spark.modeling.payload import seal
 
 DAILY = Problem("forecast", "units", "date", "D", season=7, horizon=28)

@@ -14,19 +14,19 @@ import pandas as pd
 import pytest
 from prophet.serialize import model_from_dict
 
-from manymodels_spark.families import prophet_design
 from manymodels_spark.families.base import Problem
 from manymodels_spark.families.options import ProphetOptions
-from manymodels_spark.families.prophet import ProphetFamily
-from manymodels_spark.families.prophet_exact import solve
-from manymodels_spark.families.prophet_posterior import (
+from manymodels_spark.families.prophet import design as prophet_design
+from manymodels_spark.families.prophet.exact import solve
+from manymodels_spark.families.prophet.family import ProphetFamily
+from manymodels_spark.families.prophet.posterior import (
     Columns,
     Optimum,
     Regressors,
     negative_log_posterior,
 )
-from manymodels_spark.families.prophet_stan import DesignProphet
-from manymodels_spark.families.sign_search import sign_search
+from manymodels_spark.families.prophet.sign_search import sign_search
+from manymodels_spark.families.prophet.stan import DesignProphet
 
 Floats = np.ndarray
 DAILY = Problem("forecast", "units", "date", "D", season=7, horizon=28)

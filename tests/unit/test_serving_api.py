@@ -23,8 +23,8 @@ from serving_builders import (
     regression_payload,
 )
 
-from manymodels_spark.serving.sources import Champion, MemoryChampions
-from manymodels_spark.serving.telemetry import Gathered
+from manymodels_spark.serving.http.telemetry import Gathered
+from manymodels_spark.serving.models.sources import Champion, MemoryChampions
 
 
 @pytest.fixture(scope="module")

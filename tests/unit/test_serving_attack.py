@@ -22,13 +22,13 @@ from manymodels_spark.families import deadline as deadlines
 from manymodels_spark.families.deadline import Deadline, DeadlinePassed
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.failures import ScoreError
 from manymodels_spark.serving.lanes import Lane
+from manymodels_spark.serving.models.cache import ModelCache
+from manymodels_spark.serving.models.sources import MemoryChampions
 from manymodels_spark.serving.schemas import decoded
 from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import MemoryChampions
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from manymodels_spark.cli.serving import serve
 from manymodels_spark.errors import ManyModelsError
-from manymodels_spark.serving.auth import Gate
 from manymodels_spark.serving.failures import ScoreError
+from manymodels_spark.serving.http.auth import Gate
 from manymodels_spark.serving.launch import access_of, from_environment, launch
 from manymodels_spark.serving.settings import ServingSettings, require_access_control
 

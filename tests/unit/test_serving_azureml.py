@@ -15,7 +15,7 @@ import yaml
 from serving_builders import CUTOFF, forecast_payload, key_of
 
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.serving.sources import Champion, model_path, write_model
+from manymodels_spark.serving.models.sources import Champion, model_path, write_model
 
 pytest.importorskip("azureml_inference_server_http")
 

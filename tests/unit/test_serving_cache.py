@@ -14,15 +14,15 @@ import pytest
 from serving_builders import champions, forecast_payload, key_of
 
 from manymodels_spark.errors import PayloadError
-from manymodels_spark.serving.cache import Busy, Entry, ModelCache
-from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import (
+from manymodels_spark.serving.models.cache import Busy, Entry, ModelCache
+from manymodels_spark.serving.models.sources import (
     Champion,
     MemoryChampions,
     SourceDown,
     UnknownPartition,
     model_path,
 )
+from manymodels_spark.serving.settings import ServingSettings
 
 
 class Clock:

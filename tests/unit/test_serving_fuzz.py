@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from serving_builders import Running, forecast_payload, key_of, regression_payload
 
-from manymodels_spark.serving.app import create_app
-from manymodels_spark.serving.sources import MemoryChampions
+from manymodels_spark.serving.http.app import create_app
+from manymodels_spark.serving.models.sources import MemoryChampions
 
 DOCUMENT = create_app(MemoryChampions()).openapi()
 KNOWN = {"partition": {"store": 1, "item": "a"}}

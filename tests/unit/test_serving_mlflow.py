@@ -15,10 +15,10 @@ from serving_builders import forecast_payload, key_of
 
 from manymodels_spark.keys import PartitionKey
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.serving.cache import ModelCache
-from manymodels_spark.serving.mlflow_source import MlflowChampions
+from manymodels_spark.serving.models.cache import ModelCache
+from manymodels_spark.serving.models.mlflow_source import MlflowChampions
+from manymodels_spark.serving.models.sources import SourceDown, UnknownPartition
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import SourceDown, UnknownPartition
 from manymodels_spark.spec import Spec
 from manymodels_spark.stages.promote.copying import champion_record
 from manymodels_spark.tracking import artifacts
@@ -222,7 +222,7 @@ def test_many_champions_are_found_by_reading_pages_of_all_as_each_is_found(
     newest = promote(spec, some[0], forecast_payload(add=50))
     ids = [key.id for key in some] + [key_of(999).id]
     one_by_one = MlflowChampions.of(spec).find_many(ids)
-    monkeypatch.setattr("manymodels_spark.serving.mlflow_source.FEW", 2)
+    monkeypatch.setattr("manymodels_spark.serving.models.mlflow_source.FEW", 2)
     asked: list[str] = []
     monkeypatch.setattr(MlflowChampions, "find", lambda self, one: asked.append(one))
 

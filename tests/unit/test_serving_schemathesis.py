@@ -19,8 +19,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from serving_builders import Running, classification_payload, forecast_payload, key_of, regression_payload
 
-from manymodels_spark.serving.app import create_app
-from manymodels_spark.serving.sources import MemoryChampions
+from manymodels_spark.serving.http.app import create_app
+from manymodels_spark.serving.models.sources import MemoryChampions
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 DOCUMENT = schemathesis.openapi.from_dict(create_app(MemoryChampions()).openapi())

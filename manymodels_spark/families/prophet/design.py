@@ -18,10 +18,10 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from manymodels_spark.families.byte_cache import ByteCache
-from manymodels_spark.families.prophet_exact import solve
-from manymodels_spark.families.prophet_posterior import Columns, Optimum, Regressors
-from manymodels_spark.families.prophet_predict import Times, lean_state
-from manymodels_spark.families.prophet_stan import LocalProphet
+from manymodels_spark.families.prophet.exact import solve
+from manymodels_spark.families.prophet.posterior import Columns, Optimum, Regressors
+from manymodels_spark.families.prophet.predict import Times, lean_state
+from manymodels_spark.families.prophet.stan import LocalProphet
 
 Floats = NDArray[np.float64]
 # Of all designs of a process: some twenty calendars of 4,000 days.

@@ -1,7 +1,7 @@
 """A least squares problem with normal and Laplace priors, reduced to what depends on the noise's variance.
 
 Rows are gone here: whatever their number, one variance costs a product of small matrices. See
-`prophet_exact` for where it comes from.
+`exact.py` for where it comes from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from manymodels_spark.families.sign_search import sign_search
+from manymodels_spark.families.prophet.sign_search import sign_search
 
 Floats = NDArray[np.float64]
 # Columns that another one explains to this share of the largest are explained by the prior alone.

@@ -1,12 +1,12 @@
-"""Prophet's optimum with multiplicative terms, by Gauss-Newton's method. See `prophet_exact`."""
+"""Prophet's optimum with multiplicative terms, by Gauss-Newton's method. See `exact.py`."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from manymodels_spark.families.prophet_posterior import LEAST, TREND_SCALE, Model, Optimum, Point, valued
-from manymodels_spark.families.prophet_reduced import Basis, Reduced, optimum
+from manymodels_spark.families.prophet.posterior import LEAST, TREND_SCALE, Model, Optimum, Point, valued
+from manymodels_spark.families.prophet.reduced import Basis, Reduced, optimum
 
 Floats = NDArray[np.float64]
 _ROUNDS = 60

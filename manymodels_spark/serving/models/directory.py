@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 
-from manymodels_spark.serving.sources import SourceDown
+from manymodels_spark.serving.models.sources import SourceDown
 
 # So many searches in vain take as long as a few pages of all champions.
 MANY = 50

@@ -1,4 +1,4 @@
-"""Prophet: the exact optimum of its model in milliseconds (`prophet_exact`), or Stan's, and a payload that
+"""Prophet: the exact optimum of its model in milliseconds (`exact.py`), or Stan's, and a payload that
 leaves the training history behind, which predictions do not need.
 """
 
@@ -17,9 +17,9 @@ from prophet.utilities import warm_start_params
 
 from manymodels_spark.families.base import Family, Json, Problem
 from manymodels_spark.families.options import ProphetOptions
-from manymodels_spark.families.prophet_design import design_of
-from manymodels_spark.families.prophet_predict import StoredProphet, Times, lean_state, restore
-from manymodels_spark.families.prophet_stan import DesignProphet, LocalProphet, StanProphet
+from manymodels_spark.families.prophet.design import design_of
+from manymodels_spark.families.prophet.predict import StoredProphet, Times, lean_state, restore
+from manymodels_spark.families.prophet.stan import DesignProphet, LocalProphet, StanProphet
 from manymodels_spark.families.threads import one_blas_thread
 
 _YEARS_AHEAD = 10

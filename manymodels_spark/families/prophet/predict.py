@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from prophet.serialize import NP_ARRAY, ORDEREDDICT, SIMPLE_ATTRIBUTES, model_to_dict
 
 from manymodels_spark.families.byte_cache import ByteCache
-from manymodels_spark.families.prophet_stan import DesignProphet, LocalProphet
+from manymodels_spark.families.prophet.stan import DesignProphet, LocalProphet
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.datetime64]

@@ -22,13 +22,13 @@ from cachetools import TTLCache
 
 from manymodels_spark.errors import ManyModelsError, PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving import sizes
-from manymodels_spark.serving.directory import Directory
-from manymodels_spark.serving.disk import DiskTier
-from manymodels_spark.serving.futures import done, failed, running
-from manymodels_spark.serving.loader import Loader, Opened, unknown
+from manymodels_spark.serving.models import sizes
+from manymodels_spark.serving.models.directory import Directory
+from manymodels_spark.serving.models.disk import DiskTier
+from manymodels_spark.serving.models.futures import done, failed, running
+from manymodels_spark.serving.models.loader import Loader, Opened, unknown
+from manymodels_spark.serving.models.sources import Champion, ChampionSource, SourceDown, UnknownPartition
 from manymodels_spark.serving.settings import MIB, ServingSettings
-from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition
 
 log = logging.getLogger(__name__)
 NEGATIVES = 10_000

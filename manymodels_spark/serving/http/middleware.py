@@ -19,9 +19,9 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from manymodels_spark.serving.auth import Gate
 from manymodels_spark.serving.failures import ScoreError
-from manymodels_spark.serving.telemetry import Telemetry
+from manymodels_spark.serving.http.auth import Gate
+from manymodels_spark.serving.http.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 OPEN = ("/", "/healthz", "/readyz", "/metrics", "/openapi.json")

@@ -1,4 +1,4 @@
-"""Prophet's model of one series: its columns, its parameters and their posterior. See `prophet_exact`."""
+"""Prophet's model of one series: its columns, its parameters and their posterior. See `exact.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from manymodels_spark.families.prophet_reduced import Basis, best_variance, value_of
+from manymodels_spark.families.prophet.reduced import Basis, best_variance, value_of
 
 Floats = NDArray[np.float64]
 # Of k and m, in prophet.stan.

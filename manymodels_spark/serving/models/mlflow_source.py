@@ -16,7 +16,7 @@ from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.keys import PartitionKey
-from manymodels_spark.serving.sources import Champion, SourceDown, matching, words_of
+from manymodels_spark.serving.models.sources import Champion, SourceDown, matching, words_of
 from manymodels_spark.spec.model import Spec
 from manymodels_spark.spec.places import Repository
 from manymodels_spark.spec.source import resolve

@@ -14,8 +14,8 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from manymodels_spark.serving import sizes
-from manymodels_spark.serving.cache import ModelCache
+from manymodels_spark.serving.models import sizes
+from manymodels_spark.serving.models.cache import ModelCache
 
 access = logging.getLogger("manymodels_spark.serving.access")
 WRITE_SECONDS = 0.25

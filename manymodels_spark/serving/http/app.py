@@ -20,19 +20,20 @@ from starlette.exceptions import HTTPException
 from manymodels_spark._version import __version__
 from manymodels_spark.errors import ManyModelsError
 from manymodels_spark.families.deadline import Deadline
-from manymodels_spark.serving import documents, page, sizes
-from manymodels_spark.serving.auth import Gate
-from manymodels_spark.serving.cache import ModelCache
 from manymodels_spark.serving.details import Catalogue
 from manymodels_spark.serving.failures import ScoreError, invalid
+from manymodels_spark.serving.http import documents, page
+from manymodels_spark.serving.http.auth import Gate
+from manymodels_spark.serving.http.middleware import Guard, body_of, failure, json_response
+from manymodels_spark.serving.http.telemetry import Telemetry, access
 from manymodels_spark.serving.lanes import Lane
-from manymodels_spark.serving.middleware import Guard, body_of, failure, json_response
+from manymodels_spark.serving.models import sizes
+from manymodels_spark.serving.models.cache import ModelCache
+from manymodels_spark.serving.models.sources import ChampionSource
 from manymodels_spark.serving.partitions import named
 from manymodels_spark.serving.readiness import Readiness
 from manymodels_spark.serving.service import ScoringService
 from manymodels_spark.serving.settings import MIB, ServingSettings
-from manymodels_spark.serving.sources import ChampionSource
-from manymodels_spark.serving.telemetry import Telemetry, access
 from manymodels_spark.serving.work import Answer
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ with priors k, m ~ normal(0, 5), delta ~ Laplace(0, tau), b ~ normal(0, scales),
 
 *Additive terms.* For a given sigma the posterior of (k, m, b, delta) is that of a least squares problem with
 a ridge penalty on R = [t, 1, X] and an L1 penalty on the hinges D. A singular value decomposition of R, which
-depends on the dates alone, eliminates the ridge part for every sigma at once (`prophet_reduced`); what is
+depends on the dates alone, eliminates the ridge part for every sigma at once (`reduced.py`); what is
 left has one variable per changepoint and is solved to the end by an active set (`sign_search`). For the
 errors that are left, the best u = sigma^2 is the root of 4 u^2 + n u - SSE = 0; both alternate until u
 stands. For a given u the problem is convex, so its solution is the optimum, and one local optimum in u is
@@ -28,7 +28,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from manymodels_spark.families.prophet_posterior import (
+from manymodels_spark.families.prophet.posterior import (
     LEAST,
     Columns,
     Model,
@@ -37,8 +37,8 @@ from manymodels_spark.families.prophet_posterior import (
     Regressors,
     valued,
 )
-from manymodels_spark.families.prophet_products import multiplied
-from manymodels_spark.families.prophet_reduced import Reduced, Solution, optimum, searched
+from manymodels_spark.families.prophet.products import multiplied
+from manymodels_spark.families.prophet.reduced import Reduced, Solution, optimum, searched
 
 Floats = NDArray[np.float64]
 # With fewer rows to a column, several variances may be optima, and products have several optima anyway.

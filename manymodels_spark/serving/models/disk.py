@@ -13,7 +13,7 @@ from pathlib import Path
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.modeling.payload import sha256
-from manymodels_spark.serving.sources import (
+from manymodels_spark.serving.models.sources import (
     SUFFIX,
     Champion,
     is_partition_id,

@@ -15,9 +15,9 @@ from typing import Any, NoReturn, TypeVar
 
 from manymodels_spark.errors import PayloadError
 from manymodels_spark.modeling.predict import LoadedPartition
-from manymodels_spark.serving.disk import DiskTier, Stored
+from manymodels_spark.serving.models.disk import DiskTier, Stored
+from manymodels_spark.serving.models.sources import Champion, ChampionSource, SourceDown, UnknownPartition
 from manymodels_spark.serving.settings import ServingSettings
-from manymodels_spark.serving.sources import Champion, ChampionSource, SourceDown, UnknownPartition
 
 T = TypeVar("T")
 Observer = Callable[[str, float], None]
