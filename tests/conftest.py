@@ -55,7 +55,7 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _stores_without_migrations() -> Iterator[None]:
-    from mlflow_stores import copy_tables
+    from tests.mlflow_stores import copy_tables
 
     with pytest.MonkeyPatch.context() as patch:
         copy_tables(patch)

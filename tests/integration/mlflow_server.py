@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlflow_stores import new_store
+from tests.mlflow_stores import new_store
 
 PATIENCE_SECONDS = 120
 
