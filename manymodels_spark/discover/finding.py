@@ -225,7 +225,7 @@ def _example(sample: Sample, time: Column) -> str:
 
 
 def _frequency(rhythm: frequency.Rhythm, answers: Answers) -> frequency.Rhythm:
-    """The rhythm, by an answer where the rows do not tell."""
+    """The rhythm, by an answer where the rows do not show it."""
     options = (*STEPS, *(f"W-{day}" for day in WEEKDAYS))
     if rhythm.known and rhythm.regular >= 0.5:
         given = answers.given_or("frequency", rhythm.frequency, options)

@@ -107,7 +107,7 @@ def _at_the_end(sample: Sample, frequency: str) -> str:
 def _closed(sample: Sample, keys: Sequence[str]) -> tuple[tuple[str, ...], bool]:
     """The weekdays on which no partition has rows, and whether single partitions have others of their own.
 
-    Only partitions of four weeks and more tell.
+    Only partitions of four weeks and more count.
     """
     by = f"GROUP BY {', '.join(keys)} " if keys else ""
     patterns = sample.all(

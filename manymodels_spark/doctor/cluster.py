@@ -66,7 +66,7 @@ def lake(spark: SparkSession, spec: Spec) -> Finding:
 
 
 def _probe(spec: Spec) -> Any:
-    """A function for `mapInPandas` that tells what a worker has."""
+    """A function for `mapInPandas` that reports what a worker has."""
     named = [*spec.candidates, *([spec.fallback] if spec.fallback else [])]
     wanted = sorted({package for candidate in named for package in registry.build(candidate).packages})
 

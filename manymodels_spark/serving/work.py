@@ -42,7 +42,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What goes back: an HTTP status, a JSON body, and what the log and the metrics want to know."""
+    """What goes back: an HTTP status, a JSON body, and what the log and the metrics record."""
 
     status: int
     body: bytes

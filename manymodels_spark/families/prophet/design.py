@@ -183,7 +183,7 @@ class Steps:
 
     @property
     def span(self) -> Hashable:
-        """What tells them from others."""
+        """What they differ in from others."""
         return self.first, self.step, self.count
 
 
