@@ -28,8 +28,8 @@ test-covered: ## The same, and the coverage of it
 test-all: ## The same with the tests that are marked `slow`, and the coverage of all of them
 	@sh scripts/test.sh all
 
-quick: env lint ## Lint, types, layers and the unit tests: under three minutes
-	$(BIN)/python -m pytest tests/unit -n 2
+quick: ## Lint, types, layers and the unit tests: under three minutes
+	@sh scripts/test.sh quick
 
 test-connect: env ## The stages' tests on Spark Connect
 	MANYMODELS_TEST_REMOTE='local[2]' $(BIN)/python -m pytest tests/spark

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that a change must pass, part by part, with the seconds of each at the end; the first part that fails
 # ends it. `test.sh` leaves out the tests marked `slow`, `test.sh all` runs them too; `all` and `covered`
-# measure coverage.
+# measure coverage; `quick` ends after the unit tests.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -94,10 +94,13 @@ other_sessions() { # Spark Connect and Spark 3.5, at once: each is a process wit
 coverage() { $PYTHON -m coverage report; }
 
 part "environment" sh scripts/bootstrap.sh
-fetch > "$LOGS/fetch" 2>&1 &
-background=$!
+if [ "${1:-}" != quick ]; then
+    fetch > "$LOGS/fetch" 2>&1 &
+    background=$!
+fi
 $PYTHON -m coverage erase
 part "lint, types, layers, site of the docs, audit and unit tests" checked
+[ "${1:-}" != quick ] || exit 0
 part "services and Spark 3.5, fetched meanwhile" fetched
 part "tests with Spark, services and processes" stages
 part "core tests on Spark Connect and on Spark 3.5" other_sessions

@@ -38,8 +38,8 @@ class Live:
     """A stage under way: partitions done, failed, skipped, of how many; `seconds_left` at the rate so far,
     None if unknown.
 
-    `total` is None where the stage reports no counts; `alive` is False where its process is gone: the next call
-    of the stage goes on with it.
+    `total` is None where the stage reports no counts; `alive` is False where its process is gone: the next
+    call of the stage goes on with it.
     """
 
     run_id: str
