@@ -91,7 +91,7 @@ def test_a_trial_takes_partitions_of_all_lengths_and_shows_the_best_the_median_a
     assert "20 of 30 partitions" in shown
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a second form of the trial above
 def test_a_partition_that_cannot_be_tried_is_named_and_ends_nothing(
     spark: SparkSession, tmp_path: Path
 ) -> None:

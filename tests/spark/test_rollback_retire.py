@@ -58,7 +58,7 @@ def test_back_to_the_former_champion_and_to_a_named_promotion(
         rollback(job, to="nowhere")
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # tests/unit/test_retention.py has the rule
 def test_retention_keeps_the_newest_and_whatever_a_champion_stands_on(
     make_job: Callable[..., Job], tmp_path: Path
 ) -> None:

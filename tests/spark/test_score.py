@@ -105,7 +105,7 @@ def test_rows_beyond_a_shorter_horizon_go_and_a_new_interval_gets_its_column(job
     assert kept == {("a", True, False), ("b", False, True)}
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # a second form of `test_the_same_cutoff_is_replaced_and_another_is_added`
 def test_rows_without_a_time_are_replaced_too(make_job: MakeJob) -> None:
     columns = {"target": "units", "features": ["price"]}
     job = make_job(

@@ -121,7 +121,7 @@ def restore(state: dict[str, Any]) -> StoredProphet:
     model.train_component_cols = _table(state["train_component_cols"])
     model.train_holiday_names = _names(state["train_holiday_names"])
     model.holidays = _holidays(state["holidays"])
-    model.zone = state.get("zone")  # models of 0.1.0 have none
+    model.zone = state.get("zone")  # only models with a local clock have one
     model.fit_kwargs, model.stan_fit, model.uncertainty_samples = state["fit_kwargs"], None, 0
     return model
 
